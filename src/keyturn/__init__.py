@@ -1,0 +1,1 @@
+"""keyturn rotates credentials with nobody noticing: introduce, overlap, monitor, retire, on evidence."""

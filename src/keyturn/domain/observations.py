@@ -1,0 +1,165 @@
+"""What one tick knows of the world. Unknown is a value of its own everywhere, and never reads as zero (promise P4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from keyturn.domain.errors import FailureKind
+from keyturn.domain.evidence import Finding
+
+
+class ServingKind(StrEnum):
+    """What readers of a target get."""
+
+    OURS = "ours"
+    FOREIGN = "foreign"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What readers of one target get: `serial` when it is ours, `id` as the backend names it when it is known."""
+
+    kind: ServingKind
+    serial: int | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Something of another's at a target or authority that an introduction must not run over."""
+
+    what: str
+    id: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSeen:
+    """One target as this tick found it."""
+
+    serving: Serving
+    copies: frozenset[int] | None
+    """Serials of which keyturn keeps a readable copy here; None when the target could not be read."""
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+class Acceptance(StrEnum):
+    """How one verifier treats one version."""
+
+    ACCEPTED = "accepted"
+    DISABLED = "disabled"
+    REFUSED = "refused"
+    UNSETTLED = "unsettled"
+    """The newest rules are loaded, but something that serves older ones is still there."""
+    UNREACHABLE = "unreachable"
+
+
+class Entry(StrEnum):
+    """What the authority's listing at one verifier says of one version."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    REVOKED = "revoked"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifierSeen:
+    """One verifier as this tick found it, by serial. A serial that is missing was not asked about: unknown."""
+
+    acceptance: Mapping[int, Acceptance]
+    entries: Mapping[int, Entry] = field(default_factory=dict)
+
+
+class SourceKind(StrEnum):
+    """How directly a source sees a use, strongest first; where sources disagree the stronger decides."""
+
+    AUTHENTICATION = "authentication"
+    CLIENT_REPORT = "client_report"
+    STORE_READ = "store_read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSeen:
+    """One usage source's standing."""
+
+    kind: SourceKind
+    watermark: datetime | None
+    sees_failures: bool
+
+
+UNMAPPED = "unmapped"
+"""The one client that every presentation counts for which no source's rule maps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSeen:
+    """One known client's use of the versions of this rotation, by serial, as far as the sources have told."""
+
+    last_use: Mapping[int, datetime] = field(default_factory=dict)
+    """End of the newest bucket with any use, refused ones too."""
+    last_success: Mapping[int, datetime] = field(default_factory=dict)
+    last_refusal: Mapping[int, datetime] = field(default_factory=dict)
+    """End of the newest bucket with a refused use that is this client's beyond doubt (DESIGN §6)."""
+    required_silence: timedelta
+    acknowledged: bool = False
+    """The client's owner says that all its instances have moved."""
+    dismissed: bool = False
+    """An operator has declared it gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageSeen:
+    """What the usage sources have told, and up to when it is complete."""
+
+    sources: Mapping[str, SourceSeen] = field(default_factory=dict)
+    since: datetime | None = None
+    """From when on the sources' data is complete; None when there is none."""
+    clients: Mapping[str, ClientSeen] = field(default_factory=dict)
+    finding: Finding | None = None
+    """The detector's word on the last bucket that it has seen."""
+    unauthenticated: int = 0
+    """Refused presentations since the rotation's start that prove nothing about who sent them."""
+
+    @property
+    def watermark(self) -> datetime | None:
+        """Up to when every source's data is complete: the slowest decides, and one that is silent leaves it unknown."""
+        marks = [source.watermark for source in self.sources.values()]
+        known = [mark for mark in marks if mark is not None]
+        return min(known) if known and len(known) == len(marks) else None
+
+    @property
+    def failure_watermark(self) -> datetime | None:
+        """The same over the sources that can see failures, which is what the detector follows."""
+        marks = [source.watermark for source in self.sources.values() if source.sees_failures]
+        known = [mark for mark in marks if mark is not None]
+        return min(known) if known and len(known) == len(marks) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectSeen:
+    """The journal's word on one effect: tried how often, and how the last try went."""
+
+    attempts: int
+    succeeded: bool
+    failure: FailureKind | None = None
+    message: str = ""
+    retry_at: datetime | None = None
+    """Not before then; None when it may be tried at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observations:
+    """Everything a decision may use."""
+
+    targets: Mapping[str, TargetSeen]
+    verifiers: Mapping[str, VerifierSeen]
+    usage: UsageSeen = UsageSeen()
+    effects: Mapping[str, EffectSeen] = field(default_factory=dict)
+    """By effect id, of this rotation."""

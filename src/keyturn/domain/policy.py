@@ -1,0 +1,115 @@
+"""A credential's policy: the times and limits that its rotations keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from keyturn.domain.phases import Phase
+
+
+class OnDeadline(StrEnum):
+    """What happens when a phase has taken too long (promise P10)."""
+
+    HOLD = "hold"
+    """Stop there and page until an operator decides."""
+    EXTEND = "extend"
+    """Page, and wait the same time again."""
+    FORCE = "force"
+    """Go on without the silence that is missing, in the owner's name, on record."""
+
+
+FORCEABLE = frozenset({Phase.MONITOR, Phase.ROLLBACK})
+"""Force stands in for silence alone, and only these phases wait for silence (MACHINE.md, trace 20)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """How long a phase may take, and what then."""
+
+    after: timedelta
+    policy: OnDeadline = OnDeadline.HOLD
+    owner: str | None = None
+
+
+DEFAULT_DEADLINES: Mapping[Phase, Deadline] = {
+    Phase.INTRODUCE: Deadline(after=timedelta(hours=1)),
+    Phase.OVERLAP: Deadline(after=timedelta(days=7)),
+    Phase.MONITOR: Deadline(after=timedelta(days=60)),
+    Phase.RETIRE: Deadline(after=timedelta(days=60)),
+    Phase.DESTROY: Deadline(after=timedelta(hours=1)),
+    Phase.ROLLBACK: Deadline(after=timedelta(days=7)),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How carefully one credential is rotated. A rotation keeps the policy that it started with."""
+
+    propagation: timedelta = timedelta(minutes=1)
+    """From a promote until every reader's fetch returns the new version (replicas, caches in front)."""
+    client_refresh: timedelta = timedelta(hours=1)
+    """The slowest client's time between two fetches."""
+    pool_lifetime: timedelta = timedelta(minutes=30)
+    """How long a client goes on using connections authenticated with what it fetched before."""
+    minimum_overlap: timedelta = timedelta(hours=2)
+    """Both versions accepted, from the last promote on, at least this long."""
+    bake: timedelta = timedelta(minutes=10)
+    """Watched time after each wave before the next."""
+    wave_size: int = 1
+    """How many targets a wave promotes at once."""
+    soak: timedelta = timedelta(days=1)
+    """The old version disabled but restorable, without one refused use, at least this long before it is destroyed."""
+    drain: timedelta = timedelta(hours=2)
+    """In a rollback: how long the failed version must be silent before it is disabled."""
+    silence_floor: timedelta = timedelta(days=15)
+    """The least silence that counts (EVIDENCE.md §3, W)."""
+    silence_few: timedelta = timedelta(days=14)
+    """The least silence for a client whose history shows one or two gaps."""
+    silence_unseen: timedelta = timedelta(days=60)
+    """The silence required of a client without any history."""
+    maximum_retreats: int = 3
+    """A rotation that retreats more often than this holds for an operator."""
+    retry_after: timedelta = timedelta(days=1)
+    """After a rollback the next scheduled start waits this long, doubling each time."""
+    deadlines: Mapping[Phase, Deadline] = field(default_factory=lambda: dict(DEFAULT_DEADLINES))
+
+    def deadline(self, phase: Phase) -> Deadline:
+        """The deadline of a phase; those the policy does not name have the default."""
+        return self.deadlines.get(phase, DEFAULT_DEADLINES[phase])
+
+    @property
+    def computed_overlap(self) -> timedelta:
+        """The least overlap that can be safe: every client has fetched and its pool has turned over (RFC 7583 computes
+        key timing the same way, from propagation and caching times)."""
+        return self.propagation + self.client_refresh + self.pool_lifetime
+
+    def predicted_length(self, targets: int) -> timedelta:
+        """How long a rotation takes when nothing goes wrong, for a credential with so many targets."""
+        waves = -(-targets // self.wave_size)
+        silence = max(self.silence_floor, self.minimum_overlap)
+        return self.bake * waves + self.minimum_overlap + silence + self.soak
+
+    def problems(self) -> list[str]:
+        """What makes this policy unsafe or meaningless, one line each with the mend."""
+        found = []
+        if self.minimum_overlap < self.computed_overlap:
+            found.append(
+                f"minimum_overlap {self.minimum_overlap} is shorter than propagation + client_refresh + pool_lifetime = "
+                f"{self.computed_overlap}: raise it to at least that"
+            )
+        if self.wave_size < 1:
+            found.append(f"wave_size is {self.wave_size}: a wave promotes at least one target")
+        for phase, deadline in self.deadlines.items():
+            if deadline.policy is OnDeadline.FORCE and phase not in FORCEABLE:
+                found.append(
+                    f"deadlines.{phase}: force stands in for silence, which only monitor and rollback wait for; "
+                    "use hold or extend"
+                )
+            if deadline.policy is OnDeadline.FORCE and not deadline.owner:
+                found.append(f"deadlines.{phase}: force needs an owner, a person's name that goes on record")
+            if deadline.after <= timedelta(0):
+                found.append(f"deadlines.{phase}: after must be longer than zero")
+        return found
