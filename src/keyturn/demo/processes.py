@@ -2,33 +2,24 @@
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Self, TypeVar
+from types import TracebackType
+from typing import Self
 
-T = TypeVar("T")
+from keyturn.demo.loopback import PortClaims
+from keyturn.demo.waiting import POLL, PartFailed
 
-LOOPBACK = "127.0.0.1"
-# Below Linux's range for outgoing connections, whose ports would otherwise be taken from under us.
-PORT_RANGE = range(12_000, 31_000)
 TETHER = str(Path(__file__).with_name("tether.py"))
 SOURCE_ROOT = str(Path(__file__).resolve().parents[2])
 STOP_GRACE = 2.0
 KILL_GRACE = 2.0
-POLL = 0.02
-
-
-class PartFailed(RuntimeError):  # noqa: N818  # it is what happened, as in the project's other errors
-    """A part did not start, died early, or did not become ready in time."""
 
 
 def lean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -37,7 +28,7 @@ def lean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     prefixes = ("LC_", "PYTHON", "COVERAGE_")
     env = {k: v for k, v in os.environ.items() if k in keep or k.startswith(prefixes)}
     # A part may run in another folder, and keyturn may be on sys.path without being installed.
-    paths = [os.path.abspath(p) for p in env.get("PYTHONPATH", "").split(os.pathsep) if p]
+    paths = [str(Path(p).resolve()) for p in env.get("PYTHONPATH", "").split(os.pathsep) if p]
     env["PYTHONPATH"] = os.pathsep.join([SOURCE_ROOT, *(p for p in paths if p != SOURCE_ROOT)])
     env["PYTHONUNBUFFERED"] = "1"
     return env | dict(extra or {})
@@ -51,9 +42,7 @@ def python_module(module: str, *arguments: str) -> tuple[str, ...]:
 class Part:
     """One process of the family, leader of a session and process group of its own."""
 
-    def __init__(
-        self, *, name: str, process: subprocess.Popen[bytes], log: Path, stop_signal: signal.Signals
-    ) -> None:
+    def __init__(self, *, name: str, process: subprocess.Popen[bytes], log: Path, stop_signal: signal.Signals) -> None:
         self.name = name
         self.log = log
         self._process = process
@@ -91,15 +80,22 @@ class Part:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to the leader alone, as an operator's `kill` would."""
         with self._reaping:
             if self._process.returncode is None:
                 os.kill(self.pid, number)
 
+    def kill_group(self) -> None:
+        """SIGKILL everything in the group, without waiting."""
+        with self._reaping:
+            if self._process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """SIGKILL the whole group at once and wait until it is gone."""
-        self._signal_group(signal.SIGKILL)
+        self.kill_group()
         self.wait_gone(time.monotonic() + KILL_GRACE)
 
     def stop(self, grace: float = STOP_GRACE) -> None:
@@ -109,7 +105,7 @@ class Part:
         self.kill()
 
     def ask_to_stop(self) -> None:
-        self.signal(self._stop_signal)
+        self.send(self._stop_signal)
 
     def wait_exit(self, deadline: float) -> bool:
         """Wait for the leader's end until the monotonic `deadline`; tells whether it came."""
@@ -124,30 +120,30 @@ class Part:
         if not self.wait_exit(deadline):
             return False
         # Killed before the leader is reaped: until then nobody else can own the group's number.
-        self._signal_group(signal.SIGKILL)
+        self.kill_group()
         with self._reaping:
             self._process.wait()
-        while _group_exists(self.pid):
+        while _group_lives(self.pid):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(POLL)
         return True
 
-    def _signal_group(self, number: signal.Signals) -> None:
-        with self._reaping:
-            if self._process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self.pid, number)
 
-
-def _group_exists(group: int) -> bool:
+def _group_lives(group: int) -> bool:
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    # What is left may be dead already and only wait for an init that is slow to reap.
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, member_of = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(member_of) == group and state not in "ZX":
+                return True
+    return False
 
 
 class Family:
@@ -159,7 +155,7 @@ class Family:
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
-        self._reserved: list[socket.socket] = []
+        self._ports = PortClaims()
         self._lock = threading.Lock()
         self._closed = False
         # PR_SET_PDEATHSIG fires when the forking *thread* ends, so one thread forks for everyone
@@ -197,67 +193,62 @@ class Family:
 
         A name may be started again once its former process ended, as a restarted part is.
         """
-        with self._lock:
-            if self._closed:
-                raise PartFailed(f"{name}: the family has been stopped already")
-            former = [p for p in self._parts if p.name == name]
-        for part in former:
-            if part.alive:
-                raise PartFailed(f"{name}: runs already, as process {part.pid}")
-            self._forget(part)
+        for former in self.parts:
+            if former.name == name:
+                if former.alive:
+                    raise PartFailed(f"{name}: runs already, as process {former.pid}")
+                self._forget(former, time.monotonic() + KILL_GRACE)
         log.parent.mkdir(parents=True, exist_ok=True)
         words = [str(word) for word in command]
         environment = lean_environment(env)
-        process = self._forker.submit(_fork, words, log, environment, cwd).result()
-        part = Part(name=name, process=process, log=log, stop_signal=stop_signal)
-        self._tell_warden("+", part.pid)
-        with self._lock:
-            self._parts.append(part)
-        return part
+
+        def fork() -> Part:
+            # Forked and registered in one go on the forker's thread, where no Ctrl-C can split it.
+            if self._closed:
+                raise PartFailed(f"{name}: the family has been stopped already")
+            process = _fork(words, log, environment, cwd)
+            part = Part(name=name, process=process, log=log, stop_signal=stop_signal)
+            with self._lock:
+                self._parts.append(part)
+            self._tell_warden("+", part.pid)
+            return part
+
+        if self._closed:
+            raise PartFailed(f"{name}: the family has been stopped already")
+        return self._forker.submit(fork).result()
 
     def free_port(self, count: int = 1) -> int:
-        """The first of `count` consecutive free loopback ports, kept from other families too.
-
-        The claim is an abstract socket: it dies with this process and leaves no file behind.
-        """
-        for _ in range(500):
-            first = random.choice(PORT_RANGE)  # noqa: S311  # not a secret
-            claims: list[socket.socket] = []
-            for port in range(first, first + count):
-                claim = _claim(port)
-                if claim is None:
-                    break
-                claims.append(claim)
-            if len(claims) == count:
-                with self._lock:
-                    self._reserved.extend(claims)
-                return first
-            for claim in claims:
-                claim.close()
-        raise PartFailed(f"no {count} consecutive free ports on {LOOPBACK}")
+        """The first of `count` consecutive loopback ports that are free, ours until `stop`."""
+        return self._ports.claim(count)
 
     def stop(self, grace: float = STOP_GRACE) -> None:
         """End every part together: ask, wait for `grace` seconds at most, kill the rest."""
-        with self._lock:
-            self._closed = True
-            parts = tuple(self._parts)
+        self._closed = True
+        with contextlib.suppress(RuntimeError):
+            # A part that is being forked right now is registered after this.
+            self._forker.submit(lambda: None).result()
+        parts = self.parts
         for part in parts:
             part.ask_to_stop()
         deadline = time.monotonic() + grace
         for part in parts:
             part.wait_exit(deadline)
         for part in parts:
-            self._forget(part)
+            part.kill_group()
+        deadline = time.monotonic() + KILL_GRACE
+        for part in parts:
+            self._forget(part, deadline)
         if self._warden.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._warden.stdin.close()
         self._warden.wait(timeout=KILL_GRACE)
+        # Last: the end of the thread that forked them kills what is left of the parts.
         self._forker.shutdown()
-        for claim in self._reserved:
-            claim.close()
+        self._ports.release()
 
-    def _forget(self, part: Part) -> None:
-        part.kill()
+    def _forget(self, part: Part, deadline: float) -> None:
+        part.kill_group()
+        part.wait_gone(deadline)
         with contextlib.suppress(PartFailed):
             self._tell_warden("-", part.pid)
         with self._lock, contextlib.suppress(ValueError):
@@ -285,9 +276,7 @@ def _start_warden() -> subprocess.Popen[bytes]:
     )
 
 
-def _fork(
-    command: list[str], log: Path, env: dict[str, str], cwd: Path | None
-) -> subprocess.Popen[bytes]:
+def _fork(command: list[str], log: Path, env: dict[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
     # A wrapper instead of preexec_fn: Python code between fork and exec can deadlock with threads.
     tie = [sys.executable, "-I", "-S", TETHER, "tie", str(os.getpid())]
     with log.open("ab") as output:
@@ -300,59 +289,3 @@ def _fork(
             cwd=cwd,
             start_new_session=True,
         )
-
-
-def _claim(port: int) -> socket.socket | None:
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        claim.bind(f"\0keyturn-demo-port-{port}")
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((LOOPBACK, port))
-    except OSError:
-        claim.close()
-        return None
-    return claim
-
-
-def wait_until(
-    probe: Callable[[], T],
-    *,
-    within: float,
-    what: str,
-    part: Part | None = None,
-    every: float = POLL,
-) -> T:
-    """Poll until `probe` returns something true, and return that.
-
-    Fails with `part`'s last log lines when the time is up, and at once when `part` has ended.
-    """
-    deadline = time.monotonic() + within
-    while True:
-        ended = part is not None and not part.alive
-        if found := probe():
-            return found
-        late = time.monotonic() >= deadline
-        if ended or late:
-            why = f"not within {within:g} s"
-            tail = ""
-            if part is not None:
-                why = f"{part.name} ended with code {part.exit_code}" if ended else why
-                tail = f"; the last lines of its log:\n{part.log_tail()}"
-            raise PartFailed(f"{what}: {why}{tail}")
-        time.sleep(every)
-
-
-@contextlib.contextmanager
-def signals_end_the_run() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind like an exception, so that `with` blocks run their exits."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    former = {s: signal.signal(s, leave) for s in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

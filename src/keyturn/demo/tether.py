@@ -23,7 +23,7 @@ def tie(parent: int, command: list[str]) -> None:
     # Python ignores these two, and what is ignored stays ignored across exec.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606  # no shell is meant
 
 
 def watch() -> None:
