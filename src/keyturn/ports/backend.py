@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -67,8 +67,13 @@ class Target(Protocol):
         anything else, `Absent` when the copy is gone; readers then get what they got.
         """
 
-    def remove(self, token: str) -> None:
-        """Remove our copy `token`, for good; a copy that is not there is success. What readers get is untouched."""
+    def remove(self, token: str, *, served: Collection[str] = ()) -> None:
+        """Remove our copy `token`, for good; a copy that is not there is success. What readers get is untouched.
+
+        `served`: backend ids that once gave this version to readers. Where the backend keeps a history that can be
+        destroyed, their data is destroyed too, never what readers get now; where it cannot (AWS Secrets Manager has no
+        call that deletes one version), they are left to the backend's own pruning.
+        """
 
 
 class Backend(Protocol):

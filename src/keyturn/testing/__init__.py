@@ -1,0 +1,22 @@
+"""The conformance kit and the fakes, for whoever writes a plugin.
+
+Subclass the suite of the port that the plugin implements, and give it a harness: the plugin's own objects, and a back
+door to the same place that does not use the plugin.
+
+    class TestMyBackend(BackendConformance):
+        @pytest.fixture
+        def harness(self) -> TargetHarness:
+            return MyHarness()
+
+The suites need pytest; the fakes do not.
+"""
+
+from contextlib import suppress
+
+with suppress(ImportError):
+    import pytest
+
+    # Before the suites are imported, so that a failed clause shows what it compared.
+    pytest.register_assert_rewrite(
+        *(f"keyturn.testing.{suite}" for suite in ("backend", "issuer", "notifier", "usage"))
+    )
