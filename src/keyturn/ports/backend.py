@@ -35,9 +35,9 @@ class Target(Protocol):
     """One place in a backend that readers get a credential from.
 
     Every method may raise `Transient`, `Throttled` and `Denied`; each call is bounded by the timeout the backend was
-    configured with. Tokens are `[A-Za-z0-9._-]{1,100}`, unique to one version or one effect, and make a call idempotent:
-    the same call again, also after a crash or a lost response, gives the same world and no error. Values appear in no
-    error, log or repr.
+    configured with. Tokens are `[A-Za-z0-9._-]{1,100}`, unique to one version or one effect, and make a call
+    idempotent: the same call again, also after a crash or a lost response, gives the same world and no error. Values
+    appear in no error, log or repr.
     """
 
     def view(self) -> TargetView:

@@ -1,0 +1,359 @@
+"""The conformance suite of `keyturn.ports.issuer.Issuer`."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, Protocol
+from uuid import uuid4
+
+import pytest
+
+from keyturn.domain.errors import Absent, Conflict, Failure, Invalid
+from keyturn.domain.observations import Acceptance, Entry
+from keyturn.domain.secret_value import SecretValue
+from keyturn.ports.issuer import Issuer, Minted, ValueOrigin
+from keyturn.testing.secrecy import attempt, find_leaks, logs_recorded
+from keyturn.testing.trouble import Trouble
+
+
+class HeldConnection(Protocol):
+    """A client's connection to one verifier, kept open between presentations as connection pools do."""
+
+    def accepts(self, value: str) -> bool:
+        """Present the value on this connection; on a new one only if the verifier has closed it."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class IssuerHarness(ABC):
+    """One authority with its verifiers, and a back door to them that does not use the plugin."""
+
+    @abstractmethod
+    def issuer(self) -> Issuer:
+        """A new instance of the plugin for the same credential, as after a restart: it remembers nothing."""
+
+    @abstractmethod
+    def accepts(self, verifier: str, value: str) -> bool:
+        """Present the value to one verifier as a client would, on a new connection."""
+
+    def hold(self, verifier: str) -> HeldConnection:
+        """Open a client's connection to the verifier and use it once, so that it is held from now on."""
+        pytest.skip(f"this harness cannot hold a connection to {verifier}")
+
+    def in_trouble(self, trouble: Trouble) -> Issuer:
+        """A new instance of the plugin whose calls that change the authority meet this trouble."""
+        pytest.skip(f"this harness cannot cause: {trouble}")
+
+    def unreachable(self, verifier: str) -> Issuer:
+        """Take one verifier off the network; a new instance of the plugin that sees it so."""
+        pytest.skip(f"this harness cannot make {verifier} unreachable")
+
+    def wait(self) -> None:
+        """Let a little time pass at the authority."""
+        time.sleep(0.05)
+
+
+class IssuerConformance:
+    """What every issuer promises. Override `harness`."""
+
+    settle_within: ClassVar[float] = 15.0
+    """Seconds, of this machine's clock, within which a change must have reached everything that serves older rules."""
+
+    @pytest.fixture
+    def harness(self) -> IssuerHarness:
+        """The plugin at an authority with one verifier or more, all of them well."""
+        raise NotImplementedError("override the fixture `harness`")
+
+    @pytest.fixture
+    def issuer(self, harness: IssuerHarness) -> Issuer:
+        return harness.issuer()
+
+    def settle(self, harness: IssuerHarness, issuer: Issuer, minted: Minted) -> set[Acceptance]:
+        """What all verifiers say of a key once none of them says `UNSETTLED` any more."""
+        deadline = time.monotonic() + self.settle_within
+        while True:
+            said = {issuer.probe(verifier, minted.key_id, minted.value) for verifier in issuer.verifiers()}
+            if Acceptance.UNSETTLED not in said:
+                return said
+            assert time.monotonic() < deadline, f"still unsettled after {self.settle_within} s"
+            harness.wait()
+
+    # Minting
+
+    def test_minted_keys_are_unique(self, issuer: Issuer) -> None:
+        """No two mints share an id or a value, and each id is the one that its value shows."""
+        count = 50 if issuer.origin is ValueOrigin.KEYTURN else 2
+        minted = [mint(issuer) for _ in range(count)]
+        assert len({one.key_id for one in minted}) == count
+        assert len({one.value.reveal() for one in minted}) == count
+        assert [issuer.key_id(one.value) for one in minted] == [one.key_id for one in minted]
+
+    def test_key_id_does_not_give_the_value_away(self, issuer: Issuer) -> None:
+        """The public id is no more than a name: at least half of the value is not in it."""
+        minted = mint(issuer)
+        assert minted.value.reveal() not in minted.key_id
+        assert len(minted.key_id) <= len(minted.value.reveal()) / 2
+
+    @pytest.mark.parametrize("nonsense", ["x", "not a key", "_", "☃" * 20, "a" * 5000])
+    def test_key_id_of_another_kind_of_value_is_invalid(self, issuer: Issuer, nonsense: str) -> None:
+        """A value that this issuer never makes has no key id, and the error does not show it."""
+        with pytest.raises(Invalid) as caught:
+            issuer.key_id(SecretValue(nonsense))
+        assert len(nonsense) < 5 or nonsense not in str(caught.value)
+
+    def test_minting_changes_nothing_where_keyturn_makes_the_value(
+        self, harness: IssuerHarness, issuer: Issuer
+    ) -> None:
+        """A key that was only minted is listed nowhere and accepted nowhere."""
+        if issuer.origin is not ValueOrigin.KEYTURN:
+            pytest.skip("the authority makes the value")
+        minted = mint(issuer)
+        assert listed(issuer, minted) == {Entry.ABSENT}
+        assert accepting(harness, issuer, minted) == {False}
+        assert self.settle(harness, issuer, minted) == {Acceptance.REFUSED}
+
+    # Installing
+
+    def test_there_is_a_verifier(self, issuer: Issuer) -> None:
+        """The authority names its verifiers, each once."""
+        verifiers = issuer.verifiers()
+        assert verifiers
+        assert len(set(verifiers)) == len(verifiers)
+
+    def test_installed_key_is_accepted(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """After an install every verifier lists the key, says that it accepts it, and does."""
+        minted = self.installed(harness, issuer)
+        assert listed(issuer, minted) == {Entry.ACTIVE}
+        assert accepting(harness, issuer, minted) == {True}
+
+    def test_install_leaves_other_keys_alone(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """Keys of one authority live side by side: what happens to one changes no other."""
+        other = self.installed(harness, issuer)
+        minted = self.installed(harness, issuer)
+        issuer.disable(minted.key_id, issuer.verifiers())
+        issuer.revoke(minted.key_id, issuer.verifiers())
+        assert self.settle(harness, issuer, minted) == {Acceptance.REFUSED}
+        assert self.settle(harness, issuer, other) == {Acceptance.ACCEPTED}
+        assert listed(issuer, other) == {Entry.ACTIVE}
+        assert accepting(harness, issuer, other) == {True}
+
+    def test_install_verifier_by_verifier(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """Installing on the verifiers one at a time ends as installing on all at once does."""
+        minted = mint(issuer)
+        for verifier in issuer.verifiers():
+            issuer.install(minted.key_id, minted.value, [verifier])
+        assert self.settle(harness, issuer, minted) == {Acceptance.ACCEPTED}
+        assert accepting(harness, issuer, minted) == {True}
+
+    def test_another_value_under_an_accepted_key_id_is_refused(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """A key id is public: acceptance is of the whole value."""
+        minted = self.installed(harness, issuer)
+        text = minted.value.reveal()
+        forged = text[:-1] + ("a" if text[-1] != "a" else "b")
+        for verifier in issuer.verifiers():
+            assert not harness.accepts(verifier, forged)
+            assert issuer.probe(verifier, minted.key_id, SecretValue(forged)) is Acceptance.REFUSED
+
+    # Disabling and enabling
+
+    def test_disabled_key_is_refused_by_name(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """A disabled key is refused by every verifier, and still listed, so that its users stay recognisable."""
+        minted = self.disabled(harness, issuer)
+        assert listed(issuer, minted) == {Entry.DISABLED}
+        assert accepting(harness, issuer, minted) == {False}
+
+    def test_enabled_key_is_accepted_again(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """Disabling is reversible, more than once."""
+        minted = self.installed(harness, issuer)
+        for _ in range(2):
+            issuer.disable(minted.key_id, issuer.verifiers())
+            assert self.settle(harness, issuer, minted) == {Acceptance.DISABLED}
+            issuer.enable(minted.key_id, issuer.verifiers())
+            assert self.settle(harness, issuer, minted) == {Acceptance.ACCEPTED}
+        assert listed(issuer, minted) == {Entry.ACTIVE}
+        assert accepting(harness, issuer, minted) == {True}
+
+    def test_install_does_not_enable(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """A late install of a disabled key leaves it disabled: enabling is `enable`'s word alone."""
+        minted = self.disabled(harness, issuer)
+        harness.issuer().install(minted.key_id, minted.value, issuer.verifiers())
+        assert self.settle(harness, issuer, minted) == {Acceptance.DISABLED}
+        assert listed(issuer, minted) == {Entry.DISABLED}
+        assert accepting(harness, issuer, minted) == {False}
+
+    def test_enable_without_an_entry_is_absent(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """Where no entry of the key is left there is nothing to enable, and nothing is accepted."""
+        if issuer.origin is not ValueOrigin.KEYTURN:
+            pytest.skip("a minted key has an entry at once")
+        minted = mint(issuer)
+        with pytest.raises(Absent):
+            issuer.enable(minted.key_id, issuer.verifiers())
+        assert accepting(harness, issuer, minted) == {False}
+
+    # Revoking
+
+    @pytest.mark.parametrize("disabled_before", [True, False])
+    def test_revoked_key_leaves_a_tombstone(
+        self, harness: IssuerHarness, issuer: Issuer, disabled_before: bool
+    ) -> None:
+        """A revoked key is refused, disabled before or not, and stays listed as revoked."""
+        minted = self.disabled(harness, issuer) if disabled_before else self.installed(harness, issuer)
+        issuer.revoke(minted.key_id, issuer.verifiers())
+        assert self.settle(harness, issuer, minted) == {Acceptance.REFUSED}
+        assert listed(issuer, minted) == {Entry.REVOKED}
+        assert accepting(harness, issuer, minted) == {False}
+
+    def test_nothing_revives_a_revoked_key(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """Late calls of any kind, from any instance, leave a revoked key revoked; install and enable say `Conflict`."""
+        minted = self.installed(harness, issuer)
+        issuer.revoke(minted.key_id, issuer.verifiers())
+        for late in (issuer, harness.issuer()):
+            with pytest.raises(Conflict):
+                late.install(minted.key_id, minted.value, late.verifiers())
+            with pytest.raises(Conflict):
+                late.enable(minted.key_id, late.verifiers())
+            attempt(partial(late.disable, minted.key_id, late.verifiers()))
+        assert listed(issuer, minted) == {Entry.REVOKED}
+        assert self.settle(harness, issuer, minted) == {Acceptance.REFUSED}
+        assert accepting(harness, issuer, minted) == {False}
+
+    def test_revoking_what_was_never_installed_stops_a_late_install(
+        self, harness: IssuerHarness, issuer: Issuer
+    ) -> None:
+        """The tombstone is there even if the install that it answers is still on its way."""
+        if issuer.origin is not ValueOrigin.KEYTURN:
+            pytest.skip("a minted key has an entry at once")
+        minted = mint(issuer)
+        issuer.revoke(minted.key_id, issuer.verifiers())
+        with pytest.raises(Conflict):
+            harness.issuer().install(minted.key_id, minted.value, issuer.verifiers())
+        assert accepting(harness, issuer, minted) == {False}
+
+    # Connections that are open already
+
+    def test_held_connections_follow(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """`ACCEPTED`, `DISABLED` and `REFUSED` hold on connections from before the change too."""
+        minted = mint(issuer)
+        held = [harness.hold(verifier) for verifier in issuer.verifiers()]
+        steps: list[tuple[Callable[[], None], Acceptance]] = [
+            (lambda: issuer.install(minted.key_id, minted.value, issuer.verifiers()), Acceptance.ACCEPTED),
+            (lambda: issuer.disable(minted.key_id, issuer.verifiers()), Acceptance.DISABLED),
+            (lambda: issuer.enable(minted.key_id, issuer.verifiers()), Acceptance.ACCEPTED),
+            (lambda: issuer.revoke(minted.key_id, issuer.verifiers()), Acceptance.REFUSED),
+        ]
+        try:
+            for change, said in steps:
+                change()
+                assert self.settle(harness, issuer, minted) == {said}
+                accepted = {connection.accepts(minted.value.reveal()) for connection in held}
+                assert accepted == {said is Acceptance.ACCEPTED}
+        finally:
+            for connection in held:
+                connection.close()
+
+    # Failures and crashes
+
+    def test_crash_after_any_call(self, harness: IssuerHarness) -> None:
+        """Every call of a key's life made twice, the second time by an instance that knows nothing: no error, and the
+        same world as made once."""
+        minted = mint(harness.issuer())
+        verifiers = harness.issuer().verifiers()
+        steps: list[tuple[Callable[[Issuer], None], Acceptance, Entry]] = [
+            (lambda i: i.install(minted.key_id, minted.value, verifiers), Acceptance.ACCEPTED, Entry.ACTIVE),
+            (lambda i: i.disable(minted.key_id, verifiers), Acceptance.DISABLED, Entry.DISABLED),
+            (lambda i: i.enable(minted.key_id, verifiers), Acceptance.ACCEPTED, Entry.ACTIVE),
+            (lambda i: i.disable(minted.key_id, verifiers), Acceptance.DISABLED, Entry.DISABLED),
+            (lambda i: i.revoke(minted.key_id, verifiers), Acceptance.REFUSED, Entry.REVOKED),
+        ]
+        for call, acceptance, entry in steps:
+            for _ in range(2):
+                call(harness.issuer())
+            assert self.settle(harness, harness.issuer(), minted) == {acceptance}
+            assert listed(harness.issuer(), minted) == {entry}
+
+    @pytest.mark.parametrize("trouble", list(Trouble))
+    def test_trouble_maps_to_an_error_of_its_own(
+        self, harness: IssuerHarness, issuer: Issuer, trouble: Trouble
+    ) -> None:
+        """Throttling, denial and an unreachable authority are told apart."""
+        minted = mint(issuer)
+        verifiers = issuer.verifiers()
+        troubled = harness.in_trouble(trouble)
+        with pytest.raises(Failure) as caught:
+            troubled.install(minted.key_id, minted.value, verifiers)
+        assert type(caught.value) is trouble.failure
+
+    def test_unreachable_verifier_is_said_not_raised(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """A probe of a verifier that is away says so; the others answer as always."""
+        minted = self.installed(harness, issuer)
+        away, *others = issuer.verifiers()
+        seen = harness.unreachable(away)
+        assert seen.probe(away, minted.key_id, minted.value) is Acceptance.UNREACHABLE
+        assert {seen.probe(other, minted.key_id, minted.value) for other in others} <= {Acceptance.ACCEPTED}
+
+    # Secrecy
+
+    def test_values_show_nowhere(self, harness: IssuerHarness) -> None:
+        """No value is in a repr, an error or a log record at DEBUG, through a key's whole life and calls that fail."""
+        with logs_recorded() as logs:
+            issuer = harness.issuer()
+            minted = mint(issuer)
+            verifiers = issuer.verifiers()
+            texts = [repr(issuer), repr(minted), str(minted)]
+            for _ in range(2):
+                texts += attempt(lambda: issuer.install(minted.key_id, minted.value, verifiers))
+                texts += [str(issuer.probe(one, minted.key_id, minted.value)) for one in verifiers]
+                texts += attempt(lambda: issuer.disable(minted.key_id, verifiers))
+                texts += attempt(lambda: issuer.enable(minted.key_id, verifiers))
+                texts += attempt(lambda: issuer.revoke(minted.key_id, verifiers))
+            texts += [repr(issuer.entries(one)) for one in verifiers]
+            texts += attempt(lambda: issuer.key_id(SecretValue(minted.value.reveal() + "x")))
+        assert find_leaks([minted.value.reveal()], texts + logs) == []
+
+    @pytest.mark.parametrize("trouble", list(Trouble))
+    def test_values_show_nowhere_in_trouble(self, harness: IssuerHarness, issuer: Issuer, trouble: Trouble) -> None:
+        """Nor when the authority refuses, throttles or is away in the middle of it."""
+        minted = mint(issuer)
+        verifiers = issuer.verifiers()
+        with logs_recorded() as logs:
+            troubled = harness.in_trouble(trouble)
+            texts = [repr(troubled)]
+            texts += attempt(lambda: troubled.install(minted.key_id, minted.value, verifiers))
+            texts += attempt(lambda: troubled.probe(verifiers[0], minted.key_id, minted.value))
+            texts += attempt(lambda: troubled.revoke(minted.key_id, verifiers))
+        assert find_leaks([minted.value.reveal()], texts + logs) == []
+
+    # The states that the clauses start from
+
+    def installed(self, harness: IssuerHarness, issuer: Issuer) -> Minted:
+        """A key that every verifier accepts."""
+        minted = mint(issuer)
+        issuer.install(minted.key_id, minted.value, issuer.verifiers())
+        assert self.settle(harness, issuer, minted) == {Acceptance.ACCEPTED}
+        return minted
+
+    def disabled(self, harness: IssuerHarness, issuer: Issuer) -> Minted:
+        """A key that every verifier refuses for being disabled."""
+        minted = self.installed(harness, issuer)
+        issuer.disable(minted.key_id, issuer.verifiers())
+        assert self.settle(harness, issuer, minted) == {Acceptance.DISABLED}
+        return minted
+
+
+def mint(issuer: Issuer) -> Minted:
+    """A new key under a token of its own."""
+    return issuer.mint(f"mint-{uuid4().hex}")
+
+
+def listed(issuer: Issuer, minted: Minted) -> set[Entry]:
+    """What the listings of all verifiers say of a key."""
+    return {issuer.entries(verifier).get(minted.key_id, Entry.ABSENT) for verifier in issuer.verifiers()}
+
+
+def accepting(harness: IssuerHarness, issuer: Issuer, minted: Minted) -> set[bool]:
+    """Whether verifiers accept a key, asked as a client on new connections."""
+    return {harness.accepts(verifier, minted.value.reveal()) for verifier in issuer.verifiers()}
