@@ -152,6 +152,9 @@ class EffectSeen:
     message: str = ""
     retry_at: datetime | None = None
     """Not before then; None when it may be tried at once."""
+    key_id: str | None = None
+    """What a mint made."""
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,8 @@ class Policy:
     """A rotation that retreats more often than this holds for an operator."""
     retry_after: timedelta = timedelta(days=1)
     """After a rollback the next scheduled start waits this long, doubling each time."""
+    page_every: timedelta = timedelta(minutes=15)
+    """How often a standstill pages again."""
     deadlines: Mapping[Phase, Deadline] = field(default_factory=lambda: dict(DEFAULT_DEADLINES))
 
     def deadline(self, phase: Phase) -> Deadline:

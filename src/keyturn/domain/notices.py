@@ -1,0 +1,92 @@
+"""Who is told what: derived from what a decision changed, with ids that make every message once only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from keyturn.domain.effects import Message
+from keyturn.domain.model import Hold, Rotation
+from keyturn.domain.overdue import time_left
+from keyturn.domain.phases import Phase
+from keyturn.domain.reasons import MEANING, Reason
+from keyturn.domain.situation import Situation
+from keyturn.domain.verdicts import Verdict
+
+REMINDABLE = frozenset({Reason.CLIENTS_NOT_MOVED, Reason.OLD_IN_USE})
+
+
+def notices(before: Rotation, s: Situation, verdict: Verdict) -> tuple[Rotation, tuple[Message, ...]]:
+    """The messages that follow from `before` having become `s.rotation` by `verdict`, and the rotation that remembers
+    how far paging and reminding have come."""
+    after = s.rotation
+    messages = [*_transition(before, after, verdict), *_refresh(before, after)]
+    if verdict.reason in (Reason.DEADLINE_EXTENDED, Reason.FORCED) and after.entry == before.entry:
+        messages.append(_message(after, f"deadline/{after.extensions}", "rotation.deadline", verdict.detail))
+    after, reminders = _remind(s, verdict)
+    after, pages = _page(after, s.now)
+    return after, (*messages, *reminders, *pages)
+
+
+def _message(rotation: Rotation, what: str, topic: str, text: str, **details: str) -> Message:
+    details = {"credential": rotation.credential, "rotation": rotation.id, "phase": rotation.phase, **details}
+    return Message(
+        id=f"{rotation.id}/{rotation.entry}/{what}", topic=topic, text=text, details=tuple(sorted(details.items()))
+    )
+
+
+def _transition(before: Rotation, after: Rotation, verdict: Verdict) -> list[Message]:
+    if after.entry == before.entry:
+        return []
+    text = f"{after.credential}: {before.phase} → {after.phase}. {MEANING[verdict.reason]} {verdict.detail}".rstrip()
+    return [_message(after, f"phase/{after.phase}", f"rotation.{after.phase}", text, reason=verdict.reason)]
+
+
+def _refresh(before: Rotation, after: Rotation) -> list[Message]:
+    """Clients of a target are told to fetch as soon as its readers get another version."""
+    messages = []
+    for target in after.promoted:
+        if target in before.promoted:
+            continue
+        serial = after.restoring if after.restoring is not None else after.incoming
+        text = f"{after.credential}: {target} now serves v{serial}; fetch it again"
+        messages.append(
+            _message(after, f"refresh/{target}", "client.refresh", text, target=target, version=str(serial))
+        )
+    return messages
+
+
+def _remind(s: Situation, verdict: Verdict) -> tuple[Rotation, list[Message]]:
+    """Laggards are reminded each time half of what was left of the deadline is gone: harder as it nears."""
+    rotation = s.rotation
+    if rotation.phase is not Phase.MONITOR or verdict.reason not in REMINDABLE:
+        return rotation, []
+    allowed = s.policy.deadline(Phase.MONITOR).after * (rotation.extensions + 1)
+    left, due = time_left(s), 0
+    while due < 10 and left <= allowed / 2 ** (due + 1):
+        due += 1
+    if due <= rotation.reminded:
+        return rotation, []
+    text = f"{rotation.credential}: {verdict.detail}; {max(left, timedelta(0))} left"
+    return replace(rotation, reminded=due), [_message(rotation, f"remind/{due}", "client.remind", text)]
+
+
+def _page(rotation: Rotation, now: datetime) -> tuple[Rotation, list[Message]]:
+    """A standstill pages when it begins and again and again until it ends."""
+    if rotation.halted is not None:
+        halted, messages = _page_for(rotation, rotation.halted, now)
+        return replace(rotation, halted=halted), messages
+    if rotation.hold is not None:
+        held, messages = _page_for(rotation, rotation.hold, now)
+        return replace(rotation, hold=held), messages
+    return rotation, []
+
+
+def _page_for(rotation: Rotation, held: Hold, now: datetime) -> tuple[Hold, list[Message]]:
+    due = 1 + int((now - held.since) / rotation.policy.page_every)
+    if due <= held.pages:
+        return held, []
+    topic = "rotation.halted" if rotation.halted is not None else "rotation.held"
+    text = f"{rotation.credential} stands in {rotation.phase}: {MEANING[held.reason]} {held.detail}".rstrip()
+    what = f"stand/{held.reason}/{held.since.isoformat()}/{due}"
+    return replace(held, pages=due), [_message(rotation, what, topic, text, reason=held.reason)]

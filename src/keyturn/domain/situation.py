@@ -1,0 +1,178 @@
+"""A rotation beside what was observed of the world: the facts that rows and guards reason with.
+
+Everything here is three-valued where the world is: known so, known not so, unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from keyturn.domain.model import Rotation, Stamp
+from keyturn.domain.observations import (
+    Acceptance,
+    ClientSeen,
+    Entry,
+    Observations,
+    Serving,
+    ServingKind,
+)
+from keyturn.domain.phases import Phase
+from keyturn.domain.policy import Policy
+
+UNKNOWN_SERVING = Serving(kind=ServingKind.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet:
+    """Whether a version has been silent for long enough, and if not, who stands in the way until when."""
+
+    known: bool
+    """False when no source covers the time in question: then nothing may be concluded."""
+    users: tuple[tuple[str, timedelta], ...] = ()
+    """Clients whose silence is still too short, and how much is missing."""
+
+    @property
+    def silent(self) -> bool:
+        """Known, and long enough for everyone."""
+        return self.known and not self.users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What rows and guards are given."""
+
+    rotation: Rotation
+    seen: Observations
+    now: datetime
+
+    @property
+    def policy(self) -> Policy:
+        """The policy this rotation started with."""
+        return self.rotation.policy
+
+    @property
+    def old(self) -> int:
+        """The version that readers got before this rotation."""
+        return self.rotation.outgoing[0]
+
+    @property
+    def new(self) -> int:
+        """The version this rotation introduces."""
+        return self.rotation.incoming
+
+    @property
+    def survivor(self) -> int:
+        """The version that is to be left when the rotation ends as it now stands."""
+        if self.rotation.restoring is not None:
+            return self.rotation.restoring
+        return self.new
+
+    @property
+    def doomed(self) -> tuple[int, ...]:
+        """Every other version of the rotation."""
+        return tuple(serial for serial in self.rotation.versions if serial != self.survivor)
+
+    def minted(self, serial: int) -> bool:
+        """Whether the version ever got a key id, so that the authority may know it."""
+        return self.rotation.versions[serial].key_id is not None
+
+    def serving(self, target: str) -> Serving:
+        """What readers of a target get."""
+        seen = self.seen.targets.get(target)
+        return seen.serving if seen is not None else UNKNOWN_SERVING
+
+    def serves(self, target: str, serial: int) -> bool:
+        """Whether readers of a target are known to get a version."""
+        serving = self.serving(target)
+        return serving.kind is ServingKind.OURS and serving.serial == serial
+
+    def copies(self, target: str) -> frozenset[int] | None:
+        """Serials of which a copy is kept at a target; None when unknown."""
+        seen = self.seen.targets.get(target)
+        return seen.copies if seen is not None else None
+
+    def acceptance(self, verifier: str, serial: int) -> Acceptance:
+        """How a verifier treats a version; what was not asked counts as unreachable, which is unknown."""
+        seen = self.seen.verifiers.get(verifier)
+        return seen.acceptance.get(serial, Acceptance.UNREACHABLE) if seen is not None else Acceptance.UNREACHABLE
+
+    def entry(self, verifier: str, serial: int) -> Entry:
+        """What the authority lists for a version at a verifier."""
+        seen = self.seen.verifiers.get(verifier)
+        return seen.entries.get(serial, Entry.UNKNOWN) if seen is not None else Entry.UNKNOWN
+
+    def verifiers(self, serial: int, *states: Acceptance) -> tuple[str, ...]:
+        """The verifiers that treat a version in one of these ways, in a steady order."""
+        return tuple(v for v in sorted(self.seen.verifiers) if self.acceptance(v, serial) in states)
+
+    def waves(self) -> list[tuple[str, ...]]:
+        """The targets in the order and groups in which they are promoted."""
+        size = max(1, self.policy.wave_size)
+        targets = self.rotation.targets
+        return [targets[i : i + size] for i in range(0, len(targets), size)]
+
+    def last_promote(self, targets: Iterable[str] | None = None) -> Stamp | None:
+        """When the last of these targets (all by default) was seen to serve what this entry promotes."""
+        names = self.rotation.targets if targets is None else targets
+        stamps = [self.rotation.promoted[t] for t in names if t in self.rotation.promoted]
+        return max(stamps, key=lambda stamp: stamp.at) if stamps else None
+
+    def watched(self, since: Stamp, span: timedelta, watermark: datetime | None) -> bool:
+        """Whether `span` of the rotation's own time after `since` lies below a watermark."""
+        stopped = self.rotation.stopped_after(since, self.now)
+        return watermark is not None and watermark >= since.at + stopped + span
+
+    def quiet(self, serial: int, *, since: datetime | None, least: timedelta | None = None) -> Quiet:
+        """Whether a version is known silent: for every client, from its last use (and not before `since`) up to the
+        watermark, for the client's required silence, or for `least` where that is given (EVIDENCE.md §3)."""
+        usage = self.seen.usage
+        start = max((t for t in (usage.since, since) if t is not None), default=None)
+        if usage.watermark is None or usage.since is None or start is None:
+            return Quiet(known=False)
+        users = []
+        nobody = ClientSeen(required_silence=self.policy.silence_unseen)
+        for name, client in sorted((usage.clients or {"(no client seen yet)": nobody}).items()):
+            if (client.dismissed or client.acknowledged) and least is None:
+                continue
+            needed = client.required_silence if least is None else least
+            last = max(start, client.last_use.get(serial, start))
+            missing = needed - (usage.watermark - last)
+            if missing > timedelta(0):
+                users.append((name, missing))
+        return Quiet(known=True, users=tuple(users))
+
+    def laggards(self) -> tuple[str, ...]:
+        """Known clients that have not succeeded with the new version when last seen on it, and are neither gone nor
+        vouched for."""
+        return tuple(name for name, client in sorted(self.seen.usage.clients.items()) if not self._moved(client))
+
+    def _moved(self, client: ClientSeen) -> bool:
+        if client.acknowledged or client.dismissed:
+            return True
+        success = client.last_success.get(self.new)
+        refusal = client.last_refusal.get(self.new)
+        if success is not None and (refusal is None or success >= refusal):
+            return True
+        watermark = self.seen.usage.watermark
+        promoted = self.last_promote()
+        if watermark is None or promoted is None:
+            return False
+        last = max([*client.last_use.values(), promoted.at])
+        return watermark - last >= client.required_silence
+
+    def refused_users(self, serial: int) -> tuple[str, ...]:
+        """Clients that really hold a version we disabled and were refused since."""
+        since = self.rotation.disabled_at.get(serial)
+        if since is None:
+            return ()
+        return tuple(
+            name
+            for name, client in sorted(self.seen.usage.clients.items())
+            if client.last_refusal.get(serial, since) > since
+        )
+
+    def phase_is(self, *phases: Phase) -> bool:
+        """Whether the rotation is in one of these phases."""
+        return self.rotation.phase in phases

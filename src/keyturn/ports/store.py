@@ -1,0 +1,311 @@
+"""The store: everything that outlives a tick. No secret value ever reaches it (promise P6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from keyturn.domain.effects import Effect, Message
+from keyturn.domain.errors import FailureKind
+from keyturn.domain.model import Rotation, Version
+from keyturn.domain.phases import Phase
+from keyturn.domain.verdicts import Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What is remembered of one credential between rotations."""
+
+    name: str
+    versions: Mapping[int, Version]
+    """Every version ever issued, by serial; destroyed ones too: any later use of one raises an alert."""
+    next_serial: int
+    due_at: datetime | None = None
+    """When its next scheduled rotation starts; None: only on command."""
+    rolled_back: int = 0
+    """How many of its rotations in a row ended as ROLLED_BACK."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One line of the trail: what was ruled, why, and on what evidence (promise P9)."""
+
+    at: datetime
+    credential: str
+    rotation: str
+    phase: Phase
+    """The phase that the rotation is in from then on."""
+    kind: str
+    """`started`, `transition`, `hold`, `released`, `command`, …"""
+    reason: str
+    detail: str
+    evidence: Evidence = field(default_factory=dict)
+    by: str = "keyturn"
+    digest: str = ""
+    """SHA-256 over the previous line's digest and this line's content; the store fills it in."""
+
+
+class IntentState(StrEnum):
+    """How far an outside call has come."""
+
+    OPEN = "open"
+    """The intent is committed, and no outcome is known: it may have been sent, or not."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    NOT_SENT = "not_sent"
+    """Closed before it was sent: the rotation or the lease had moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt went, recorded by effect id."""
+
+    state: IntentState
+    at: datetime
+    failure: FailureKind | None = None
+    message: str = ""
+    retry_at: datetime | None = None
+    key_id: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """One effect in the journal."""
+
+    effect: Effect
+    rotation: str
+    credential: str
+    attempts: int
+    opened_at: datetime
+    outcome: Outcome | None
+    """Of the newest attempt; None while it is open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One decision, written as one transaction or not at all."""
+
+    rotation: Rotation
+    """As it is to be remembered; its `revision` is the one it was read at, and must still be the store's."""
+    intents: Sequence[Effect] = ()
+    messages: Sequence[Message] = ()
+    notifiers: Sequence[str] = ()
+    """To whom each of the messages goes."""
+    history: Sequence[HistoryEntry] = ()
+    due_at: datetime | None = None
+    """At an end: when the next scheduled rotation starts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRow:
+    """One client's presentations of one version in one bucket, from one source."""
+
+    credential: str
+    serial: int
+    client: str
+    start: datetime
+    length: timedelta
+    successes: int
+    failures: int
+    """Refusals that are the client's beyond doubt; others are pooled (see `unauthenticated`)."""
+    unauthenticated: int = 0
+    """Refused presentations that prove nothing about who sent them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uses:
+    """What is remembered of one client's use of one version: ends of the newest buckets."""
+
+    first_use: datetime
+    last_use: datetime
+    last_success: datetime | None
+    last_refusal: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """How far a usage source has come."""
+
+    name: str
+    cursor: str | None = None
+    watermark: datetime | None = None
+    since: datetime | None = None
+    """Its first watermark: before that, nothing is known."""
+    late: int = 0
+    """Reports that came after their bucket was declared complete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxItem:
+    """One message to one notifier, not yet delivered."""
+
+    id: int
+    message: Message
+    notifier: str
+    created_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to act on something, until it expires."""
+
+    name: str
+    owner: str
+    token: int
+    """Grows with each holder: a later holder's is always higher (fencing)."""
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A bearer token, known by its digest."""
+
+    name: str
+    role: str
+    """`operator` or `source`."""
+    source: str | None
+    digest: str
+    """SHA-256 of the token, hexadecimal: tokens are 256 random bits, so no slow hash is needed."""
+
+
+class Store(Protocol):
+    """Durable state. Each method is one transaction; when it returns, its effect survives a crash of the machine.
+
+    All datetimes are aware UTC and come back equal to the microsecond. Methods raise `Transient` when the database
+    cannot be reached and nothing else but what they name.
+    """
+
+    # Credentials and versions
+
+    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+        """Remember a credential seen for the first time, with the version that its readers get now. A credential that
+        is known already is left as it is."""
+
+    def credential(self, name: str) -> Credential | None:
+        """What is remembered of a credential."""
+
+    def credentials(self) -> Mapping[str, Credential]:
+        """Every credential that was ever registered."""
+
+    def set_due(self, name: str, due_at: datetime | None) -> None:
+        """When the credential's next scheduled rotation starts."""
+
+    def due(self, now: datetime) -> Sequence[str]:
+        """Names of the credentials that are due; the cost follows what is due, not what exists."""
+
+    def key_ids(self, key_ids: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """For each of these public key ids that is known: its credential and serial."""
+
+    # Rotations
+
+    def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
+        """Start a rotation: at most one is live per credential (promise P7). Raises `Refused` when one is, naming it.
+        Also takes the credential's next serial and its due date."""
+
+    def live(self) -> Sequence[Rotation]:
+        """Every live rotation, oldest first."""
+
+    def rotation(self, id: str) -> Rotation | None:
+        """One rotation, live or ended."""
+
+    def live_of(self, credential: str) -> Rotation | None:
+        """The credential's live rotation."""
+
+    def latest_of(self, credential: str) -> Rotation | None:
+        """The credential's newest rotation, live or ended."""
+
+    def commit(self, commit: Commit) -> Rotation:
+        """Write a decision: the rotation (its revision one higher), its versions into the credential's, an intent for
+        each effect (a known effect's attempt count grows and its outcome becomes open), the messages into the outbox
+        (a message id that is known is left as it is), the history. At an end, the credential's `due_at` and
+        `rolled_back` too. Raises `StaleRevision` when the rotation has moved, and then writes nothing."""
+
+    def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
+        """How an attempt went. An outcome of an older attempt than the journal's newest is ignored."""
+
+    def journal(self, rotation: str) -> Mapping[str, Intent]:
+        """Every intent of a rotation, by effect id."""
+
+    def open_intents(self, credential: str) -> Sequence[Intent]:
+        """Intents of any rotation of the credential, ended ones too, whose outcome is not known."""
+
+    def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
+        """The trail of a credential, oldest first."""
+
+    def bind(self, credential: str, target: str, backend_id: str, serial: int) -> None:
+        """Remember that a backend's id at a target is a version of ours."""
+
+    def bindings(self, credential: str) -> Mapping[tuple[str, str], int]:
+        """(target, backend id) → serial, for all that is known."""
+
+    # Usage
+
+    def sources(self) -> Mapping[str, SourceState]:
+        """Every usage source that ever reported."""
+
+    def add_usage(
+        self,
+        source: str,
+        rows: Sequence[UsageRow],
+        *,
+        watermark: datetime | None,
+        cursor: str | None,
+        batch: str | None = None,
+        received_at: datetime,
+    ) -> bool:
+        """Add rows, move the source's watermark (never back) and cursor, all in one transaction. False, and nothing
+        changed, when `batch` was seen from this source before. Rows whose bucket the source had declared complete are
+        late: they count as use at once, but stay out of `usage` (the detector's buckets) and are counted."""
+
+    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
+        """Rows with start ≤ bucket start < end, by start then client, summed over sources."""
+
+    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
+        """(client, serial) → what is remembered of that use."""
+
+    def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
+        """Starts of the buckets before `end` in which the client used any version of the credential, ascending: the
+        history that silence is judged by. At most the newest 10,000."""
+
+    def detector(self, rotation: str) -> str | None:
+        """The detector's saved state."""
+
+    def save_detector(self, rotation: str, state: str) -> None:
+        """Save the detector's state, beside the watermark that is part of it."""
+
+    # Outbox
+
+    def enqueue(self, messages: Sequence[Message], notifiers: Sequence[str], *, now: datetime) -> None:
+        """Queue messages that belong to no decision (a tripwire, a source that fell silent); a known id is left as it
+        is."""
+
+    def outbox(self, now: datetime, *, limit: int = 100) -> Sequence[OutboxItem]:
+        """What is to be delivered now, oldest first."""
+
+    def delivered(self, item: int, *, at: datetime) -> None:
+        """It has arrived."""
+
+    def undelivered(self, item: int, *, retry_at: datetime | None, error: str) -> None:
+        """It has not: try again then; None: never."""
+
+    # Leases and access
+
+    def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
+        """Take or renew a lease; None while another holds it."""
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back; one that is not ours any more is left alone."""
+
+    def tokens(self) -> Sequence[AccessToken]:
+        """Every access token's digest."""
+
+    def add_token(self, token: AccessToken) -> None:
+        """Add a token, or replace the one of the same name."""
+
+    def close(self) -> None:
+        """Give files, locks and connections back."""
