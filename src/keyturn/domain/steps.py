@@ -200,7 +200,7 @@ def _who_is_blind(s: Situation) -> str:
 def disable_doomed(s: Situation) -> tuple[Effect, ...] | Verdict | None:
     """Every verifier refuses the versions that are not to survive, one named version at a time."""
     for serial in s.doomed:
-        if not s.minted(serial):
+        if not s.minted(serial) or serial in s.rotation.proven:
             continue
         accepting = s.verifiers(serial, Acceptance.ACCEPTED)
         if accepting:
