@@ -1,0 +1,1 @@
+"""Carries decisions out: gather → decide → commit → execute → record, one tick after another."""
