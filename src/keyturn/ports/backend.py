@@ -52,7 +52,8 @@ class Target(Protocol):
 
     def stage(self, token: str, value: SecretValue) -> None:
         """Keep `value` as our copy `token`. Readers must not see it. Raises `Conflict` when `token` holds another
-        value already, and leaves that value as it is."""
+        value already, and leaves that value as it is; `Invalid` at an empty target whose backend would give the first
+        value that it ever stores to readers (AWS Secrets Manager does)."""
 
     def fetch(self, token: str) -> SecretValue:
         """The value of our copy `token`. Raises `Absent`."""

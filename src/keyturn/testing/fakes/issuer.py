@@ -1,0 +1,158 @@
+"""An authority in memory, with verifiers that lag, go away, come back stale and keep connections to old rules."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from keyturn.domain.errors import Absent, ConfigError, Conflict, Invalid, Transient
+from keyturn.domain.observations import Acceptance, Entry
+from keyturn.domain.secret_value import SecretValue
+from keyturn.ports.issuer import Minted, ValueOrigin
+from keyturn.testing.fakes.clock import FakeClock
+from keyturn.testing.fakes.faults import Faults
+from keyturn.testing.fakes.verifier import FakeVerifier, Row
+
+T = TypeVar("T")
+
+
+class FakeIssuer:
+    """One credential at a `FakeAuthority`."""
+
+    origin = ValueOrigin.KEYTURN
+
+    def __init__(self, authority: FakeAuthority) -> None:
+        self.lease: str | None = authority.lease
+        self._authority = authority
+
+    def __repr__(self) -> str:
+        return f"FakeIssuer(lease={self.lease!r})"
+
+    def verifiers(self) -> Sequence[str]:
+        return tuple(self._authority.nodes)
+
+    def mint(self, token: str) -> Minted:
+        return self._authority.faults.run("mint", lambda: self._authority.new_key(token))
+
+    def key_id(self, value: SecretValue) -> str:
+        parts = value.reveal().split("_")
+        if len(parts) != 3 or parts[0] != "fake":
+            raise Invalid("fake: not a value of this authority's")
+        return parts[1]
+
+    def install(self, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:
+        def change(row: Row | None) -> Row:
+            if row is None:
+                return Row(entry=Entry.ACTIVE, value=value)
+            if row.entry is Entry.REVOKED:
+                raise Conflict(f"fake: key {key_id} is revoked")
+            return row
+
+        self._change("install", key_id, verifiers, change)
+
+    def enable(self, key_id: str, verifiers: Collection[str]) -> None:
+        def change(row: Row | None) -> Row:
+            if row is None:
+                raise Absent(f"fake: no entry of key {key_id}")
+            if row.entry is Entry.REVOKED:
+                raise Conflict(f"fake: key {key_id} is revoked")
+            return Row(entry=Entry.ACTIVE, value=row.value)
+
+        self._change("enable", key_id, verifiers, change)
+
+    def disable(self, key_id: str, verifiers: Collection[str]) -> None:
+        def change(row: Row | None) -> Row:
+            if row is None:
+                raise Absent(f"fake: no entry of key {key_id}")
+            if row.entry is Entry.REVOKED:
+                return row
+            return Row(entry=Entry.DISABLED, value=row.value)
+
+        self._change("disable", key_id, verifiers, change)
+
+    def revoke(self, key_id: str, verifiers: Collection[str]) -> None:
+        self._change("revoke", key_id, verifiers, lambda _: Row(entry=Entry.REVOKED, value=None))
+
+    def entries(self, verifier: str) -> Mapping[str, Entry]:
+        return self._authority.faults.run("entries", self._authority.reach(verifier).entries)
+
+    def probe(self, verifier: str, key_id: str, value: SecretValue) -> Acceptance:
+        def ask() -> Acceptance:
+            return self._authority.reach(verifier).probe(key_id, value.reveal())
+
+        try:
+            return self._authority.faults.run("probe", ask)
+        except Transient:
+            return Acceptance.UNREACHABLE
+
+    def _change(
+        self, method: str, key_id: str, verifiers: Collection[str], change: Callable[[Row | None], Row]
+    ) -> None:
+        def apply() -> None:
+            with self._authority.lock:
+                unreachable = []
+                for name in verifiers:
+                    try:
+                        self._authority.reach(name).change(key_id, change)
+                    except Transient:
+                        unreachable.append(name)
+                if unreachable:
+                    raise Transient(f"fake: {', '.join(unreachable)}: unreachable")
+
+        self._authority.faults.run(method, apply)
+
+
+class FakeAuthority:
+    """Several verifiers with a key table each.
+
+    A change is in the table at once and is served `lag` later, by `clock`; a connection that a client holds goes on
+    being served by older rules for `held_lag` more. `nodes[name].leave()` takes a verifier off the network and
+    `nodes[name].come_back()` brings it back with the table it left with, or an older one.
+    """
+
+    def __init__(
+        self,
+        *verifiers: str,
+        clock: FakeClock | None = None,
+        lag: timedelta = timedelta(0),
+        held_lag: timedelta = timedelta(0),
+        lease: str | None = "fake-key-table",
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.faults = Faults()
+        self.lease = lease
+        self.lock = threading.RLock()
+        self.problems: list[str] = []
+        self.nodes: dict[str, FakeVerifier] = {}
+        """The verifiers by name; a test may add one, as a node that joins."""
+        for name in verifiers or ("one", "two"):
+            self.nodes[name] = FakeVerifier(name, self.clock, lag=lag, held_lag=held_lag)
+        self._serials = itertools.count(1)
+
+    def credential(self, options: object) -> FakeIssuer:
+        if options:
+            raise ConfigError("fake issuer: takes no options")
+        return FakeIssuer(self)
+
+    def check(self) -> Sequence[str]:
+        return tuple(self.problems)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def new_key(self, token: str) -> Minted:
+        """A new key, with an id that counts up."""
+        del token
+        key_id = f"k{next(self._serials)}"
+        return Minted(key_id=key_id, value=SecretValue(f"fake_{key_id}_{secrets.token_hex(16)}"))
+
+    def reach(self, verifier: str) -> FakeVerifier:
+        """The verifier, if it is on the network."""
+        node = self.nodes.get(verifier)
+        if node is None or node.away:
+            raise Transient(f"fake: {verifier}: unreachable")
+        return node

@@ -1,0 +1,110 @@
+"""One verifier in memory: a key table, what it serves of it by now, and the connections that clients hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from keyturn.domain.observations import Acceptance, Entry
+from keyturn.domain.secret_value import SecretValue
+from keyturn.testing.fakes.clock import FakeClock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One key in a verifier's table; a tombstone keeps no value."""
+
+    entry: Entry
+    value: SecretValue | None
+
+
+Table = Mapping[str, Row]
+
+
+class FakeVerifier:
+    """Checks presentations by the table that it serves, which follows the newest one after a lag."""
+
+    def __init__(self, name: str, clock: FakeClock, *, lag: timedelta, held_lag: timedelta) -> None:
+        self.name = name
+        self.away = False
+        self._clock = clock
+        self._lag = lag.total_seconds()
+        self._held_lag = held_lag.total_seconds()
+        self._tables: list[tuple[float, Table]] = [(float("-inf"), {})]
+        """Each table with when it was loaded, newest last."""
+
+    def leave(self) -> None:
+        """Go off the network; changes do not reach it."""
+        self.away = True
+
+    def come_back(self, *, forgetting: int = 0) -> None:
+        """Answer again, with the table it left with; `forgetting`: without its last so many changes, as a node does that
+        is restored from an older image."""
+        for _ in range(min(forgetting, len(self._tables) - 1)):
+            self._tables.pop()
+        self.away = False
+
+    def lose(self, key_id: str) -> None:
+        """Another's hand: delete a key's row."""
+        self._load({key: row for key, row in self._newest.items() if key != key_id})
+
+    def put(self, key_id: str, entry: Entry, value: SecretValue | None) -> None:
+        """Another's hand: write a row, past every rule."""
+        self._load({**self._newest, key_id: Row(entry=entry, value=value)})
+
+    def change(self, key_id: str, change: Callable[[Row | None], Row]) -> None:
+        """Replace one row by what `change` makes of it; a row that stays as it is loads nothing."""
+        row = self._newest.get(key_id)
+        changed = change(row)
+        if row is None or row.entry is not changed.entry:
+            self._load({**self._newest, key_id: changed})
+
+    def entries(self) -> Mapping[str, Entry]:
+        return {key: row.entry for key, row in self._newest.items()}
+
+    def accepts(self, value: str, *, opened: float | None = None) -> bool:
+        """Whether a client gets in now, on a new connection or on one held since `opened` (monotonic)."""
+        if self.away:
+            return False
+        return any(verdict(self._served(opened), key, value) is Acceptance.ACCEPTED for key in self._served(opened))
+
+    def probe(self, key_id: str, value: str) -> Acceptance:
+        """The newest table's verdict, and `UNSETTLED` while an older one that differs may still be served."""
+        said = {verdict(table, key_id, value) for table in self._still_served()}
+        newest = verdict(self._newest, key_id, value)
+        return newest if said == {newest} else Acceptance.UNSETTLED
+
+    @property
+    def _newest(self) -> Table:
+        return self._tables[-1][1]
+
+    def _load(self, table: Table) -> None:
+        self._tables.append((self._clock.monotonic(), table))
+
+    def _served(self, opened: float | None) -> Table:
+        """The table that answers: for a held connection an older one, for as long as its worker may live."""
+        now = self._clock.monotonic()
+        settled = [table for loaded, table in self._tables if loaded + self._lag <= now]
+        if opened is None:
+            return settled[-1]
+        past = [
+            table
+            for loaded, table in self._tables
+            if loaded + self._lag <= opened or loaded + self._lag + self._held_lag <= now
+        ]
+        return past[-1]
+
+    def _still_served(self) -> list[Table]:
+        """Every table that may still answer someone, the newest included."""
+        now = self._clock.monotonic()
+        over = [number for number, (loaded, _) in enumerate(self._tables) if loaded + self._lag + self._held_lag <= now]
+        return [table for _, table in self._tables[over[-1] :]]
+
+
+def verdict(table: Table, key_id: str, value: str) -> Acceptance:
+    """What a table says of a presentation: it is the whole value that counts."""
+    row = table.get(key_id)
+    if row is None or row.value is None or row.value.reveal() != value:
+        return Acceptance.REFUSED
+    return Acceptance.ACCEPTED if row.entry is Entry.ACTIVE else Acceptance.DISABLED
