@@ -1,0 +1,70 @@
+"""Takes a credential into care, and starts its rotations."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from keyturn.domain.errors import Absent, Refused
+from keyturn.domain.model import Rotation, Version, VersionState, begin
+from keyturn.ports.store import HistoryEntry, Store
+from keyturn.runtime.due import first_due
+from keyturn.runtime.registry import WiredCredential
+
+
+def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: datetime) -> None:
+    """Register a credential that is seen for the first time with what its readers get now, as version 1.
+
+    Nothing outside is changed. Raises `Refused` when a target is empty or two targets hold different values, and
+    `Transient` or `Denied` when one cannot be read.
+    """
+    held = {}
+    for name, target in wired.targets.items():
+        try:
+            backend_id, value = target.read()
+        except Absent:
+            raise Refused(
+                f"target {name} of {wired.name} holds nothing: put the credential's present value there first"
+            ) from None
+        held[name] = (backend_id, value.fingerprint(fingerprint_key), wired.issuer.key_id(value))
+    prints = {fingerprint for _, fingerprint, _ in held.values()}
+    if len(prints) != 1:
+        raise Refused(f"the targets of {wired.name} hold different values: make them one before keyturn takes over")
+    fingerprint = prints.pop()
+    key_id = next(iter(held.values()))[2]
+    version = Version(serial=1, state=VersionState.CURRENT, key_id=key_id, fingerprint=fingerprint)
+    store.register(wired.name, version, due_at=first_due(wired.schedule, now))
+    for name, (backend_id, _, _) in held.items():
+        store.bind(wired.name, name, backend_id, version.serial)
+
+
+def begin_rotation(store: Store, wired: WiredCredential, *, by: str, why: str, now: datetime) -> Rotation:
+    """Start a rotation of a registered credential. Raises `Refused` when one is live already."""
+    credential = store.credential(wired.name)
+    if credential is None:
+        raise Refused(f"{wired.name} has not been read yet")
+    current = [version for version in credential.versions.values() if version.state is VersionState.CURRENT]
+    if len(current) != 1:
+        raise Refused(f"{wired.name} has {len(current)} current versions: see `keyturn history {wired.name}`")
+    rotation = begin(
+        id=f"{wired.name}-{uuid.uuid4().hex[:12]}",
+        credential=wired.name,
+        policy=wired.policy,
+        targets=tuple(wired.targets),
+        current=current[0],
+        incoming=credential.next_serial,
+        now=now,
+        by=by,
+    )
+    entry = HistoryEntry(
+        at=now,
+        credential=wired.name,
+        rotation=rotation.id,
+        phase=rotation.phase,
+        kind="started",
+        reason="started",
+        detail=why,
+        by=by,
+    )
+    store.begin(rotation, entry)
+    return rotation

@@ -1,0 +1,62 @@
+"""Delivers queued messages, at least once, with retries that back off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from keyturn.domain.errors import Failure, FailureKind, Throttled
+from keyturn.ports.clock import Clock
+from keyturn.ports.executor import Executor
+from keyturn.ports.store import OutboxItem, Store
+from keyturn.runtime.registry import Registry
+
+log = structlog.get_logger(__name__)
+
+FIRST_RETRY = timedelta(seconds=1)
+LAST_RETRY = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbox:
+    """Takes what is due from the store and hands it to its notifier."""
+
+    store: Store
+    registry: Registry
+    clock: Clock
+    executor: Executor
+
+    def deliver(self) -> None:
+        """One pass over what is due now."""
+        self.executor.run([self._send(item) for item in self.store.outbox(self.clock.now())])
+
+    def _send(self, item: OutboxItem) -> Callable[[], None]:
+        def send() -> None:
+            notifier = self.registry.notifiers.get(item.notifier)
+            if notifier is None:
+                gone = f"no notifier is called {item.notifier!r} any more"
+                self.store.undelivered(item.id, retry_at=None, error=gone)
+                log.error("message dropped", message=item.message.id, error=gone)
+                return
+            payload = {"topic": item.message.topic, "text": item.message.text, **dict(item.message.details)}
+            try:
+                notifier.deliver(item.message.id, item.created_at, payload)
+            except Failure as error:
+                self._failed(item, error)
+                return
+            self.store.delivered(item.id, at=self.clock.now())
+
+        return send
+
+    def _failed(self, item: OutboxItem, error: Failure) -> None:
+        delay = min(LAST_RETRY, FIRST_RETRY * 2 ** min(item.attempts, 20))
+        if isinstance(error, Throttled) and error.retry_after is not None:
+            delay = max(delay, error.retry_after)
+        # What a receiver rejects for good may be mended there, so it is tried again too, at the slowest pace.
+        if error.kind is not FailureKind.TRANSIENT:
+            delay = LAST_RETRY
+        self.store.undelivered(item.id, retry_at=self.clock.now() + delay, error=error.message)
+        log.warning("message not delivered", message=item.message.id, notifier=item.notifier, error=error.message)

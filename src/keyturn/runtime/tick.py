@@ -1,0 +1,203 @@
+"""One pass over everything: gather → decide → commit → execute → record. No state is kept in memory between ticks, so a
+crash, a restart and an operator's command are all the ordinary tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from keyturn.domain.effects import Effect
+from keyturn.domain.errors import KeyturnError, Refused, StaleRevision
+from keyturn.domain.machine import Decision, decide
+from keyturn.domain.model import Rotation
+from keyturn.domain.observations import Observations
+from keyturn.domain.verdicts import Verdict
+from keyturn.ports.clock import Clock
+from keyturn.ports.executor import Executor
+from keyturn.ports.store import Commit, Credential, HistoryEntry, Outcome, Store
+from keyturn.runtime.adopt import adopt, begin_rotation
+from keyturn.runtime.due import after_end
+from keyturn.runtime.execute import Execute
+from keyturn.runtime.gather import Gather
+from keyturn.runtime.outbox import Outbox
+from keyturn.runtime.registry import Registry
+from keyturn.runtime.trail import trail
+from keyturn.runtime.usage import Intake
+
+log = structlog.get_logger(__name__)
+
+COMMAND_TRIES = 5
+"""A command that finds the rotation moved reads it again this often: ticks move it all the time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A credential as it stands, or stood at the last tick, for people to look at."""
+
+    credential: Credential
+    rotation: Rotation | None
+    verdict: Verdict | None
+    """What was ruled last; None when nothing is under way."""
+    seen: Observations | None
+
+
+class Runtime:
+    """Runs every configured credential against one store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        executor: Executor,
+        fingerprint_key: bytes,
+        owner: str,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._executor = executor
+        self._key = fingerprint_key
+        self._gather = Gather(store=store, registry=registry, executor=executor, fingerprint_key=fingerprint_key)
+        self._execute = Execute(
+            store=store, registry=registry, clock=clock, owner=owner, fingerprint_key=fingerprint_key
+        )
+        self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor)
+        self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor)
+        self._looks: dict[str, tuple[Verdict, Observations]] = {}
+        # Only for people to look at: nothing is ever decided on it.
+
+    def tick(self) -> None:
+        """One pass: usage in, what is due started, every live rotation one step on, messages out.
+
+        What fails for one credential is logged and leaves the others as they are.
+        """
+        self._intake.poll()
+        self._adopt_unknown()
+        self._start_due()
+        live = self._store.live()
+        self._executor.run([partial(self._contained, r.credential, self._step, r) for r in live])
+        self._looks = {r.id: self._looks[r.id] for r in live if r.id in self._looks}
+        self._outbox.deliver()
+
+    def start(self, name: str, *, by: str, why: str) -> Rotation:
+        """Start a rotation now. Raises `Refused` when one is under way, or when the credential cannot be read yet."""
+        wired = self._registry.credential(name)
+        if self._store.credential(name) is None:
+            adopt(self._store, wired, self._key, self._clock.now())
+        return begin_rotation(self._store, wired, by=by, why=why, now=self._clock.now())
+
+    def command(
+        self,
+        name: str,
+        change: Callable[[Rotation], Rotation],
+        *,
+        by: str,
+        what: str,
+        dry_run: bool = False,
+    ) -> Rotation:
+        """Apply an operator's command to the live rotation. Raises `Refused` with the reason when it is not allowed; the
+        world is then as it was."""
+        self._registry.credential(name)
+        for _ in range(COMMAND_TRIES):
+            rotation = self._store.live_of(name)
+            if rotation is None:
+                raise Refused(f"no rotation of {name} is under way; `keyturn rotate {name}` starts one")
+            changed = change(rotation)
+            if dry_run:
+                return changed
+            entry = HistoryEntry(
+                at=self._clock.now(),
+                credential=name,
+                rotation=rotation.id,
+                phase=rotation.phase,
+                kind="command",
+                reason=what.split(" ", 1)[0],
+                detail=what,
+                by=by,
+            )
+            try:
+                return self._store.commit(Commit(rotation=changed, history=[entry]))
+            except StaleRevision:
+                continue
+        raise Refused(f"{name} is moving too fast to command; try again")
+
+    def status(self, name: str) -> Status:
+        """A credential as the last tick saw it, or read afresh when there was none."""
+        self._registry.credential(name)
+        credential = self._store.credential(name)
+        if credential is None:
+            raise Refused(f"{name} has not been read yet: its targets must be readable and hold one same value")
+        rotation = self._store.live_of(name)
+        if rotation is None:
+            return Status(credential=credential, rotation=self._store.latest_of(name), verdict=None, seen=None)
+        look = self._looks.get(rotation.id)
+        if look is None:
+            seen = self._gather.observe(rotation)
+            look = decide(rotation, seen, self._clock.now()).verdict, seen
+        verdict, seen = look
+        return Status(credential=credential, rotation=rotation, verdict=verdict, seen=seen)
+
+    @property
+    def ingest(self) -> Intake:
+        """Where sources push to."""
+        return self._intake
+
+    def _adopt_unknown(self) -> None:
+        known = self._store.credentials()
+        for name, wired in self._registry.credentials.items():
+            if name not in known:
+                self._contained(name, adopt, self._store, wired, self._key, self._clock.now())
+
+    def _start_due(self) -> None:
+        for name in self._store.due(self._clock.now()):
+            wired = self._registry.credentials.get(name)
+            if wired is not None and self._store.live_of(name) is None:
+                begin = partial(begin_rotation, by="schedule", why="due", now=self._clock.now())
+                self._contained(name, begin, self._store, wired)
+
+    def _contained(self, name: str, call: Callable[..., object], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except KeyturnError as error:
+            log.warning("credential skipped in this tick", credential=name, error=str(error))
+
+    def _step(self, rotation: Rotation) -> None:
+        seen = self._gather.observe(rotation)
+        now = self._clock.now()
+        decision = decide(rotation, seen, now)
+        self._looks[rotation.id] = decision.verdict, seen
+        if decision.rotation == rotation and not decision.effects:
+            return
+        committed = self._commit(rotation, decision, now)
+        attempts = {
+            effect.id: (seen.effects[effect.id].attempts if effect.id in seen.effects else 0) + 1
+            for effect in decision.effects
+        }
+        self._executor.run([self._carry_out(effect, committed, attempts[effect.id]) for effect in decision.effects])
+
+    def _commit(self, before: Rotation, decision: Decision, now: datetime) -> Rotation:
+        after = decision.rotation
+        wired = self._registry.credential(after.credential)
+        rolled_back = self._store.credential(after.credential)
+        due = None
+        if not after.live:
+            due = after_end(wired.schedule, after, rolled_back.rolled_back if rolled_back is not None else 0, now)
+        return self._store.commit(
+            Commit(
+                rotation=after,
+                intents=decision.effects,
+                messages=decision.messages,
+                notifiers=wired.notifiers,
+                history=trail(before, decision, now),
+                due_at=due,
+            )
+        )
+
+    def _carry_out(self, effect: Effect, rotation: Rotation, attempt: int) -> Callable[[], Outcome]:
+        return lambda: self._execute.run(effect, rotation, attempt)

@@ -1,0 +1,46 @@
+"""What of a decision goes on record: every change of phase, every standstill that begins or ends (promise P9)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from keyturn.domain.machine import Decision
+from keyturn.domain.model import Hold, Rotation
+from keyturn.domain.reasons import Reason
+from keyturn.ports.store import HistoryEntry
+
+ON_RECORD = frozenset({Reason.FORCED, Reason.DEADLINE_EXTENDED})
+"""Verdicts that change no phase but must be found again."""
+
+
+def trail(before: Rotation, decision: Decision, now: datetime) -> tuple[HistoryEntry, ...]:
+    """The lines that a decision adds to the credential's trail."""
+    after, verdict = decision.rotation, decision.verdict
+
+    def entry(kind: str, reason: str, detail: str) -> HistoryEntry:
+        return HistoryEntry(
+            at=now,
+            credential=after.credential,
+            rotation=after.id,
+            phase=after.phase,
+            kind=kind,
+            reason=reason,
+            detail=detail,
+            evidence=verdict.evidence,
+        )
+
+    stood, stands = _standing(before), _standing(after)
+    lines = []
+    if stood is not None and (stands is None or stands.reason is not stood.reason):
+        lines.append(entry("released", stood.reason, ""))
+    if after.entry != before.entry:
+        lines.append(entry("transition", verdict.reason, verdict.detail))
+    elif verdict.reason in ON_RECORD:
+        lines.append(entry("deadline", verdict.reason, verdict.detail))
+    if stands is not None and (stood is None or stood.reason is not stands.reason):
+        lines.append(entry("halt" if after.halted is not None else "hold", stands.reason, stands.detail))
+    return tuple(lines)
+
+
+def _standing(rotation: Rotation) -> Hold | None:
+    return rotation.halted or rotation.hold

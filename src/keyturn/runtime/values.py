@@ -1,0 +1,62 @@
+"""Finds a version's value when a call needs it, and tells which version a value is. Values are handed on, never kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from keyturn.domain.errors import Absent, Denied, Transient
+from keyturn.domain.model import Rotation
+from keyturn.domain.secret_value import SecretValue
+from keyturn.ports.backend import Target
+
+
+def copy_token(credential: str, serial: int) -> str:
+    """The token of our own copy of a version, the same at every target."""
+    return f"{credential}.v{serial}"
+
+
+def copied_serial(credential: str, token: str) -> int | None:
+    """The serial that a copy's token names, when it is one of this credential's."""
+    prefix, _, serial = token.rpartition(".v")
+    return int(serial) if prefix == credential and serial.isdecimal() else None
+
+
+def promote_token(effect_id: str) -> str:
+    """An effect's id in the form that backends take as a token."""
+    return f"promote-{hashlib.sha256(effect_id.encode()).hexdigest()[:40]}"
+
+
+def value_of(rotation: Rotation, serial: int, targets: Iterable[Target], fingerprint_key: bytes) -> SecretValue:
+    """A version's value, from any copy we keep or else from a target that serves it, told by its fingerprint.
+
+    Raises `Absent` when no target holds it, and `Transient` when one that may hold it cannot be asked.
+    """
+    away: Transient | Denied | None = None
+    wanted = rotation.versions[serial].fingerprint
+    targets = tuple(targets)
+    for target in targets:
+        try:
+            return target.fetch(copy_token(rotation.credential, serial))
+        except Absent:
+            continue
+        except (Transient, Denied) as error:
+            away = error
+    for target in targets:
+        try:
+            _, value = target.read()
+        except Absent:
+            continue
+        except (Transient, Denied) as error:
+            away = error
+            continue
+        if wanted is not None and value.fingerprint(fingerprint_key) == wanted:
+            return value
+    if away is not None:
+        raise Transient(f"v{serial} of {rotation.credential} cannot be read: {away.message}")
+    raise Absent(f"no target holds v{serial} of {rotation.credential} any more")
+
+
+def identify(value: SecretValue, fingerprints: Mapping[str, int], fingerprint_key: bytes) -> int | None:
+    """The serial of the version that a value is, or None when it is none of ours."""
+    return fingerprints.get(value.fingerprint(fingerprint_key))
