@@ -35,8 +35,8 @@ def next_due(schedule: Schedule | None, started: datetime, now: datetime) -> dat
     if schedule.every is not None:
         return max(now, started + schedule.every)
     zone = zone_of(schedule)
-    fires = trigger_of(schedule).get_next_fire_time(None, now.astimezone(zone))
-    return fires.astimezone(UTC) if isinstance(fires, datetime) else None
+    fires: datetime | None = trigger_of(schedule).get_next_fire_time(None, now.astimezone(zone))
+    return None if fires is None else fires.astimezone(UTC)
 
 
 def after_end(schedule: Schedule | None, ended: Rotation, rolled_back: int, now: datetime) -> datetime | None:
@@ -45,7 +45,7 @@ def after_end(schedule: Schedule | None, ended: Rotation, rolled_back: int, now:
     if schedule is None:
         return None
     if ended.phase is Phase.ROLLED_BACK:
-        return now + ended.policy.retry_after * 2 ** min(rolled_back, DOUBLINGS)
+        return now + ended.policy.retry_after * 2.0 ** min(rolled_back, DOUBLINGS)
     return next_due(schedule, ended.started_at, now + timedelta(microseconds=1))
 
 
