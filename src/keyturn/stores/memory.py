@@ -1,0 +1,318 @@
+"""A store that forgets: the contract in memory, for the simulator and for tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from keyturn.domain.effects import Message
+from keyturn.domain.errors import Refused, StaleRevision
+from keyturn.domain.model import Rotation, Version
+from keyturn.ports.store import (
+    AccessToken,
+    Commit,
+    Credential,
+    HistoryEntry,
+    Intent,
+    IntentState,
+    Lease,
+    OutboxItem,
+    Outcome,
+    SourceState,
+    UsageRow,
+    Uses,
+)
+from keyturn.stores.chain import linked
+from keyturn.stores.memory_usage import MemoryUsage
+from keyturn.stores.rules import NEVER, check_serial, leased, rolled_back
+
+
+@dataclass(slots=True)
+class _Delivery:
+    item: OutboxItem
+    retry_at: datetime | None = None
+
+
+class MemoryStore:
+    """Keeps everything in this process, behind one lock. `now` dates what the contract gives no time for."""
+
+    def __init__(self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._lock = threading.RLock()
+        self._credentials: dict[str, Credential] = {}
+        self._bindings: dict[str, dict[tuple[str, str], int]] = {}
+        self._key_ids: dict[str, tuple[str, int]] = {}
+        self._rotations: dict[str, Rotation] = {}
+        self._live: dict[str, str] = {}
+        self._latest: dict[str, str] = {}
+        self._intents: dict[str, dict[str, Intent]] = {}
+        self._rotation_of: dict[str, str] = {}
+        self._open: dict[str, set[str]] = {}
+        self._history: dict[str, list[HistoryEntry]] = {}
+        self._usage = MemoryUsage()
+        self._detectors: dict[str, str] = {}
+        self._messages: set[str] = set()
+        self._deliveries: dict[int, _Delivery] = {}
+        self._numbered = 0
+        self._leases: dict[str, Lease] = {}
+        self._tokens: dict[str, AccessToken] = {}
+
+    # Credentials and versions
+
+    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+        with self._lock:
+            if name in self._credentials:
+                return
+            self._credentials[name] = Credential(
+                name=name, versions={}, next_serial=version.serial + 1, due_at=due_at, rolled_back=0
+            )
+            self._put_versions(name, {version.serial: version})
+
+    def credential(self, name: str) -> Credential | None:
+        with self._lock:
+            return self._credentials.get(name)
+
+    def credentials(self) -> Mapping[str, Credential]:
+        with self._lock:
+            return dict(self._credentials)
+
+    def set_due(self, name: str, due_at: datetime | None) -> None:
+        with self._lock:
+            if name in self._credentials:
+                self._credentials[name] = replace(self._credentials[name], due_at=due_at)
+
+    def due(self, now: datetime) -> Sequence[str]:
+        with self._lock:
+            due = [(one.due_at, name) for name, one in self._credentials.items() if one.due_at and one.due_at <= now]
+        return [name for _, name in sorted(due)]
+
+    def key_ids(self, key_ids: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        with self._lock:
+            return {key_id: self._key_ids[key_id] for key_id in key_ids if key_id in self._key_ids}
+
+    def bind(self, credential: str, target: str, backend_id: str, serial: int) -> None:
+        with self._lock:
+            self._registered(credential)
+            self._bindings.setdefault(credential, {})[target, backend_id] = serial
+
+    def bindings(self, credential: str) -> Mapping[tuple[str, str], int]:
+        with self._lock:
+            return dict(self._bindings.get(credential, {}))
+
+    # Rotations
+
+    def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
+        with self._lock:
+            name = rotation.credential
+            known = self._registered(name)
+            if name in self._live:
+                raise Refused(f"a rotation of {name} is under way: {self._live[name]}")
+            if rotation.id in self._rotations:
+                raise Refused(f"there was a rotation {rotation.id} already; give each an id of its own")
+            check_serial(rotation, known.next_serial)
+            self._credentials[name] = replace(known, next_serial=rotation.incoming + 1, due_at=None)
+            self._put_versions(name, rotation.versions)
+            self._rotations[rotation.id] = rotation
+            self._live[name] = self._latest[name] = rotation.id
+            self._intents[rotation.id] = {}
+            self._append([entry])
+
+    def live(self) -> Sequence[Rotation]:
+        with self._lock:
+            return [self._rotations[one] for one in self._live.values()]
+
+    def rotation(self, id: str) -> Rotation | None:
+        with self._lock:
+            return self._rotations.get(id)
+
+    def live_of(self, credential: str) -> Rotation | None:
+        with self._lock:
+            found = self._live.get(credential)
+            return None if found is None else self._rotations[found]
+
+    def latest_of(self, credential: str) -> Rotation | None:
+        with self._lock:
+            found = self._latest.get(credential)
+            return None if found is None else self._rotations[found]
+
+    def commit(self, commit: Commit) -> Rotation:
+        with self._lock:
+            before = self._rotations.get(commit.rotation.id)
+            if before is None or not before.live or before.revision != commit.rotation.revision:
+                raise StaleRevision(
+                    f"rotation {commit.rotation.id} has moved since revision {commit.rotation.revision}: read it again"
+                )
+            after = replace(commit.rotation, revision=before.revision + 1)
+            now = self._now()
+            self._rotations[after.id] = after
+            self._put_versions(after.credential, after.versions)
+            for effect in commit.intents:
+                known = self._intents[after.id].get(effect.id)
+                self._intents[after.id][effect.id] = Intent(
+                    effect=effect,
+                    rotation=after.id,
+                    credential=after.credential,
+                    attempts=1 if known is None else known.attempts + 1,
+                    opened_at=now,
+                    outcome=None,
+                )
+                self._rotation_of[effect.id] = after.id
+                self._open.setdefault(after.credential, set()).add(effect.id)
+            self._queue(commit.messages, commit.notifiers, now)
+            self._append(commit.history)
+            if not after.live:
+                del self._live[after.credential]
+                ended = self._credentials[after.credential]
+                self._credentials[after.credential] = replace(
+                    ended, due_at=commit.due_at, rolled_back=rolled_back(ended.rolled_back, after.phase)
+                )
+            return after
+
+    def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
+        with self._lock:
+            rotation = self._rotation_of.get(effect_id)
+            if rotation is None:
+                return
+            intent = self._intents[rotation][effect_id]
+            if intent.attempts != attempt:
+                return
+            self._intents[rotation][effect_id] = replace(intent, outcome=outcome)
+            if outcome.state is IntentState.OPEN:
+                self._open.setdefault(intent.credential, set()).add(effect_id)
+            else:
+                self._open.get(intent.credential, set()).discard(effect_id)
+
+    def journal(self, rotation: str) -> Mapping[str, Intent]:
+        with self._lock:
+            return dict(self._intents.get(rotation, {}))
+
+    def open_intents(self, credential: str) -> Sequence[Intent]:
+        with self._lock:
+            intents = [self._intents[self._rotation_of[one]][one] for one in self._open.get(credential, ())]
+        return sorted(intents, key=lambda intent: (intent.opened_at, intent.effect.id))
+
+    def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
+        with self._lock:
+            entries = self._history.get(credential, [])
+            return entries[max(0, len(entries) - limit) :]
+
+    # Usage
+
+    def sources(self) -> Mapping[str, SourceState]:
+        with self._lock:
+            return self._usage.sources()
+
+    def add_usage(
+        self,
+        source: str,
+        rows: Sequence[UsageRow],
+        *,
+        watermark: datetime | None,
+        cursor: str | None,
+        batch: str | None = None,
+        received_at: datetime,  # noqa: ARG002 - batches are remembered for as long as the process lives
+    ) -> bool:
+        with self._lock:
+            return self._usage.add(source, rows, watermark=watermark, cursor=cursor, batch=batch)
+
+    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
+        with self._lock:
+            return self._usage.rows(credential, start=start, end=end)
+
+    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
+        with self._lock:
+            return self._usage.uses(credential)
+
+    def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
+        with self._lock:
+            return self._usage.starts(credential, client, end=end)
+
+    def detector(self, rotation: str) -> str | None:
+        with self._lock:
+            return self._detectors.get(rotation)
+
+    def save_detector(self, rotation: str, state: str) -> None:
+        with self._lock:
+            self._detectors[rotation] = state
+
+    # Outbox
+
+    def enqueue(self, messages: Sequence[Message], notifiers: Sequence[str], *, now: datetime) -> None:
+        with self._lock:
+            self._queue(messages, notifiers, now)
+
+    def outbox(self, now: datetime, *, limit: int = 100) -> Sequence[OutboxItem]:
+        with self._lock:
+            waiting = (one for one in self._deliveries.values() if one.retry_at is None or one.retry_at <= now)
+            return [one.item for one, _ in zip(waiting, range(limit), strict=False)]
+
+    def delivered(self, item: int, *, at: datetime) -> None:  # noqa: ARG002 - nobody asks a memory when
+        with self._lock:
+            self._deliveries.pop(item, None)
+
+    def undelivered(self, item: int, *, retry_at: datetime | None, error: str) -> None:  # noqa: ARG002
+        with self._lock:
+            if retry_at is None:
+                self._deliveries.pop(item, None)
+            elif item in self._deliveries:
+                one = self._deliveries[item]
+                one.item = replace(one.item, attempts=one.item.attempts + 1)
+                one.retry_at = retry_at
+
+    # Leases and access
+
+    def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
+        with self._lock:
+            wanted = Lease(name=name, owner=owner, token=0, expires_at=now + ttl)
+            lease = leased(self._leases.get(name), wanted, now)
+            if lease is not None:
+                self._leases[name] = lease
+            return lease
+
+    def release(self, lease: Lease) -> None:
+        with self._lock:
+            held = self._leases.get(lease.name)
+            if held is not None and (held.owner, held.token) == (lease.owner, lease.token):
+                self._leases[lease.name] = replace(held, expires_at=NEVER)
+
+    def tokens(self) -> Sequence[AccessToken]:
+        with self._lock:
+            return [self._tokens[name] for name in sorted(self._tokens)]
+
+    def add_token(self, token: AccessToken) -> None:
+        with self._lock:
+            self._tokens[token.name] = token
+
+    def close(self) -> None:
+        """Nothing to give back: what it holds goes with it."""
+
+    # Inside the lock
+
+    def _registered(self, name: str) -> Credential:
+        if name not in self._credentials:
+            raise Refused(f"no credential {name} is registered")
+        return self._credentials[name]
+
+    def _put_versions(self, name: str, versions: Mapping[int, Version]) -> None:
+        known = self._credentials[name]
+        self._credentials[name] = replace(known, versions={**known.versions, **versions})
+        for serial, version in versions.items():
+            if version.key_id is not None:
+                self._key_ids[version.key_id] = (name, serial)
+
+    def _append(self, entries: Sequence[HistoryEntry]) -> None:
+        for entry in entries:
+            lines = self._history.setdefault(entry.credential, [])
+            lines.append(linked(lines[-1].digest if lines else "", entry))
+
+    def _queue(self, messages: Sequence[Message], notifiers: Sequence[str], now: datetime) -> None:
+        for message in messages:
+            if message.id in self._messages:
+                continue
+            self._messages.add(message.id)
+            for notifier in notifiers:
+                self._numbered += 1
+                item = OutboxItem(id=self._numbered, message=message, notifier=notifier, created_at=now, attempts=0)
+                self._deliveries[self._numbered] = _Delivery(item)

@@ -1,0 +1,81 @@
+"""What the contract means where it leaves arithmetic to do: the same in every store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from keyturn.domain.errors import Refused
+from keyturn.domain.model import Rotation
+from keyturn.domain.phases import Phase
+from keyturn.ports.store import Lease, SourceState, UsageRow, Uses
+
+USE_STARTS = 10_000
+"""At most so many starts of used buckets are given back, the newest."""
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a lease that was given back expires."""
+
+
+def check_serial(rotation: Rotation, next_serial: int) -> None:
+    """A serial names one version for ever: a rotation planned before another took the serial must be planned anew."""
+    if rotation.incoming != next_serial:
+        raise Refused(
+            f"the next version of {rotation.credential} is v{next_serial}, not v{rotation.incoming}: read it again"
+        )
+
+
+def rolled_back(before: int, end: Phase) -> int:
+    """How many rotations in a row ended as ROLLED_BACK, once one more has ended."""
+    return before + 1 if end is Phase.ROLLED_BACK else 0
+
+
+def is_use(row: UsageRow) -> bool:
+    """Whether the client is known to have presented the version: pooled refusals say nothing about who sent them."""
+    return row.successes > 0 or row.failures > 0
+
+
+def is_late(row: UsageRow, watermark: datetime | None) -> bool:
+    """Whether the source had declared the row's bucket complete."""
+    return watermark is not None and row.start + row.length <= watermark
+
+
+def with_use(before: Uses | None, row: UsageRow) -> Uses:
+    """What is remembered of a use once this row is known too."""
+    end = row.start + row.length
+    success = end if row.successes else None
+    refusal = end if row.failures else None
+    if before is None:
+        return Uses(first_use=row.start, last_use=end, last_success=success, last_refusal=refusal)
+    return Uses(
+        first_use=min(before.first_use, row.start),
+        last_use=max(before.last_use, end),
+        last_success=_newer(before.last_success, success),
+        last_refusal=_newer(before.last_refusal, refusal),
+    )
+
+
+def moved(state: SourceState, *, watermark: datetime | None, cursor: str | None, late: int) -> SourceState:
+    """A source's state after a batch: the watermark never goes back, and what a batch does not say stays."""
+    return SourceState(
+        name=state.name,
+        cursor=state.cursor if cursor is None else cursor,
+        watermark=_newer(state.watermark, watermark),
+        since=state.since if state.since is not None else watermark,
+        late=state.late + late,
+    )
+
+
+def leased(held: Lease | None, wanted: Lease, now: datetime) -> Lease | None:
+    """The lease as `wanted.owner` then holds it; None while another does. The token grows whenever the lease had lapsed,
+    for its own last holder too: what that one began before may have been overtaken."""
+    if held is None:
+        return replace(wanted, token=1)
+    if held.expires_at <= now:
+        return replace(wanted, token=held.token + 1)
+    return replace(wanted, token=held.token) if held.owner == wanted.owner else None
+
+
+def _newer(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return max(one, other)
