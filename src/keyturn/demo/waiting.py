@@ -24,7 +24,7 @@ class Watched(Protocol):
     def log_tail(self) -> str: ...
 
 
-class PartFailed(RuntimeError):  # noqa: N818  # named for what happened
+class PartFailed(RuntimeError):  # named for what happened
     """A part did not start, died early, or did not become ready in time."""
 
 

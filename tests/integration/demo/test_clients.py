@@ -100,6 +100,11 @@ def test_a_client_follows_its_backend(
     )
     client = start_client(family, tmp_path, spec=spec, nodes=nodes)
     wait_requests(client, 4, kid=old.kid)
+    # Neither the key nor what reads it is in sight of `ps`.
+    seen = b"".join(Path(f"/proc/{client.part.pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+    assert str(client.record).encode() in seen
+    assert old.value.encode() not in seen
+    assert credentials.read_text().split()[-1].encode() not in seen
     promote(new)
     wait_requests(client, 4, kid=new.kid)
     client.part.stop()

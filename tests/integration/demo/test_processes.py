@@ -1,11 +1,13 @@
 """A family of processes is gone with its parent, however the parent ends."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,22 +28,37 @@ def runs(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-@pytest.mark.parametrize("ending", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "error"])
-def test_nothing_outlives_the_parent(ending: str, tmp_path: Path) -> None:
-    """Killed, interrupted or failed, a parent leaves no part and no part's child behind."""
+@contextlib.contextmanager
+def parent_of_parts(folder: Path, ending: str) -> Iterator[subprocess.Popen[bytes]]:
     parent = subprocess.Popen(
-        [sys.executable, str(PARENT), str(tmp_path), ending],
+        [sys.executable, str(PARENT), str(folder), ending],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=lean_environment(),
     )
     with parent:
+        try:
+            yield parent
+        finally:
+            # A test that failed half-way must not wait for a parent that nobody ended.
+            parent.kill()
+
+
+def forked_by(log: Path) -> int:
+    """The child of a process that printed what os.fork gave it, on both sides."""
+    wait_until(lambda: log.read_text().count("\n") == 2, within=20, what="it forked")
+    return max(int(line) for line in log.read_text().split())
+
+
+@pytest.mark.parametrize("ending", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "error"])
+def test_nothing_outlives_the_parent(ending: str, tmp_path: Path) -> None:
+    """Killed, interrupted or failed, a parent leaves no part and no part's child behind."""
+    with parent_of_parts(tmp_path, ending) as parent:
         assert parent.stdout is not None
         pids: list[int] = json.loads(parent.stdout.readline())
-        grandchild = wait_until(lambda: (tmp_path / "stubborn.log").read_text().strip(), within=10, what="it forked")
-        pids.append(int(grandchild.splitlines()[0]))
-        assert all(runs(pid) for pid in pids)
+        pids.append(forked_by(tmp_path / "stubborn.log"))
+        assert [pid for pid in pids if not runs(pid)] == []
         assert len(pids) == 7
         begun = time.monotonic()
         if ending == "error":
@@ -85,6 +102,19 @@ def test_a_part_can_be_killed_and_started_again_under_its_name(tmp_path: Path) -
         wait_until(lambda: log.read_text() == "up\nup\n", within=20, what="again", part=second)
         assert family.parts == (second,)
     assert not runs(second.pid)
+
+
+def test_what_a_killed_part_started_goes_with_it(tmp_path: Path) -> None:
+    """When only the leader was killed, and its end was seen, its children still end with the family."""
+    code = "import os, time; print(os.fork(), flush=True); time.sleep(600)"
+    log = tmp_path / "log"
+    with Family() as family:
+        part = family.start("leader", [sys.executable, "-c", code], log=log)
+        child = forked_by(log)
+        part.send(signal.SIGKILL)
+        wait_until(lambda: part.exit_code == -signal.SIGKILL, within=10, what="its end was seen")
+        assert runs(child)
+    assert not runs(child)
 
 
 def test_a_stopped_process_is_gone_all_the_same(tmp_path: Path) -> None:
