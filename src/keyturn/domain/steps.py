@@ -71,8 +71,12 @@ def _accepted(
     s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks: bool
 ) -> tuple[Effect, ...] | Verdict | None:
     refusing = s.verifiers(serial, *REFUSING)
+    # One that had agreed and was never away was changed behind our back: a guard reports it, and nothing mends it.
+    joining = tuple(v for v in refusing if v not in s.rotation.up)
+    if joining:
+        return (effect(s, kind, serial, verifiers=joining),)
     if refusing:
-        return (effect(s, kind, serial, verifiers=refusing),)
+        return wait(Reason.NOT_ACCEPTED_YET, f"{', '.join(refusing)} refuses v{serial}", verifiers=list(refusing))
     lagging = s.verifiers(serial, Acceptance.UNSETTLED)
     away = s.verifiers(serial, Acceptance.UNREACHABLE)
     if lagging:
