@@ -1,0 +1,302 @@
+"""Tells whether the new version fails, from its failures and those of the old one beside it.
+
+A negative-binomial mixture Shiryaev-Roberts e-process for each client and for all together. It may
+be looked at after every bucket for as long as an overlap lasts: the probability that a healthy
+rotation is ever rolled back stays below alpha.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from keyturn.domain.evidence import eprocess
+from keyturn.domain.evidence.baseline import Baseline, learn
+from keyturn.domain.evidence.buckets import (
+    BLOCK_SECONDS,
+    Bucket,
+    Finding,
+    Verdict,
+    buckets_per_block,
+)
+from keyturn.domain.evidence.series import (
+    DEDUPLICATED,
+    FIRST_CLIENT,
+    NEWCOMER,
+    POOLED,
+    RAW,
+    Floats,
+    counts,
+    enrol,
+    widened,
+)
+from keyturn.domain.evidence.window import Window
+
+#: A stream says nothing before it has this many failures on the new version.
+_LEAST_FAILURES = 3.0 - 1e-9
+#: Below this share of the block's expected failures, the old version's traffic is no control.
+_LEAST_CONTROL = 0.05
+_FORMAT = 1
+
+_RATE, _NULL = 0, 1
+_NEW, _NEW_FAILED, _OLD, _OLD_FAILED = range(4)
+
+
+class FailureDetector:
+    """Watches one rotation, bucket by bucket; its state is a plain value.
+
+    Make one with `from_baseline` or `from_state`.
+    """
+
+    def __init__(self, baseline: Baseline, *, planned_overlap: timedelta, alpha: float) -> None:
+        """A detector that has seen nothing yet. Raises `ValueError` as `from_baseline` does."""
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
+        if planned_overlap <= timedelta():
+            raise ValueError(f"planned_overlap must be positive, not {planned_overlap}")
+        self._alpha = alpha
+        self._planned = max(1, math.ceil(planned_overlap.total_seconds() / baseline.block))
+        self._baseline = baseline
+        self._clients = {client: number for number, client in enumerate(baseline.clients)}
+        self._laws = baseline.laws
+        self._ratio = eprocess.alternatives(baseline.laws[_NULL])
+        series = baseline.laws.shape[2]
+        self._evidence: Floats = np.zeros((2, series, eprocess.ALTERNATIVES))
+        self._control: Floats = np.zeros((2, series, len(eprocess.WORSE)))
+        self._block: Floats = np.zeros((4, 2, series))
+        self._failed: Floats = np.zeros((2, series))
+        self._started = np.zeros(series, dtype=np.bool_)
+        self._window = Window.empty(len(self._clients))
+        self._length = baseline.length
+        self._anchor: float | None = None
+        self._count = 0
+        self._ill = 0.0
+
+    @classmethod
+    def from_baseline(
+        cls, buckets: Iterable[Bucket], *, planned_overlap: timedelta, alpha: float = 0.01
+    ) -> FailureDetector:
+        """Learn what is normal, then watch a rotation that is to overlap for `planned_overlap`.
+
+        `buckets` hold the traffic before the rotation in their old arms: at least 24 h, 3 days for
+        an overlap of a week. With less, or none, a widened prior stands in and `shortfall` says so.
+        `alpha` is the tolerated probability that a healthy rotation is ever rolled back; it is
+        nominal, because the baseline is estimated.
+
+        Raises `ValueError` when a bucket overlaps its predecessor, has another length than the
+        first, or a length that does not divide 300 s, when `alpha` is not between 0 and 1, and
+        when `planned_overlap` is not positive.
+        """
+        baseline = learn(buckets, planned_overlap=planned_overlap)
+        return cls(baseline, planned_overlap=planned_overlap, alpha=alpha)
+
+    @property
+    def baseline_rate(self) -> float:
+        """Failures per authentication of all clients, as learnt before the rotation."""
+        return float(self._laws[_RATE, RAW, POOLED])
+
+    @property
+    def shortfall(self) -> str | None:
+        """What the baseline lacks, so that a prior stands in for it; None when it is enough."""
+        return self._baseline.shortfall
+
+    def update(self, bucket: Bucket) -> Finding | None:
+        """Take in the next bucket; say what all buckets so far amount to, if anything.
+
+        Buckets ascend without gaps, an empty one included. A finding is returned after every
+        bucket for which it holds, not only the first.
+
+        Raises `ValueError`, naming the bucket and leaving the state as it was, when it is not the
+        next one, has another length than those before, or a negative count.
+        """
+        anchor = self._place(bucket)
+        clients = enrol(self._clients, {*bucket.new, *bucket.old})
+        new, new_failed = counts(bucket.new, clients, bucket)
+        old, old_failed = counts(bucket.old, clients, bucket)
+        # From here on nothing raises, so that a refused bucket leaves no trace.
+        self._anchor, self._length = anchor, bucket.length
+        self._admit(clients)
+        self._add(new, new_failed, old, old_failed)
+        self._count += 1
+        return self._look(bucket)
+
+    def _place(self, bucket: Bucket) -> float:
+        """Where the first bucket starts, after checking that this one is the next."""
+        buckets_per_block(bucket)
+        if self._length is not None and bucket.length != self._length:
+            raise ValueError(f"bucket at {bucket.start} s: its length is not {self._length} s")
+        if self._anchor is None:
+            if not math.isfinite(bucket.start):
+                raise ValueError(f"bucket at {bucket.start} s: its start is not finite")
+            return bucket.start
+        due = self._anchor + self._count * bucket.length
+        if not abs(bucket.start - due) <= 1e-3 * bucket.length:
+            raise ValueError(f"bucket at {bucket.start} s: out of order, {due} s is next")
+        return self._anchor
+
+    def _admit(self, clients: dict[str, int]) -> None:
+        """Give each client that the baseline does not know a series with a newcomer's rates."""
+        more = len(clients) - len(self._clients)
+        self._clients = clients
+        if not more:
+            return
+        newcomers = np.repeat(self._laws[:, :, NEWCOMER, None], more, axis=2)
+        self._laws = np.concatenate([self._laws, newcomers], axis=2)
+        self._ratio = eprocess.alternatives(self._laws[_NULL])
+        self._evidence = widened(self._evidence, more, 1)
+        self._control = widened(self._control, more, 1)
+        self._block = widened(self._block, more)
+        self._failed = widened(self._failed, more)
+        self._started = np.concatenate([self._started, np.zeros(more, dtype=np.bool_)])
+        self._window.admit(more)
+
+    def _add(self, new: Floats, new_failed: Floats, old: Floats, old_failed: Floats) -> None:
+        """Add one bucket's counts to the block and the window, and start what is used first."""
+        for part, arm in enumerate((new, new_failed, old, old_failed)):
+            self._block[part, :, FIRST_CLIENT:] += arm
+        self._window.add((new[RAW], new_failed[RAW], old[RAW], old_failed[RAW]))
+        # The pooled series is in units of the average client: who happens to have moved first may
+        # well be one that always failed more than others.
+        rate = self._laws[_RATE]
+        average = (new * rate[:, FIRST_CLIENT:]).sum(axis=1) / rate[:, POOLED]
+        self._block[_NEW, :, POOLED] += average
+        self._block[_NEW_FAILED, :, POOLED] += new_failed.sum(axis=1)
+        self._failed[:, FIRST_CLIENT:] += new_failed
+        self._failed[:, POOLED] += new_failed.sum(axis=1)
+        used = np.concatenate([[new.any(), False], new[RAW] > 0])
+        first = used & ~self._started
+        if first.any():
+            self._evidence[:, first] += 0.5
+            self._control[:, first] += 0.5
+            self._started |= first
+
+    def _look(self, bucket: Bucket) -> Finding | None:
+        """Weigh the block so far, and close it where it ends."""
+        rate, null, excess, cv2 = self._laws
+        new, new_failed = self._block[_NEW], self._block[_NEW_FAILED]
+        ratios = eprocess.ratios(new, new_failed, null, excess, cv2, self._ratio)
+        processes = self._evidence * ratios
+        evidence = eprocess.mean(processes)
+        expected = new * rate
+        old, old_failed = eprocess.old_arm(self._block[_OLD] * rate, self._block[_OLD_FAILED])
+        informative = old >= _LEAST_CONTROL * (old + expected[:, FIRST_CLIENT:].sum(axis=1))
+        informative &= old > 0
+        controls = self._control * np.where(
+            informative[:, None, None],
+            eprocess.control_ratios(expected, new_failed, old, old_failed),
+            1.0,
+        )
+        allowed = np.where(informative[:, None], eprocess.mean(controls), np.inf)
+        gated = np.minimum(evidence, allowed)
+        heard = self._failed >= _LEAST_FAILURES
+        total, ungated = self._together(gated * heard), self._together(evidence * heard)
+        limit = 1.0 / self._alpha
+        ill = ungated >= limit > total
+        finding: Finding | None = None
+        if total >= limit:
+            finding = self._finding("roll_back", total, bool(informative[RAW]), bucket)
+        elif ill or self._ill:
+            # A passing trouble is held for until a whole block shows nothing of it.
+            finding = self._finding("authority_ill", max(ungated, self._ill), True, bucket)
+        self._close(processes, controls, evidence, gated, ungated if ill else 0.0, bucket)
+        return finding
+
+    def _together(self, evidence: Floats) -> float:
+        """One e-value: the mean of all clients', all together, and all clients' deduplicated."""
+        clients = max(1, len(self._clients))
+        each = evidence[:, FIRST_CLIENT:].sum(axis=1) / clients
+        return float((each[RAW] + evidence[RAW, POOLED] + each[DEDUPLICATED]) / 3)
+
+    def _close(
+        self,
+        processes: Floats,
+        controls: Floats,
+        evidence: Floats,
+        gated: Floats,
+        ill: float,
+        bucket: Bucket,
+    ) -> None:
+        """At a block's end, carry the evidence over and let a new process start."""
+        per_block = buckets_per_block(bucket)
+        if self._count % per_block:
+            return
+        self._ill = ill
+        self._window.turn(per_block)
+        number, rest = divmod(self._count // per_block * BLOCK_SECONDS, self._baseline.block)
+        if rest and not ill:
+            return
+        # What the control explains away is forgotten: kept, the evidence from an outage would turn
+        # against the new version as soon as the old one falls silent. For the same reason a long
+        # block ends early when the authority is ill, and the hold with it soon after.
+        kept = gated / np.maximum(evidence, 1e-300)
+        kept *= eprocess.MOST_EVIDENCE / np.maximum(gated, eprocess.MOST_EVIDENCE)
+        self._evidence = processes * kept[..., None]
+        self._control = np.minimum(controls, eprocess.MOST_EVIDENCE)
+        if not rest:
+            weight = eprocess.start_weight(number - 1, self._planned)
+            self._evidence += weight
+            self._control += weight
+        self._block[:] = 0.0
+
+    def _finding(self, verdict: Verdict, e_value: float, control: bool, bucket: Bucket) -> Finding:
+        old_successes, old_failures, new_successes, new_failures = self._window.totals()
+        until = bucket.start + bucket.length
+        return Finding(
+            verdict=verdict,
+            e_value=e_value,
+            culprits=self._window.culprits(self._clients, self._laws[_NULL, RAW, FIRST_CLIENT:]),
+            control=control,
+            baseline_rate=self.baseline_rate,
+            old_successes=old_successes,
+            old_failures=old_failures,
+            new_successes=new_successes,
+            new_failures=new_failures,
+            since=until - sum(self._window.buckets) * bucket.length,
+            until=until,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Plain, JSON-serialisable data from which `from_state` goes on; bounded in size."""
+        return {
+            "format": _FORMAT,
+            "alpha": self._alpha,
+            "planned_blocks": self._planned,
+            "baseline": self._baseline.state(),
+            "clients": list(self._clients),
+            "length": self._length,
+            "anchor": self._anchor,
+            "count": self._count,
+            "ill": self._ill,
+            "evidence": self._evidence.tolist(),
+            "control": self._control.tolist(),
+            "block": self._block.tolist(),
+            "window": self._window.state(),
+            "failed": self._failed.tolist(),
+            "started": self._started.tolist(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> FailureDetector:
+        """The detector that `state` was taken from.
+
+        Raises `ValueError` when the state was written in a format that this version does not read.
+        """
+        if state.get("format") != _FORMAT:
+            raise ValueError(f"detector state of format {state.get('format')!r}, not {_FORMAT}")
+        baseline = Baseline.from_state(state["baseline"])
+        detector = cls(baseline, planned_overlap=timedelta(seconds=1), alpha=state["alpha"])
+        detector._planned = state["planned_blocks"]
+        detector._admit({client: number for number, client in enumerate(state["clients"])})
+        detector._length, detector._anchor = state["length"], state["anchor"]
+        detector._count, detector._ill = state["count"], state["ill"]
+        detector._evidence = np.array(state["evidence"], dtype=np.float64)
+        detector._control = np.array(state["control"], dtype=np.float64)
+        detector._block = np.array(state["block"], dtype=np.float64)
+        detector._window = Window.from_state(state["window"])
+        detector._failed = np.array(state["failed"], dtype=np.float64)
+        detector._started = np.array(state["started"], dtype=np.bool_)
+        return detector
