@@ -30,49 +30,30 @@ def operator_rollback(s: Situation) -> Verdict | None:
 
 
 def new_version_fails(s: Situation) -> Verdict | None:
-    """Failures attributed to the new version: with a control the detector's word is enough, without one our own probes
-    of both versions on every verifier decide."""
+    """Failures attributed to the new version. Our own probes of both versions speak first: a verifier that refuses the
+    new where it accepts the old is no illness of the authority. Then the detector's word, where the old version's traffic
+    gave it a control; where none did, what the probes leave of DESIGN §6's table."""
     finding = s.seen.usage.finding
-    if finding is None or s.rotation.revoking or not s.phase_is(Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE):
+    if finding is None or s.rotation.revoking:
         return None
-    evidence = _evidence(s, finding)
-    if finding.verdict == "authority_ill":
-        return Verdict(
-            ruling=Ruling.HOLD,
-            reason=Reason.AUTHORITY_ILL,
-            detail=f"v{s.old} and v{s.new} fail alike",
-            evidence=evidence,
-        )
-    if finding.control:
-        return Verdict(
-            ruling=Ruling.ROLL_BACK, reason=Reason.NEW_VERSION_FAILS, detail=_blame(s, finding), evidence=evidence
-        )
-    return _probed(s, finding, evidence)
+    blame, evidence = _blame(s, finding), _evidence(s, finding)
 
+    def ruled(ruling: Ruling, reason: Reason, detail: str) -> Verdict:
+        return Verdict(ruling=ruling, reason=reason, detail=detail, evidence=evidence)
 
-def _probed(s: Situation, finding: Finding, evidence: Evidence) -> Verdict:
     retired = s.phase_is(Phase.RETIRE)
     for verifier in s.verifiers(s.new, *REFUSING):
         if retired or s.acceptance(verifier, s.old) is Acceptance.ACCEPTED:
-            return Verdict(
-                ruling=Ruling.ROLL_BACK,
-                reason=Reason.NEW_VERSION_REFUSED,
-                detail=f"{_blame(s, finding)}; {verifier} refuses v{s.new}",
-                evidence=evidence,
-            )
+            return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED, f"{blame}; {verifier} refuses v{s.new}")
+    if finding.verdict == "authority_ill":
+        return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, f"v{s.old} and v{s.new} fail alike")
+    if finding.control:
+        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
     if s.verifiers(s.new, *REFUSING, Acceptance.UNREACHABLE) or not s.seen.verifiers:
-        return Verdict(
-            ruling=Ruling.HOLD,
-            reason=Reason.AUTHORITY_ILL,
-            detail="our own probes of both versions fail",
-            evidence=evidence,
-        )
-    few = max(1, int(FEW_CULPRITS * len(s.seen.usage.clients)))
-    if len(finding.culprits) <= few:
-        return Verdict(
-            ruling=Ruling.ROLL_BACK, reason=Reason.NEW_VERSION_FAILS, detail=_blame(s, finding), evidence=evidence
-        )
-    return Verdict(ruling=Ruling.HOLD, reason=Reason.FAILURES_SPREAD, detail=_blame(s, finding), evidence=evidence)
+        return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, "our own probes of both versions fail")
+    if len(finding.culprits) <= max(1, int(FEW_CULPRITS * len(s.seen.usage.clients))):
+        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
+    return ruled(Ruling.HOLD, Reason.FAILURES_SPREAD, blame)
 
 
 def _blame(s: Situation, finding: Finding) -> str:
