@@ -1,0 +1,29 @@
+"""The documents are held to the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from keyturn.domain.reasons import MEANING, Reason
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_every_reason_is_documented_with_its_meaning() -> None:
+    """docs/reasons.md lists every reason with the words of the table, and nothing else."""
+    text = (ROOT / "docs" / "reasons.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, flags=re.MULTILINE))
+    assert rows == {str(reason): MEANING[reason] for reason in Reason}
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    """Every relative link in the Markdown files names a file that exists."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("runbooks/*.md")]
+    dead = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text())
+        if not (page.parent / link).exists()
+    ]
+    assert dead == []
