@@ -14,7 +14,9 @@ STUBBORN = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-print(os.fork(), flush=True)
+child = os.fork()
+if child:
+    os.write(1, b"%d\\n" % child)
 time.sleep(600)
 """
 
