@@ -115,7 +115,7 @@ def test_a_laggard_withholds_retirement_until_forced_and_its_refused_use_retreat
     rig.until_phase(Phase.RETIRE)
     rotation = rig.until_phase(Phase.MONITOR)
     assert rotation.retreats == 1
-    rig.until(lambda r: all(node.entries()[rig.first_key_id] is Entry.ACTIVE for node in rig.authority.nodes.values()))
+    rig.until(lambda _: all(node.entries()[rig.first_key_id] is Entry.ACTIVE for node in rig.authority.nodes.values()))
     lost = rig.refused
     assert set(lost) == {"client-0"}
     for _ in range(10):
