@@ -1,0 +1,96 @@
+"""What can be found without rotating: whom keyturn needs and cannot reach, and what evidence cannot show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from keyturn.config import Config
+from keyturn.domain.errors import KeyturnError
+from keyturn.ports.executor import Executor
+from keyturn.runtime.registry import Registry, WiredCredential
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of a check-up."""
+
+    subject: str
+    """What it is about: `backend main`, `credential payments`."""
+    message: str
+    """What is found, and the mend."""
+    serious: bool = True
+    """Whether a rotation could not work; otherwise it is to be known."""
+
+
+def outside(registry: Registry, executor: Executor) -> list[Finding]:
+    """What each backend, authority and polled usage source says is missing, asked all at once."""
+    asked: list[tuple[str, Callable[[], Sequence[str]]]] = [
+        *((f"backend {name}", backend.check) for name, backend in registry.backends.items()),
+        *((f"issuer {name}", authority.check) for name, authority in registry.authorities.items()),
+        *(
+            (f"source {name}", source.poll.check)
+            for name, source in registry.sources.items()
+            if source.poll is not None
+        ),
+    ]
+    answers = executor.run([_asking(subject, check) for subject, check in asked])
+    return [finding for answer in answers for finding in answer]
+
+
+def _asking(subject: str, check: Callable[[], Sequence[str]]) -> Callable[[], list[Finding]]:
+    def ask() -> list[Finding]:
+        try:
+            return [Finding(subject=subject, message=line) for line in check()]
+        except KeyturnError as error:
+            return [Finding(subject=subject, message=str(error))]
+
+    return ask
+
+
+def inside(config: Config, registry: Registry) -> list[Finding]:
+    """What the configuration itself cannot do."""
+    found = [finding for credential in registry.credentials.values() for finding in _evidence(credential, registry)]
+    if not config.host.startswith(LOOPBACK):
+        found.append(
+            Finding(
+                subject="http",
+                message=f"listens on {config.host} without TLS: tokens cross the network in clear; "
+                "listen on 127.0.0.1 and put a TLS proxy in front",
+                serious=False,
+            )
+        )
+    return found
+
+
+def _evidence(credential: WiredCredential, registry: Registry) -> Iterator[Finding]:
+    subject = f"credential {credential.name}"
+    if not credential.sources:
+        yield Finding(
+            subject=subject,
+            message="has no usage source: silence can never be known, so its old version is never retired; "
+            "name one under `sources:`",
+        )
+        return
+    blind = [name for name in credential.sources if not registry.sources[name].sees_failures]
+    if len(blind) == len(credential.sources):
+        yield Finding(
+            subject=subject,
+            message=f"no usage source of it sees failures ({', '.join(blind)}): evidence cannot roll it back; "
+            "add one that does, such as an access log",
+            serious=False,
+        )
+    if not credential.clients:
+        yield Finding(
+            subject=subject,
+            message="declares no clients: only those seen in the history are waited for; list them under `clients:`",
+            serious=False,
+        )
+    if not credential.notifiers:
+        yield Finding(
+            subject=subject,
+            message="tells nobody: holds and alerts page through `notify:` alone",
+            serious=False,
+        )

@@ -1,0 +1,63 @@
+"""Real time and real threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TypeVar
+
+T = TypeVar("T")
+
+THREADS = 16
+"""Calls in flight at once: they wait on the network, so more than there are cores."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class ThreadExecutor:
+    """Runs calls at once, in a bounded number of threads."""
+
+    def __init__(self, threads: int = THREADS) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="keyturn")
+        self._here = threading.local()
+
+    def run(self, calls: Sequence[Callable[[], T]]) -> list[T]:
+        # A call that itself runs calls would wait for threads that wait for it; one alone needs no thread.
+        if len(calls) < 2 or getattr(self._here, "inside", False):
+            return _results([_settle(call) for call in calls])
+        return _results([future.result() for future in [self._pool.submit(self._inside, call) for call in calls]])
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=False)
+
+    def _inside(self, call: Callable[[], T]) -> tuple[T, None] | tuple[None, BaseException]:
+        self._here.inside = True
+        return _settle(call)
+
+
+def _settle(call: Callable[[], T]) -> tuple[T, None] | tuple[None, BaseException]:
+    """The call's end, whichever it is: a defect in one must not keep the others from being waited for."""
+    try:
+        return call(), None
+    except BaseException as defect:  # noqa: BLE001 - raised again once all have ended
+        return None, defect
+
+
+def _results(ends: Sequence[tuple[T, None] | tuple[None, BaseException]]) -> list[T]:
+    results = []
+    for result, defect in ends:
+        if defect is not None:
+            raise defect
+        results.append(result)
+    return results  # type: ignore[return-value]  # without a defect there is a result

@@ -1,0 +1,158 @@
+"""The wired daemon: store, plugins, runtime, and the clock that calls it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from keyturn.app.clock import SystemClock, ThreadExecutor
+from keyturn.app.metrics import Metrics
+from keyturn.app.state import fingerprint_key, grant_tokens, make_folder
+from keyturn.app.storage import open_store
+from keyturn.app.wiring import close, wire
+from keyturn.config import Config
+from keyturn.domain.errors import ConfigError, KeyturnError
+from keyturn.logs import place_of
+from keyturn.ports.clock import Clock
+from keyturn.ports.executor import Executor
+from keyturn.ports.store import Store
+from keyturn.runtime.registry import Registry
+from keyturn.runtime.tick import Runtime
+
+log = structlog.get_logger(__name__)
+
+TICK = "tick"
+LATE = 3
+"""The clock counts as stopped once the last good tick is this many intervals, and a while, ago."""
+WHILE = timedelta(seconds=60)
+
+
+class Daemon:
+    """Everything that runs, between `start` and `stop`."""
+
+    def __init__(
+        self, *, config: Config, store: Store, registry: Registry, clock: Clock, executor: Executor, runtime: Runtime
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.registry = registry
+        self.clock = clock
+        self.executor = executor
+        self.runtime = runtime
+        self.metrics = Metrics(store)
+        self._last_good = clock.now()
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Tick from now on."""
+        self._scheduler.add_job(
+            self.tick,
+            IntervalTrigger(seconds=self.config.tick.total_seconds(), timezone=UTC),
+            id=TICK,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+            next_run_time=datetime.now(UTC),
+        )
+        self._scheduler.start()
+
+    def wake(self) -> None:
+        """Tick at once: an operator waits for what was just asked."""
+        if self._scheduler.running:
+            self._scheduler.modify_job(TICK, next_run_time=datetime.now(UTC))
+
+    def tick(self) -> None:
+        """One pass; whatever it raises, the daemon lives and the next tick tries again."""
+        began = time.monotonic()
+        try:
+            self.runtime.tick()
+        except KeyturnError as error:
+            self.metrics.failed_ticks.labels(kind="failure").inc()
+            log.warning("tick ended early", kind=type(error).__name__, error=str(error))
+        except Exception as error:  # noqa: BLE001 - a defect must not stop the clock
+            self.metrics.failed_ticks.labels(kind="defect").inc()
+            log.error("tick met a defect", **place_of(error))  # noqa: TRY400 - a traceback may show values
+        else:
+            self._last_good = self.clock.now()
+            self.metrics.ticks.inc()
+            self.metrics.last_tick.set(self._last_good.timestamp())
+        finally:
+            self.metrics.tick_seconds.observe(time.monotonic() - began)
+
+    def unready(self) -> str | None:
+        """Why the daemon does not do its work now; None when it does."""
+        silent = self.clock.now() - self._last_good
+        if silent > self.config.tick * LATE + WHILE:
+            return f"no tick has ended well for {silent.total_seconds():.0f} s: see the log"
+        try:
+            self.store.sources()
+        except KeyturnError as error:
+            return f"the store cannot be read: {error}"
+        return None
+
+    def stop(self) -> None:
+        """Let the tick that runs end, then give everything back."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+        self.executor.close()
+        close(self.registry)
+        self.store.close()
+
+
+def open_daemon(config: Config) -> Daemon:
+    """Wire what the configuration describes. Raises `ConfigError` when it cannot run; calls nothing outside."""
+    clock, executor = SystemClock(), ThreadExecutor()
+    registry = wire(config, clock)
+    try:
+        make_folder(config.state_dir)
+        store = open_store(config)
+    except BaseException:
+        close(registry)
+        raise
+    try:
+        _check_removed(store, registry)
+        key = fingerprint_key(config.state_dir, store)
+        pushing = [name for name, source in registry.sources.items() if source.poll is None]
+        grant_tokens(config.state_dir, store, pushing)
+    except BaseException:
+        close(registry)
+        store.close()
+        raise
+    runtime = Runtime(
+        store=store, registry=registry, clock=clock, executor=executor, fingerprint_key=key, owner=_owner(config)
+    )
+    return Daemon(config=config, store=store, registry=registry, clock=clock, executor=executor, runtime=runtime)
+
+
+def _owner(config: Config) -> str:
+    """Who holds the leases. SQLite has one writer, by a lock that dies with it: the next process goes on with the leases
+    of the last one at once. On PostgreSQL every process is another, and waits for them to expire."""
+    if config.store_url.startswith("sqlite"):
+        return "writer"
+    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+
+
+def _check_removed(store: Store, registry: Registry) -> None:
+    """A credential that rotates must stay configured until it is done: nobody else would take its old key away."""
+    gone = [rotation for rotation in store.live() if rotation.credential not in registry.credentials]
+    if gone:
+        which = ", ".join(f"{rotation.credential} (in {rotation.phase})" for rotation in gone)
+        raise ConfigError(
+            f"{which} still rotates and is not in the configuration any more: put it back until the rotation has ended"
+        )

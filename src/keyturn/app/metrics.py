@@ -1,0 +1,96 @@
+"""What Prometheus is told: how the clock runs, and how rotations stand. No label ever holds a key."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from keyturn.domain.errors import KeyturnError
+from keyturn.domain.phases import Phase
+from keyturn.ports.store import Store
+
+BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+
+
+class Metrics:
+    """The daemon's own registry: nothing of what libraries register by themselves."""
+
+    def __init__(self, store: Store) -> None:
+        self.registry = CollectorRegistry()
+        self.ticks = Counter("keyturn_ticks", "Passes over everything that ended well", registry=self.registry)
+        self.failed_ticks = Counter(
+            "keyturn_failed_ticks",
+            "Passes that ended early; a defect is worth a report",
+            ["kind"],
+            registry=self.registry,
+        )
+        for kind in ("failure", "defect"):
+            self.failed_ticks.labels(kind=kind)
+        self.tick_seconds = Histogram(
+            "keyturn_tick_seconds", "How long a pass took", buckets=BUCKETS, registry=self.registry
+        )
+        self.last_tick = Gauge(
+            "keyturn_last_tick_timestamp_seconds", "When the last pass ended well", registry=self.registry
+        )
+        self.registry.register(_Standing(store))
+
+
+class _Standing(Collector):
+    """Read from the store at each scrape, so that no number outlives what it counts."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def describe(self) -> Iterator[Metric]:
+        """Without it the registry would scrape once at registration."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("keyturn_store_up", "Whether the store can be read")
+        try:
+            families = list(self._families())
+        except KeyturnError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from families
+
+    def _families(self) -> Iterator[Metric]:
+        live = self._store.live()
+        phases = Tally(rotation.phase for rotation in live)
+        rotations = GaugeMetricFamily("keyturn_rotations", "Live rotations by phase", labels=["phase"])
+        for phase in Phase:
+            if not phase.is_end:
+                rotations.add_metric([phase], phases[phase])
+        yield rotations
+
+        standing = GaugeMetricFamily(
+            "keyturn_rotation_stands_still", "1 while it holds or is halted", labels=["credential", "reason"]
+        )
+        for rotation in live:
+            hold = rotation.halted or rotation.hold
+            if hold is not None:
+                standing.add_metric([rotation.credential, hold.reason], 1)
+        yield standing
+
+        watermarks = GaugeMetricFamily(
+            "keyturn_source_watermark_timestamp_seconds", "Up to when a usage source is complete", labels=["source"]
+        )
+        for name, source in self._store.sources().items():
+            if source.watermark is not None:
+                watermarks.add_metric([name], source.watermark.timestamp())
+        yield watermarks
+
+        due = GaugeMetricFamily(
+            "keyturn_due_timestamp_seconds", "When the next scheduled rotation starts", labels=["credential"]
+        )
+        for name, credential in self._store.credentials().items():
+            if credential.due_at is not None:
+                due.add_metric([name], credential.due_at.timestamp())
+        yield due

@@ -1,0 +1,138 @@
+"""From a file to a `Config`, or to every problem it has."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from keyturn.config.checks import find_problems, policy_of, target_names
+from keyturn.config.document import Document, read_document
+from keyturn.config.faults import place, problems_of
+from keyturn.config.model import Config, CredentialConfig, PluginConfig, PushConfig, TargetConfig
+from keyturn.config.problems import ConfigProblems, KeyPath, Problem
+from keyturn.config.schema import ConfigFile, CredentialEntry, PluginEntry, PushEntry
+from keyturn.domain.errors import ConfigError
+
+SQLITE = "sqlite:///"
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file. Raises `ConfigProblems` with everything that is wrong, several at once."""
+    document = read_document(Path(os.path.abspath(path)))  # noqa: PTH100 - resolve() would follow a symlink to another folder
+    file, problems = _validate(document)
+    if file is None:
+        raise ConfigProblems(problems)
+    problems += find_problems(file, document)
+    url, state_dir, faults = _places(file, document)
+    problems += faults
+    host, _, port = file.http.listen.rpartition(":")
+    if int(port) > 65535:
+        problems.append(document.problem(("http", "listen"), f"{port} is no port: they end at 65535"))
+    if problems:
+        raise ConfigProblems(problems)
+    return Config(
+        document=document,
+        store_url=url,
+        store_password=file.store.password,
+        state_dir=state_dir,
+        host=host.strip("[]"),
+        port=int(port),
+        tick=file.tick,
+        backends=_plugins(file.backends),
+        issuers=_plugins(file.issuers),
+        sources={name: _source(name, entry) for name, entry in file.sources.items()},
+        notifiers=_plugins(file.notifiers),
+        credentials={name: _credential(name, entry, file) for name, entry in file.credentials.items()},
+    )
+
+
+def _validate(document: Document) -> tuple[ConfigFile | None, list[Problem]]:
+    """The file by its schema. Unknown keys are taken out and it is read again, so that one typing error does not hide
+    what the other checks find."""
+    if not isinstance(document.data, dict):
+        return None, [document.problem((), "should be a mapping with store, backends, credentials, …")]
+    try:
+        return ConfigFile.model_validate(document.data), []
+    except ValidationError as error:
+        problems = problems_of(error, document)
+        unknown = [place(item["loc"]) for item in error.errors() if item["type"] == "extra_forbidden"]
+    try:
+        return ConfigFile.model_validate(_without(document.data, unknown)), problems
+    except ValidationError:
+        return None, problems
+
+
+def _without(data: dict[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
+    pruned = copy.deepcopy(data)
+    for path in paths:
+        inner: Any = pruned
+        for part in path[:-1]:
+            inner = inner[part]
+        inner.pop(path[-1], None)
+    return pruned
+
+
+def _places(file: ConfigFile, document: Document) -> tuple[str, Path, list[Problem]]:
+    """The store's URL with an absolute path, and the state folder."""
+    folder, url = document.file.parent, file.store.url
+    given = None if file.state_dir is None else folder / Path(file.state_dir).expanduser()
+    if url.startswith(SQLITE):
+        name, mark, query = url.removeprefix(SQLITE).partition("?")
+        if name and name != ":memory:":
+            database = folder / name
+            return f"{SQLITE}{database}{mark}{query}", given or database.parent, []
+        return url, folder, [document.problem(("store", "url"), "names no file: write sqlite:///keyturn.db")]
+    problems = []
+    if not url.startswith("postgresql"):
+        problems.append(
+            document.problem(("store", "url"), "should begin with sqlite:/// or postgresql+psycopg://"),
+        )
+    elif urlsplit(url).password:
+        problems.append(
+            document.problem(("store", "url"), "holds a password: put it into store.password as env:NAME or file:/path")
+        )
+    elif given is None:
+        problems.append(
+            document.problem(("state_dir",), "is missing: a PostgreSQL store has no folder to put keys and tokens in")
+        )
+    return url, given or folder, problems
+
+
+def _plugins(entries: dict[str, PluginEntry]) -> dict[str, PluginConfig]:
+    return {name: _plugin(name, entry) for name, entry in entries.items()}
+
+
+def _plugin(name: str, entry: PluginEntry) -> PluginConfig:
+    return PluginConfig(name=name, type=entry.type, options=entry.model_extra or {})
+
+
+def _source(name: str, entry: PushEntry | PluginEntry) -> PushConfig | PluginConfig:
+    if isinstance(entry, PluginEntry):
+        return _plugin(name, entry)
+    return PushConfig(name=name, kind=entry.kind, resolution=entry.resolution, sees_failures=entry.sees_failures)
+
+
+def _credential(name: str, entry: CredentialEntry, file: ConfigFile) -> CredentialConfig:
+    policy = policy_of(file, entry)
+    if policy is None:
+        raise ConfigError(f"credentials.{name}.policy names no policy")  # checked before
+    return CredentialConfig(
+        name=name,
+        issuer=entry.issuer.use,
+        issuer_options=entry.issuer.model_extra or {},
+        targets=tuple(
+            TargetConfig(name=called, backend=target.backend, options=target.model_extra or {})
+            for called, target in zip(target_names(entry), entry.targets, strict=True)
+        ),
+        sources=tuple(entry.sources),
+        clients=frozenset(entry.clients),
+        notifiers=tuple(entry.notify),
+        policy=policy,
+        schedule=None if entry.schedule is None else entry.schedule.schedule(),
+    )

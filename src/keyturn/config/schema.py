@@ -1,0 +1,146 @@
+"""The configuration file's one schema."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from keyturn.config.plugin_types import PUSH
+from keyturn.config.policies import PolicyOptions, ScheduleOptions
+from keyturn.domain.observations import SourceKind
+from keyturn.plugins.options import Duration, Options
+
+NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""A name that others give: a client's, say."""
+
+DEFAULT_LISTEN = "127.0.0.1:8290"
+
+
+class StoreOptions(Options):
+    """Where state is kept."""
+
+    url: str = Field(min_length=1)
+    """`sqlite:///PATH` (from the configuration's folder), `sqlite:////ABSOLUTE`, or `postgresql+psycopg://…`."""
+    password: str | None = None
+    """A reference to the database's password, which never stands in the URL."""
+
+
+class HttpOptions(Options):
+    """Where the HTTP API listens."""
+
+    listen: str = Field(default=DEFAULT_LISTEN, pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):[0-9]{1,5}$")
+
+
+class PluginEntry(BaseModel):
+    """One configured instance of a plugin; everything but `type` is the plugin's own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    type: str
+
+
+class PushEntry(Options):
+    """A usage source that reports to `POST /v1/usage`."""
+
+    type: Literal["push"]
+    kind: SourceKind = SourceKind.AUTHENTICATION
+    resolution: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=10)
+    sees_failures: bool = Field(default=True, strict=True)
+
+
+def _source_kind(given: object) -> str:
+    named = given.get("type") if isinstance(given, dict) else getattr(given, "type", None)
+    return "pushed" if named == PUSH else "polled"
+
+
+SourceEntry = Annotated[
+    Annotated[PushEntry, Tag("pushed")] | Annotated[PluginEntry, Tag("polled")], Discriminator(_source_kind)
+]
+
+
+class IssuerUse(BaseModel):
+    """Which authority issues the credential; everything but `use` is the plugin's own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    use: str
+
+
+class TargetEntry(BaseModel):
+    """One place that readers get the credential from; everything but `name` and `backend` is the plugin's own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: Name | None = None
+    """Default: the backend's name. It is part of what a rotation remembers: keep it."""
+    backend: str
+
+
+def _by_name(given: object) -> object:
+    return {"use": given} if isinstance(given, str) else given
+
+
+def _policy_kind(given: object) -> str:
+    return "named" if isinstance(given, str) else "inline"
+
+
+PolicyUse = Annotated[
+    Annotated[str, Tag("named")] | Annotated[PolicyOptions, Tag("inline")], Discriminator(_policy_kind)
+]
+
+UNION_TAGS = frozenset({"pushed", "polled", "named", "inline"})
+"""Parts that pydantic puts into the place of an error, and that no file holds."""
+
+
+class CredentialEntry(Options):
+    """One credential."""
+
+    issuer: Annotated[IssuerUse, BeforeValidator(_by_name, json_schema_input_type=str | IssuerUse)]
+    targets: list[TargetEntry] = Field(min_length=1)
+    """In the order in which they are promoted."""
+    sources: list[str] = Field(default_factory=list)
+    clients: list[Word] = Field(default_factory=list)
+    notify: list[str] = Field(default_factory=list)
+    policy: PolicyUse = PolicyOptions()
+    schedule: ScheduleOptions | None = None
+
+
+class ConfigFile(Options):
+    """The whole file."""
+
+    store: StoreOptions
+    state_dir: str | None = Field(default=None, min_length=1)
+    """Fingerprint key and access tokens; default: the folder of a SQLite store."""
+    http: HttpOptions = HttpOptions()
+    tick: Annotated[Duration, Field(ge=timedelta(milliseconds=50))] = timedelta(seconds=10)
+    backends: dict[Name, PluginEntry] = Field(default_factory=dict)
+    issuers: dict[Name, PluginEntry] = Field(default_factory=dict)
+    sources: dict[Name, SourceEntry] = Field(default_factory=dict)
+    notifiers: dict[Name, PluginEntry] = Field(default_factory=dict)
+    policies: dict[Name, PolicyOptions] = Field(default_factory=dict)
+    credentials: dict[Name, CredentialEntry] = Field(default_factory=dict)
+
+
+class _ForEditors(GenerateJsonSchema):
+    """Lengths of time as they are written in the file, not as ISO 8601."""
+
+    def timedelta_schema(self, schema: core_schema.TimedeltaSchema) -> JsonSchemaValue:
+        del schema
+        return {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|[smhdw]))+$"},
+            ],
+            "description": 'A length of time: a number of seconds, or with units, as "250ms", "10s", "1h30m", "90d".',
+        }
+
+    def encode_default(self, dft: Any) -> Any:
+        return f"{dft.total_seconds():g}s" if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the configuration file, for editors."""
+    return ConfigFile.model_json_schema(schema_generator=_ForEditors)
