@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC
 
 from keyturn.ports.store import HistoryEntry
-from keyturn.stores.codec import EVIDENCE
 
 
 def linked(previous: str, entry: HistoryEntry) -> HistoryEntry:
@@ -26,10 +25,10 @@ def linked(previous: str, entry: HistoryEntry) -> HistoryEntry:
         entry.kind,
         entry.reason,
         entry.detail,
-        EVIDENCE.write(entry.evidence),
+        dict(entry.evidence),
         entry.by,
     ]
-    return replace(entry, digest=hashlib.sha256(json.dumps(content).encode()).hexdigest())
+    return replace(entry, digest=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
 
 
 def first_broken(entries: Sequence[HistoryEntry], *, previous: str = "") -> int | None:

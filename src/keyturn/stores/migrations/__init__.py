@@ -1,0 +1,48 @@
+"""Brings a database to this release's schema, with Alembic, at every open.
+
+A new revision: `versions/NNNN_what.py`, numbered on from the last, and `HEAD` below set to it; a test holds that the
+revisions together make what `keyturn.stores.sql.tables` says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import inspect, text
+
+from keyturn.domain.errors import ConfigError
+from keyturn.stores.sql.database import Database
+
+HEAD = "0001"
+SCRIPTS = Path(__file__).parent
+
+
+def upgrade(database: Database, *, scripts: Path = SCRIPTS, head: str = HEAD) -> None:
+    """Run the revisions that the database lacks, all of them in one transaction. The caller keeps others out.
+
+    Raises `ConfigError` when a newer keyturn has written the database, or when it is somebody else's.
+    """
+    with database.write() as connection:
+        found = set(inspect(connection).get_table_names())
+        if "alembic_version" in found:
+            at = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        elif found:
+            raise ConfigError(f"{database.place} holds somebody else's tables: set store.url to a file of its own")
+        else:
+            at = None
+        if at == head:
+            return
+        if at is not None and at > head:
+            raise ConfigError(
+                f"the store {database.place} has schema {at}, and this keyturn knows {head}: a newer keyturn has "
+                "written it; start that one, or restore a backup from before it"
+            )
+        # Imported only now: most starts need none of it.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

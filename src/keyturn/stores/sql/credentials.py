@@ -1,0 +1,118 @@
+"""Credentials, their versions and the backends' names for them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from keyturn.domain.errors import Refused
+from keyturn.domain.model import Version, VersionState
+from keyturn.ports.store import Credential
+from keyturn.stores.sql.database import insert_or_keep, upsert
+from keyturn.stores.sql.tables import bindings, credentials, versions
+
+AT_ONCE = 500
+"""Keys looked up with one statement: databases limit how many parameters one may have."""
+
+_BY_NAME = select(credentials).where(credentials.c.name == bindparam("wanted"))
+_VERSIONS_OF = select(versions).where(versions.c.credential == bindparam("wanted"))
+
+
+def register(connection: Connection, name: str, version: Version, due_at: datetime | None) -> None:
+    row = {"name": name, "next_serial": version.serial + 1, "due_at": due_at, "rolled_back": 0}
+    if insert_or_keep(connection, credentials, [row]):
+        put_versions(connection, name, [version])
+
+
+def find(connection: Connection, name: str) -> Credential | None:
+    row = connection.execute(_BY_NAME, {"wanted": name}).one_or_none()
+    if row is None:
+        return None
+    return _credential(row, connection.execute(_VERSIONS_OF, {"wanted": name}))
+
+
+def registered(connection: Connection, name: str) -> Row[Any]:
+    """The credential's row; `Refused` when there is none."""
+    row = connection.execute(_BY_NAME, {"wanted": name}).one_or_none()
+    if row is None:
+        raise Refused(f"no credential {name} is registered")
+    return row
+
+
+def all_of_them(connection: Connection) -> Mapping[str, Credential]:
+    issued: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(select(versions)):
+        issued[row.credential].append(row)
+    rows = connection.execute(select(credentials).order_by(credentials.c.name))
+    return {row.name: _credential(row, issued[row.name]) for row in rows}
+
+
+def set_due(connection: Connection, name: str, due_at: datetime | None) -> None:
+    connection.execute(update(credentials).where(credentials.c.name == name).values(due_at=due_at))
+
+
+def due(connection: Connection, now: datetime) -> Sequence[str]:
+    column = credentials.c.due_at
+    statement = select(credentials.c.name).where(column.is_not(None), column <= now)
+    return connection.execute(statement.order_by(column, credentials.c.name)).scalars().all()
+
+
+def key_ids(connection: Connection, wanted: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+    found = {}
+    for start in range(0, len(wanted), AT_ONCE):
+        statement = select(versions.c.key_id, versions.c.credential, versions.c.serial)
+        statement = statement.where(versions.c.key_id.in_(wanted[start : start + AT_ONCE]))
+        # One key id should name one version; if it does not, the newest of the first credential, always the same.
+        for row in connection.execute(statement.order_by(versions.c.credential.desc(), versions.c.serial)):
+            found[row.key_id] = (row.credential, row.serial)
+    return found
+
+
+def put_versions(connection: Connection, name: str, of_it: Iterable[Version]) -> None:
+    rows = [
+        {
+            "credential": name,
+            "serial": version.serial,
+            "state": version.state,
+            "key_id": version.key_id,
+            "fingerprint": version.fingerprint,
+            "compromised_at": version.compromised_at,
+        }
+        for version in of_it
+    ]
+    upsert(connection, versions, rows)
+
+
+def bind(connection: Connection, credential: str, target: str, backend_id: str, serial: int) -> None:
+    registered(connection, credential)
+    row = {"credential": credential, "target": target, "backend_id": backend_id, "serial": serial}
+    upsert(connection, bindings, [row])
+
+
+def bound(connection: Connection, credential: str) -> Mapping[tuple[str, str], int]:
+    rows = connection.execute(select(bindings).where(bindings.c.credential == credential))
+    return {(row.target, row.backend_id): row.serial for row in rows}
+
+
+def _credential(row: Row[Any], issued: Iterable[Row[Any]]) -> Credential:
+    return Credential(
+        name=row.name,
+        versions={one.serial: _version(one) for one in sorted(issued, key=lambda one: one.serial)},
+        next_serial=row.next_serial,
+        due_at=row.due_at,
+        rolled_back=row.rolled_back,
+    )
+
+
+def _version(row: Row[Any]) -> Version:
+    return Version(
+        serial=row.serial,
+        state=VersionState(row.state),
+        key_id=row.key_id,
+        fingerprint=row.fingerprint,
+        compromised_at=row.compromised_at,
+    )

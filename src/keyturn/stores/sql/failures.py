@@ -1,0 +1,58 @@
+"""What a database's driver raises, in the project's own words."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from keyturn.domain.errors import Invalid, KeyturnError, Transient
+
+BROKEN = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"})
+MENDS = {
+    "SQLITE_FULL": "the disk is full: free some space",
+    "SQLITE_BUSY": "another process has locked it: end that process",
+    "SQLITE_LOCKED": "another process has locked it: end that process",
+    "SQLITE_READONLY": "it may not be written: give this user the right to write the file and its folder",
+    "SQLITE_CANTOPEN": "it cannot be opened: its folder must exist and this user must be allowed to write it",
+    "SQLITE_PERM": "it may not be read: give this user the right to",
+    "SQLITE_IOERR": "the disk reports an error: look into the system's log",
+}
+
+
+@contextmanager
+def failures_mapped(place: str) -> Iterator[None]:
+    """Let none but the project's own errors through; `place` names the store in them."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise mapped(error, place) from error
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise Invalid(f"the store at {place} cannot hold this value: {error}") from error
+
+
+def mapped(error: SQLAlchemyError, place: str) -> KeyturnError:
+    """A driver's error as one of ours. Statements carry no parameters here, so neither does the message."""
+    if isinstance(error, PoolTimeout):
+        return Transient(f"the store at {place} is overloaded: every connection is taken")
+    if isinstance(error, IntegrityError):
+        return KeyturnError(f"the store at {place} refuses an inconsistent record: {error.orig}")
+    if isinstance(error, DBAPIError):
+        return _of_driver(error.orig, place)
+    if isinstance(error, StatementError):
+        return Invalid(f"the store at {place} cannot hold this value: {error.orig}")
+    return KeyturnError(f"the store at {place} failed: {error}")
+
+
+def _of_driver(error: object, place: str) -> KeyturnError:
+    if isinstance(error, OverflowError | UnicodeEncodeError):
+        return Invalid(f"the store at {place} cannot hold this value: {error}")
+    name = getattr(error, "sqlite_errorname", None) or ""
+    primary = "_".join(name.split("_")[:2])
+    if primary in BROKEN or (isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error)):
+        return KeyturnError(f"the store at {place} is damaged ({error}): restore it from a backup")
+    mend = MENDS.get(primary)
+    return Transient(f"the store at {place} cannot be used now ({mend or error})")

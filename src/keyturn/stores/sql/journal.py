@@ -1,0 +1,67 @@
+"""The journal: an intent before each outside call, its outcome after it (promise P5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, text, update
+
+from keyturn.domain.effects import Effect
+from keyturn.domain.model import Rotation
+from keyturn.ports.store import Intent, IntentState, Outcome
+from keyturn.stores.codec import EFFECT, OUTCOME
+from keyturn.stores.sql.database import upsert
+from keyturn.stores.sql.tables import intents
+
+_OF_ROTATION = select(intents).where(intents.c.rotation == bindparam("wanted"))
+# Written out and not bound, so that the partial index serves it.
+_OPEN = select(intents).where(intents.c.credential == bindparam("wanted"), text("state = 'open'"))
+_CLOSE = (
+    update(intents)
+    .where(intents.c.effect == bindparam("wanted"), intents.c.attempts == bindparam("attempt"))
+    .values(state=bindparam("state"), outcome=bindparam("outcome"))
+)
+
+
+def open_attempts(connection: Connection, rotation: Rotation, effects: Sequence[Effect], now: datetime) -> None:
+    rows = [
+        {
+            "effect": effect.id,
+            "rotation": rotation.id,
+            "credential": rotation.credential,
+            "attempts": 1,
+            "opened_at": now,
+            "state": IntentState.OPEN,
+            "document": EFFECT.write(effect),
+            "outcome": None,
+        }
+        for effect in effects
+    ]
+    upsert(connection, intents, rows, attempts=lambda tried, more: tried + more)
+
+
+def record(connection: Connection, effect_id: str, attempt: int, outcome: Outcome) -> None:
+    row = {"wanted": effect_id, "attempt": attempt, "state": outcome.state, "outcome": OUTCOME.write(outcome)}
+    connection.execute(_CLOSE, row)
+
+
+def of_rotation(connection: Connection, rotation: str) -> Mapping[str, Intent]:
+    return {row.effect: _intent(row) for row in connection.execute(_OF_ROTATION, {"wanted": rotation})}
+
+
+def open_of(connection: Connection, credential: str) -> Sequence[Intent]:
+    found = [_intent(row) for row in connection.execute(_OPEN, {"wanted": credential})]
+    return sorted(found, key=lambda intent: (intent.opened_at, intent.effect.id))
+
+
+def _intent(row: Any) -> Intent:
+    return Intent(
+        effect=EFFECT.read(row.document, f"intent {row.effect}"),
+        rotation=row.rotation,
+        credential=row.credential,
+        attempts=row.attempts,
+        opened_at=row.opened_at,
+        outcome=None if row.outcome is None else OUTCOME.read(row.outcome, f"the outcome of {row.effect}"),
+    )

@@ -1,0 +1,117 @@
+"""Rotations: begun, found, and moved by compare-and-swap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.sql import Select
+
+from keyturn.domain.errors import Refused, StaleRevision
+from keyturn.domain.model import Rotation
+from keyturn.ports.store import Commit, HistoryEntry
+from keyturn.stores.codec import ROTATION
+from keyturn.stores.rules import check_serial, rolled_back
+from keyturn.stores.sql import credentials, journal, outbox, trail
+from keyturn.stores.sql.tables import credentials as credential_rows
+from keyturn.stores.sql.tables import rotations
+
+_DOCUMENTS = select(rotations.c.id, rotations.c.document)
+_LIVE = _DOCUMENTS.where(rotations.c.live.is_(True))
+_BY_ID = _DOCUMENTS.where(rotations.c.id == bindparam("wanted"))
+_LIVE_OF = _LIVE.where(rotations.c.credential == bindparam("wanted"))
+_LATEST_OF = (
+    _DOCUMENTS.where(rotations.c.credential == bindparam("wanted")).order_by(rotations.c.number.desc()).limit(1)
+)
+_MOVE = (
+    update(rotations)
+    .where(
+        rotations.c.id == bindparam("wanted"),
+        rotations.c.revision == bindparam("expected"),
+        rotations.c.live.is_(True),
+    )
+    .values(
+        revision=bindparam("revision"), live=bindparam("live"), phase=bindparam("phase"), document=bindparam("document")
+    )
+)
+
+
+def begin(connection: Connection, rotation: Rotation, entry: HistoryEntry) -> None:
+    name = rotation.credential
+    known = credentials.registered(connection, name)
+    under_way = live_of(connection, name)
+    if under_way is not None:
+        raise Refused(f"a rotation of {name} is under way: {under_way.id}")
+    if find(connection, rotation.id) is not None:
+        raise Refused(f"there was a rotation {rotation.id} already; give each an id of its own")
+    check_serial(rotation, known.next_serial)
+    connection.execute(
+        update(credential_rows)
+        .where(credential_rows.c.name == name)
+        .values(next_serial=rotation.incoming + 1, due_at=None)
+    )
+    credentials.put_versions(connection, name, rotation.versions.values())
+    connection.execute(insert(rotations), {"id": rotation.id, "credential": name, **_columns(rotation)})
+    trail.append(connection, [entry])
+
+
+def commit(connection: Connection, commit: Commit, now: datetime) -> Rotation:
+    before = commit.rotation
+    after = replace(before, revision=before.revision + 1)
+    row = {"wanted": before.id, "expected": before.revision, **_columns(after)}
+    if connection.execute(_MOVE, row).rowcount != 1:
+        raise StaleRevision(f"rotation {before.id} has moved since revision {before.revision}: read it again")
+    credentials.put_versions(connection, after.credential, after.versions.values())
+    journal.open_attempts(connection, after, commit.intents, now)
+    outbox.enqueue(connection, commit.messages, commit.notifiers, now)
+    trail.append(connection, commit.history)
+    if not after.live:
+        _end(connection, after, commit.due_at)
+    return after
+
+
+def _end(connection: Connection, rotation: Rotation, due_at: datetime | None) -> None:
+    name = rotation.credential
+    before = credentials.registered(connection, name).rolled_back
+    connection.execute(
+        update(credential_rows)
+        .where(credential_rows.c.name == name)
+        .values(due_at=due_at, rolled_back=rolled_back(before, rotation.phase))
+    )
+
+
+def live(connection: Connection) -> Sequence[Rotation]:
+    return [_read(row) for row in connection.execute(_LIVE.order_by(rotations.c.number))]
+
+
+def find(connection: Connection, id: str) -> Rotation | None:
+    return _one(connection, _BY_ID, id)
+
+
+def live_of(connection: Connection, credential: str) -> Rotation | None:
+    return _one(connection, _LIVE_OF, credential)
+
+
+def latest_of(connection: Connection, credential: str) -> Rotation | None:
+    return _one(connection, _LATEST_OF, credential)
+
+
+def _one(connection: Connection, statement: Select[Any], wanted: str) -> Rotation | None:
+    row = connection.execute(statement, {"wanted": wanted}).one_or_none()
+    return None if row is None else _read(row)
+
+
+def _read(row: Any) -> Rotation:
+    return ROTATION.read(row.document, f"rotation {row.id}")
+
+
+def _columns(rotation: Rotation) -> dict[str, Any]:
+    return {
+        "revision": rotation.revision,
+        "live": rotation.live,
+        "phase": rotation.phase,
+        "document": ROTATION.write(rotation),
+    }

@@ -1,0 +1,230 @@
+"""The store over a database: each method is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from keyturn.domain.effects import Message
+from keyturn.domain.errors import ConfigError
+from keyturn.domain.model import Rotation, Version
+from keyturn.ports.store import (
+    AccessToken,
+    Commit,
+    Credential,
+    HistoryEntry,
+    Intent,
+    Lease,
+    OutboxItem,
+    Outcome,
+    SourceState,
+    UsageRow,
+    Uses,
+)
+from keyturn.stores.migrations import upgrade
+from keyturn.stores.sql import access, credentials, journal, outbox, rotations, trail, usage
+from keyturn.stores.sql.database import Database
+from keyturn.stores.sql.sqlite import open_sqlite
+
+
+def utc_now() -> datetime:
+    """The machine's clock."""
+    return datetime.now(UTC)
+
+
+class SqlStore:
+    """Keeps everything in one database. Safe to call from any number of threads."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._now = now
+
+    @classmethod
+    def open(cls, url: str, *, now: Callable[[], datetime] = utc_now) -> SqlStore:
+        """The store at a URL, `sqlite:///relative.db` or `sqlite:////absolute.db`, made when there is none and brought
+        to this release's schema. `now` dates intents and messages, for which the contract gives no time.
+
+        Raises `ConfigError` when the URL is wrong, the file cannot be used, or another process holds the store.
+        """
+        database = open_sqlite(_sqlite_path(url))
+        try:
+            upgrade(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, now=now)
+
+    # Credentials and versions
+
+    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+        with self._database.write() as connection:
+            credentials.register(connection, name, version, due_at)
+
+    def credential(self, name: str) -> Credential | None:
+        with self._database.read() as connection:
+            return credentials.find(connection, name)
+
+    def credentials(self) -> Mapping[str, Credential]:
+        with self._database.read() as connection:
+            return credentials.all_of_them(connection)
+
+    def set_due(self, name: str, due_at: datetime | None) -> None:
+        with self._database.write() as connection:
+            credentials.set_due(connection, name, due_at)
+
+    def due(self, now: datetime) -> Sequence[str]:
+        with self._database.read() as connection:
+            return credentials.due(connection, now)
+
+    def key_ids(self, key_ids: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        with self._database.read() as connection:
+            return credentials.key_ids(connection, key_ids)
+
+    # Rotations
+
+    def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
+        with self._database.write() as connection:
+            rotations.begin(connection, rotation, entry)
+
+    def live(self) -> Sequence[Rotation]:
+        with self._database.read() as connection:
+            return rotations.live(connection)
+
+    def rotation(self, id: str) -> Rotation | None:
+        with self._database.read() as connection:
+            return rotations.find(connection, id)
+
+    def live_of(self, credential: str) -> Rotation | None:
+        with self._database.read() as connection:
+            return rotations.live_of(connection, credential)
+
+    def latest_of(self, credential: str) -> Rotation | None:
+        with self._database.read() as connection:
+            return rotations.latest_of(connection, credential)
+
+    def commit(self, commit: Commit) -> Rotation:
+        with self._database.write() as connection:
+            return rotations.commit(connection, commit, self._now())
+
+    def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
+        with self._database.write() as connection:
+            journal.record(connection, effect_id, attempt, outcome)
+
+    def journal(self, rotation: str) -> Mapping[str, Intent]:
+        with self._database.read() as connection:
+            return journal.of_rotation(connection, rotation)
+
+    def open_intents(self, credential: str) -> Sequence[Intent]:
+        with self._database.read() as connection:
+            return journal.open_of(connection, credential)
+
+    def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
+        with self._database.read() as connection:
+            return trail.newest(connection, credential, limit)
+
+    def bind(self, credential: str, target: str, backend_id: str, serial: int) -> None:
+        with self._database.write() as connection:
+            credentials.bind(connection, credential, target, backend_id, serial)
+
+    def bindings(self, credential: str) -> Mapping[tuple[str, str], int]:
+        with self._database.read() as connection:
+            return credentials.bound(connection, credential)
+
+    # Usage
+
+    def sources(self) -> Mapping[str, SourceState]:
+        with self._database.read() as connection:
+            return usage.states(connection)
+
+    def add_usage(
+        self,
+        source: str,
+        rows: Sequence[UsageRow],
+        *,
+        watermark: datetime | None,
+        cursor: str | None,
+        batch: str | None = None,
+        received_at: datetime,
+    ) -> bool:
+        with self._database.write() as connection:
+            return usage.add(
+                connection, source, rows, watermark=watermark, cursor=cursor, batch=batch, received_at=received_at
+            )
+
+    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
+        with self._database.read() as connection:
+            return usage.rows(connection, credential, start, end)
+
+    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
+        with self._database.read() as connection:
+            return usage.remembered(connection, credential)
+
+    def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
+        with self._database.read() as connection:
+            return usage.starts(connection, credential, client, end)
+
+    def detector(self, rotation: str) -> str | None:
+        with self._database.read() as connection:
+            return usage.detector(connection, rotation)
+
+    def save_detector(self, rotation: str, state: str) -> None:
+        with self._database.write() as connection:
+            usage.save_detector(connection, rotation, state)
+
+    # Outbox
+
+    def enqueue(self, messages: Sequence[Message], notifiers: Sequence[str], *, now: datetime) -> None:
+        with self._database.write() as connection:
+            outbox.enqueue(connection, messages, notifiers, now)
+
+    def outbox(self, now: datetime, *, limit: int = 100) -> Sequence[OutboxItem]:
+        with self._database.read() as connection:
+            return outbox.due(connection, now, limit)
+
+    def delivered(self, item: int, *, at: datetime) -> None:
+        with self._database.write() as connection:
+            outbox.delivered(connection, item, at)
+
+    def undelivered(self, item: int, *, retry_at: datetime | None, error: str) -> None:
+        with self._database.write() as connection:
+            outbox.undelivered(connection, item, retry_at, error, self._now())
+
+    # Leases and access
+
+    def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
+        wanted = Lease(name=name, owner=owner, token=0, expires_at=now + ttl)
+        with self._database.write() as connection:
+            return access.acquire(connection, wanted, now)
+
+    def release(self, lease: Lease) -> None:
+        with self._database.write() as connection:
+            access.release(connection, lease)
+
+    def tokens(self) -> Sequence[AccessToken]:
+        with self._database.read() as connection:
+            return access.all_tokens(connection)
+
+    def add_token(self, token: AccessToken) -> None:
+        with self._database.write() as connection:
+            access.add_token(connection, token)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _sqlite_path(url: str) -> Path:
+    form = "use sqlite:///relative.db or sqlite:////absolute.db"
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        # The URL itself is left out of the message: one to a server would hold a password.
+        raise ConfigError(f"store.url is no database URL: {form}") from None
+    if parsed.drivername != "sqlite":
+        raise ConfigError(f"store.url names {parsed.drivername}, which this keyturn has no store for: {form}")
+    if not parsed.database or parsed.database == ":memory:" or parsed.query or parsed.database.startswith("file:"):
+        raise ConfigError(f"store.url {url} names no plain file: {form}")
+    return Path(parsed.database)
