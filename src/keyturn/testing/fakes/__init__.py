@@ -4,7 +4,9 @@ from keyturn.testing.fakes.backend import FakeBackend, FakeTarget, Rules
 from keyturn.testing.fakes.clock import FakeClock, InlineExecutor
 from keyturn.testing.fakes.faults import Fault, Faults
 from keyturn.testing.fakes.issuer import FakeAuthority, FakeIssuer
+from keyturn.testing.fakes.notifier import FakeNotifier, Message
 from keyturn.testing.fakes.places import KvPlace, LabelledPlace, Place
+from keyturn.testing.fakes.usage import FakeUsageSource
 from keyturn.testing.fakes.verifier import FakeVerifier, Row
 
 __all__ = [
@@ -12,13 +14,16 @@ __all__ = [
     "FakeBackend",
     "FakeClock",
     "FakeIssuer",
+    "FakeNotifier",
     "FakeTarget",
+    "FakeUsageSource",
     "FakeVerifier",
     "Fault",
     "Faults",
     "InlineExecutor",
     "KvPlace",
     "LabelledPlace",
+    "Message",
     "Place",
     "Row",
     "Rules",

@@ -1,0 +1,139 @@
+"""A usage source in memory, whose watermark lags and whose reports come late as told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from keyturn.domain.observations import SourceKind
+from keyturn.ports.usage import UsageBatch, UsageReport
+from keyturn.testing.fakes.clock import FakeClock
+from keyturn.testing.fakes.faults import Faults
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presentation:
+    """Somebody presented a key; `known_at` is when the source learns of it."""
+
+    key_id: str | None
+    client: str
+    at: datetime
+    known_at: datetime
+    success: bool
+    matched: bool
+    identified: bool
+
+
+class FakeUsageSource:
+    """Tells what `present` was told, `lag` later.
+
+    Everything known lies in one list; a cursor is a position in it. `stop()` freezes the watermark, as a source does
+    that has gone blind; `delay(…)` lets what is presented from now on be known that much later.
+    """
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        *,
+        kind: SourceKind = SourceKind.AUTHENTICATION,
+        sees_failures: bool = True,
+        resolution: timedelta = timedelta(seconds=1),
+        lag: timedelta = timedelta(0),
+    ) -> None:
+        self.kind = kind
+        self.sees_failures = sees_failures
+        self.resolution = resolution
+        self.lag = lag
+        self.clock = clock
+        self.faults = Faults()
+        self.problems: list[str] = []
+        """What `check` says."""
+        self._delay = timedelta(0)
+        self._stopped_at: datetime | None = None
+        self._watermark: datetime | None = None
+        self._on_the_way: list[Presentation] = []
+        self._known: list[Presentation] = []
+
+    def present(
+        self,
+        key_id: str | None,
+        client: str,
+        *,
+        success: bool = True,
+        matched: bool | None = None,
+        identified: bool = True,
+        at: datetime | None = None,
+    ) -> datetime:
+        """Someone presents a key, now or at another time; returns when."""
+        at = at or self.clock.now()
+        self._on_the_way.append(
+            Presentation(
+                key_id=key_id,
+                client=client,
+                at=at,
+                known_at=self.clock.now() + self.lag + self._delay,
+                success=success,
+                matched=success if matched is None else matched,
+                identified=identified,
+            )
+        )
+        return at
+
+    def delay(self, delay: timedelta) -> None:
+        """What is presented from now on is known that much later, though the watermark goes on: late reports."""
+        self._delay = delay
+
+    def stop(self) -> None:
+        """Go blind: nothing new is known, and the watermark stays where it is."""
+        self._stopped_at = self.clock.now()
+
+    def resume(self) -> None:
+        """See again, also what happened meanwhile."""
+        self._stopped_at = None
+
+    def poll(self, cursor: str | None, *, now: datetime) -> UsageBatch:
+        return self.faults.run("poll", lambda: self._poll(int(cursor or 0), now))
+
+    def check(self) -> Sequence[str]:
+        return tuple(self.problems)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _poll(self, position: int, now: datetime) -> UsageBatch:
+        until = min(now, self._stopped_at) if self._stopped_at else now
+        arrived = [one for one in self._on_the_way if one.known_at <= until]
+        self._known += arrived
+        self._on_the_way = [one for one in self._on_the_way if one not in arrived]
+        complete = until - self.lag
+        self._watermark = max(self._watermark or complete, complete)
+        return UsageBatch(
+            reports=self._bucketed(self._known[position:]),
+            watermark=self._watermark,
+            cursor=str(len(self._known)),
+        )
+
+    def _bucketed(self, presented: list[Presentation]) -> list[UsageReport]:
+        outcomes = Counter(
+            (one.key_id, one.client, self._bucket(one.at), one.matched, one.identified, one.success)
+            for one in presented
+        )
+        return [
+            UsageReport(
+                key_id=key_id,
+                client=client,
+                start=start,
+                successes=outcomes[key_id, client, start, matched, identified, True],
+                failures=outcomes[key_id, client, start, matched, identified, False],
+                matched=matched,
+                identified=identified,
+            )
+            for key_id, client, start, matched, identified in dict.fromkeys(outcome[:5] for outcome in outcomes)
+        ]
+
+    def _bucket(self, at: datetime) -> datetime:
+        return at - (at - EPOCH) % self.resolution
