@@ -69,6 +69,8 @@ class Runtime:
         )
         self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor)
         self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor)
+        self._unknown = set(registry.credentials)
+        # Not yet seen to be registered; a tick's cost follows what is due, not what exists.
         self._looks: dict[str, tuple[Verdict, Observations]] = {}
         # Only for people to look at: nothing is ever decided on it.
 
@@ -149,10 +151,12 @@ class Runtime:
         return self._intake
 
     def _adopt_unknown(self) -> None:
-        known = self._store.credentials()
-        for name, wired in self._registry.credentials.items():
-            if name not in known:
+        for name in sorted(self._unknown):
+            if self._store.credential(name) is None:
+                wired = self._registry.credential(name)
                 self._contained(name, adopt, self._store, wired, self._key, self._clock.now())
+            else:
+                self._unknown.discard(name)
 
     def _start_due(self) -> None:
         for name in self._store.due(self._clock.now()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from tests.unit.runtime.rig import NAME, QUICK, Rig
@@ -14,6 +15,7 @@ from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.schedule import Schedule
+from keyturn.stores.sql import SqlStore
 
 
 def phases(rig: Rig) -> list[str]:
@@ -38,6 +40,18 @@ def test_a_calm_rotation_completes_with_nobody_refused() -> None:
     new = rotation.versions[2]
     assert all(rig.backend.place(path).readers_get() == rig.clients[0].value for path in rig.targets)
     assert rig.clients[0].value.split("_")[1] == new.key_id
+
+
+def test_a_calm_rotation_completes_on_sqlite_too(tmp_path: Path) -> None:
+    """The store that the daemon has by default carries a whole rotation, and a restart in every phase of it."""
+    store = SqlStore.open(f"sqlite:///{tmp_path / 'keyturn.db'}")
+    rig = warmed(Rig(store=store))
+    rig.runtime.start(NAME, by="ada", why="test")
+    for phase in (Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE, Phase.COMPLETED):
+        rig.until_phase(phase)
+        rig.restart()
+    assert rig.refused == {}
+    store.close()
 
 
 def test_nothing_of_ours_is_left_at_the_targets() -> None:
