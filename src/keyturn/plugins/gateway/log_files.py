@@ -1,0 +1,209 @@
+"""Follows one log through its rotation, by renaming or by copying and truncating, without losing or repeating a line.
+
+A file is known by its first line, which a rename keeps and a copy shares; its name and inode say nothing that lasts. For
+every generation of a log that is still there, the offset read so far is kept, also for those rotated out: nginx's workers
+reopen one after another, so a late line may still go to the old file while the first is in the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_CHUNK = 1 << 20
+_LONGEST_FIRST_LINE = 1 << 16
+_COMPRESSED = re.compile(r"\.(?:gz|bz2|xz|zst|zip|lz4)$")
+_REMEMBERED = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPosition:
+    """How far one log was read."""
+
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    """By generation, those known longest first."""
+    unfinished: frozenset[str] = frozenset()
+    """Generations that may hold more than was read: the one being written, and what was not read to its end."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Unfinished generations that are not there any more, with the time at which that was noticed (ms)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one look at a log came to."""
+
+    position: LogPosition
+    at_end: bool
+    """Everything that was there is read, the log is where it should be, and no line is half written."""
+    exhausted: bool
+    """There is more to read, left for the next time."""
+    there: bool
+    """The file that is written to could be opened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Generation:
+    """One open file of the log."""
+
+    descriptor: int
+    head: str
+    first: bytes
+    size: int
+    modified: int
+    current: bool
+
+
+class LogFollower:
+    """Reads what is new in one log and its rotated siblings."""
+
+    def __init__(self, path: Path, *, time_of: Callable[[bytes], int | None]) -> None:
+        self.path = path
+        self._time_of = time_of
+
+    def read(
+        self, position: LogPosition, *, take: Callable[[bytes], None], budget: int, now: int, gaps_until: int | None
+    ) -> Reading:
+        """Give each new line to `take`, oldest generation first, until about `budget` bytes are read. Losses noticed
+        until `gaps_until` are forgiven."""
+        for attempt in range(3):
+            with self._generations() as (generations, there, half):
+                found = {generation.head for generation in generations}
+                # A rotation under our hands can hide a file for a moment.
+                if attempt < 2 and not (position.unfinished - position.lost.keys()) <= found:
+                    continue
+                return self._read(generations, position, take, budget, now, gaps_until, there=there, half=half)
+        raise AssertionError("the last attempt returns")
+
+    def _read(
+        self,
+        generations: list[_Generation],
+        position: LogPosition,
+        take: Callable[[bytes], None],
+        budget: int,
+        now: int,
+        gaps_until: int | None,
+        *,
+        there: bool,
+        half: bool,
+    ) -> Reading:
+        offsets = dict(position.offsets)
+        unfinished: set[str] = set()
+        whole = there and not half
+        found = set()
+        for generation in generations:
+            start = offsets.get(generation.head, 0)
+            if generation.size < start:
+                continue  # a copy that is cut short, or not finished yet
+            found.add(generation.head)
+            end, ended = start, False
+            if budget > 0:
+                end, ended = _read_lines(generation, start, take, budget)
+            offsets[generation.head] = end
+            budget -= end - start
+            whole = whole and ended
+            if generation.current or not ended:
+                unfinished.add(generation.head)
+        lost = {
+            head: position.lost.get(head, now)
+            for head in position.unfinished
+            if head not in found and not (gaps_until is not None and position.lost.get(head, now) <= gaps_until)
+        }
+        after = LogPosition(
+            offsets=_remembered(offsets, keep=found | lost.keys()),
+            unfinished=frozenset(unfinished | lost.keys()),
+            lost=lost,
+        )
+        return Reading(position=after, at_end=whole and not lost, exhausted=budget <= 0, there=there)
+
+    @contextmanager
+    def _generations(self) -> Iterator[tuple[list[_Generation], bool, bool]]:
+        """The files of this log, oldest first, opened; whether the one that is written to is among
+        them, and whether that has begun with half a line."""
+        with ExitStack() as stack:
+            # The current file first: one that is renamed meanwhile is then met twice, not missed.
+            opened = [
+                generation
+                for path in (self.path, *self._siblings())
+                if (generation := self._open(path, stack)) is not None
+            ]
+            current_seen = any(one.current for one in opened)
+            known: dict[str, _Generation] = {}
+            for generation in opened:
+                former = known.get(generation.head)
+                if generation.head and (former is None or (not former.current and generation.size > former.size)):
+                    known[generation.head] = generation
+            ordered = sorted(known.values(), key=lambda one: (one.current, self._age(one)))
+            # A first line half written is no line yet, and no end either.
+            half = any(one.current and one.size > 0 and not one.head for one in opened)
+            yield ordered, current_seen, half
+
+    def _siblings(self) -> list[Path]:
+        prefixes = (f"{self.path.name}.", f"{self.path.name}-")
+        try:
+            return sorted(
+                path
+                for path in self.path.parent.iterdir()
+                if path.name.startswith(prefixes) and not _COMPRESSED.search(path.name) and path.is_file()
+            )
+        except OSError:
+            return []
+
+    def _open(self, path: Path, stack: ExitStack) -> _Generation | None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return None
+        stack.callback(os.close, descriptor)
+        found = os.fstat(descriptor)
+        first = _first_line(descriptor)
+        head = hashlib.sha256(first).hexdigest()[:24] if first else ""
+        return _Generation(
+            descriptor=descriptor,
+            head=head,
+            first=first,
+            size=found.st_size,
+            modified=found.st_mtime_ns // 1_000_000,
+            current=path == self.path,
+        )
+
+    def _age(self, generation: _Generation) -> int:
+        at = self._time_of(generation.first)
+        return generation.modified if at is None else at
+
+
+def _first_line(descriptor: int) -> bytes:
+    """The first line with its newline; nothing while it is not complete."""
+    start = os.pread(descriptor, _LONGEST_FIRST_LINE, 0)
+    line, newline, _ = start.partition(b"\n")
+    return line + newline if newline else start if len(start) == _LONGEST_FIRST_LINE else b""
+
+
+def _read_lines(generation: _Generation, start: int, take: Callable[[bytes], None], budget: int) -> tuple[int, bool]:
+    """Take complete lines from `start` on; where the next one starts, and whether the file ends just there."""
+    offset = start
+    rest = b""
+    while True:
+        chunk = os.pread(generation.descriptor, _CHUNK, offset + len(rest))
+        # Truncated and written anew under our hands: what was just read belongs to another generation.
+        if hashlib.sha256(_first_line(generation.descriptor)).hexdigest()[:24] != generation.head:
+            return offset, False
+        if not chunk:
+            return offset, not rest and os.fstat(generation.descriptor).st_size == offset
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            take(line)
+            offset += len(line) + 1
+        if offset - start >= budget:
+            return offset, False
+
+
+def _remembered(offsets: Mapping[str, int], *, keep: set[str]) -> dict[str, int]:
+    """All that are there, and the last of those that are not: an old file put back is not read again."""
+    spare = max(0, len(offsets) - _REMEMBERED)
+    forgotten = set([head for head in offsets if head not in keep][:spare])
+    return {head: offset for head, offset in offsets.items() if head not in forgotten}

@@ -1,0 +1,68 @@
+"""What the usage source `access-log` reads from the configuration."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, Field
+
+from keyturn.plugins.options import Duration, Options
+
+
+class LogFields(Options):
+    """Which field of a line says what. The defaults are those of our example gateway."""
+
+    time: str = "epoch"
+    """When the request ended: seconds since the epoch, or ISO 8601 with its offset."""
+    key_id: str = "kid"
+    """The public id, taken by pattern from what was presented; empty when nothing readable was."""
+    matched: str | None = "matched"
+    """The table's entry for the whole presented value, `<kid>:<state>` or any word; empty when there is none. None for
+    a log that does not tell: then nothing counts as matched."""
+    status: str = "status"
+    address: str = "remote_addr"
+    probe: str | None = "probe"
+    """The header `X-Keyturn-Probe`."""
+
+
+class ClientField(Options):
+    """Clients named by a field of the line: a certificate's subject, a header."""
+
+    field: str
+    identified: bool = False
+    """Whether it proves who the client is: a certificate's subject does, a header that anyone can set does not."""
+
+
+def _positive(length: timedelta) -> timedelta:
+    if length < timedelta(milliseconds=1):
+        raise ValueError("write a length of at least 1ms")
+    return length
+
+
+def _networks(clients: dict[str, str]) -> dict[str, str]:
+    for address in clients:
+        ip_network(address)
+    return clients
+
+
+class AccessLogOptions(Options):
+    """Options of the usage source `access-log`."""
+
+    files: tuple[Path, ...] = Field(min_length=1)
+    """One log a node, as the node writes it; rotated siblings (`<name>.1`, `<name>-20260101`) are found beside it."""
+    fields: LogFields = LogFields()
+    clients: Annotated[dict[str, Annotated[str, Field(min_length=1)]], AfterValidator(_networks)] = Field(
+        default_factory=dict
+    )
+    """Client names by address or network; the narrowest network decides."""
+    client: ClientField | None = None
+    resolution: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
+    lag: Duration = timedelta(seconds=1)
+    """How late a line may be written after the time that it bears: longer than the log's buffer, where it has one."""
+    probe_secret: str | None = None
+    accept_gaps_before: AwareDatetime | None = None
+    """Lines lost before this time are taken as if they had never been: an operator's word, after a log was rotated away
+    or cut before it was read."""

@@ -1,0 +1,532 @@
+"""The usage source `access-log` on files of a test's own: rotation, restarts, probes, and whose word counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keyturn.domain.errors import ConfigError, Transient
+from keyturn.domain.secret_value import SecretValue
+from keyturn.plugins.gateway import access_log
+from keyturn.plugins.gateway.log_source import AccessLog
+from keyturn.plugins.gateway.probe_mark import make_mark
+from keyturn.ports.plugin import Surroundings
+from keyturn.ports.usage import UsageReport
+
+SECRET = SecretValue("a secret for marks, long enough")
+START = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class FixedClock:
+    def now(self) -> datetime:
+        return START
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def source(*files: Path, **options: object) -> AccessLog:
+    surroundings = Surroundings(clock=FixedClock(), resolve=lambda _: SECRET)
+    given_options: dict[str, object] = {"files": [str(file) for file in files], "probe_secret": "env:PROBE"}
+    return access_log("nodes", given_options | options, surroundings)
+
+
+def line(seconds: float, **changes: object) -> str:
+    fields: dict[str, object] = {
+        "epoch": at(seconds).timestamp(),
+        "remote_addr": "127.0.0.5",
+        "kid": "kid1",
+        "matched": "kid1:active",
+        "status": 200,
+        "probe": "",
+    }
+    return json.dumps(fields | changes) + "\n"
+
+
+def append(path: Path, *lines: str) -> None:
+    with path.open("a") as file:
+        file.writelines(lines)
+
+
+class Reader:
+    """Polls as a daemon does: a new instance each time, its cursor the only memory."""
+
+    def __init__(self, *files: Path, **options: object) -> None:
+        self.files = files
+        self.options = options
+        self.cursor: str | None = None
+        self.watermark: datetime | None = None
+        self.reports: list[UsageReport] = []
+
+    def poll(self, seconds: float) -> list[UsageReport]:
+        batch = source(*self.files, **self.options).poll(self.cursor, now=at(seconds))
+        self.cursor, self.watermark = batch.cursor, batch.watermark
+        self.reports += batch.reports
+        return list(batch.reports)
+
+    @property
+    def uses(self) -> int:
+        return sum(report.successes + report.failures for report in self.reports)
+
+    @property
+    def by_key(self) -> Mapping[str | None, int]:
+        return Counter({None: 0}) + sum(
+            (Counter({report.key_id: report.successes + report.failures}) for report in self.reports), Counter()
+        )
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "access.log"
+    path.touch()
+    return path
+
+
+# What a line means
+
+
+def test_presentations_are_counted_by_key_client_and_bucket(log: Path) -> None:
+    """Buckets are aligned to the epoch, and successes and failures of one key and client are added up in each."""
+    append(
+        log, line(1), line(2), line(9.9, status=401, matched="kid1:disabled"), line(10), line(3, kid="kid2", matched="")
+    )
+    reader = Reader(log, clients={"127.0.0.5": "billing"})
+    reader.poll(20)
+    found = {(r.key_id, r.client, r.start, r.matched): (r.successes, r.failures) for r in reader.reports}
+    assert found == {
+        ("kid1", "billing", START, True): (2, 1),
+        ("kid1", "billing", at(10), True): (1, 0),
+        ("kid2", "billing", START, False): (0, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "success"),
+    [
+        ({"status": 200}, True),
+        ({"status": 502}, True),
+        ({"status": 499}, True),
+        ({"status": 401}, False),
+        ({"status": 403}, False),
+        ({"status": 499, "matched": "kid1:disabled"}, False),
+        ({"status": 500, "matched": ""}, False),
+    ],
+)
+def test_success_is_the_authentications(log: Path, changes: dict[str, object], success: bool) -> None:
+    """Trouble behind the gateway is no failure of the key, and no accident of the answer makes a refused key accepted."""
+    append(log, line(1, **changes))
+    (report,) = Reader(log).poll(5)
+    assert (report.successes, report.failures) == ((1, 0) if success else (0, 1))
+
+
+def test_requests_without_a_key_are_no_use(log: Path) -> None:
+    """What presents nothing counts for no key; a refusal of it is pooled without one."""
+    append(log, line(1, kid="", matched=""), line(2, kid="", matched="", status=401))
+    (report,) = Reader(log).poll(5)
+    assert (report.key_id, report.failures, report.attributable) == (None, 1, False)
+
+
+def test_the_verifiers_word_names_the_key(log: Path) -> None:
+    """A matched entry names the key, whatever the presented value looks like."""
+    append(
+        log, line(1, kid="forged", matched="kid9:revoked", status=401), line(1, kid='"; drop', matched="", status=401)
+    )
+    reports = Reader(log).poll(5)
+    assert {report.key_id for report in reports} == {"kid9", None}
+
+
+def test_clients_are_named_by_what_proves_them(log: Path) -> None:
+    """A proven field goes before an address, an address before a claim, and a claim counts only from a key's holder."""
+    append(
+        log,
+        line(1, subject="CN=a", remote_addr="10.0.0.1"),
+        line(2, subject="", remote_addr="10.0.0.1"),
+        line(3, subject="", remote_addr="::ffff:10.0.7.7"),
+        line(4, subject="", remote_addr="8.8.8.8"),
+    )
+    clients = {"10.0.0.0/16": "cluster", "10.0.0.1": "billing"}
+    proven = Reader(log, clients=clients, client={"field": "subject", "identified": True}).poll(9)
+    assert {(r.client, r.identified) for r in proven} == {
+        ("CN=a", True),
+        ("billing", True),
+        ("cluster", True),
+        ("unmapped", False),
+    }
+    claims = Path(f"{log}2")
+    append(
+        claims,
+        line(1, agent="x\x00y", remote_addr="8.8.8.8"),
+        line(1, agent="liar", remote_addr="10.0.0.1"),
+        line(1, agent="liar", remote_addr="8.8.8.8", matched="", status=401),
+    )
+    claimed = Reader(claims, clients=clients, client={"field": "agent"}).poll(9)
+    assert {(r.client, r.identified, r.attributable) for r in claimed} == {
+        ("x�y", False, True),
+        ("billing", True, True),
+        ("unmapped", False, False),
+    }
+
+
+def test_made_up_key_ids_do_not_multiply(log: Path) -> None:
+    """Whoever sprays key ids that exist nowhere makes a bounded number of reports, and every refusal still counts."""
+    append(log, *(line(1, kid=f"spray{i}", matched="", status=401) for i in range(500)))
+    reader = Reader(log)
+    assert len(reader.poll(5)) <= 65
+    assert reader.uses == 500
+
+
+def test_malformed_lines_are_skipped(log: Path) -> None:
+    """A line that makes no sense does not stop the rest."""
+    broken = ["{}\n", "null\n", "[1]\n", '{"epoch": 1e400, "status": 200}\n', line(1)[:30] + line(1), "\n", "ÿ\n"]
+    append(log, line(1), *broken, line(2))
+    reader = Reader(log)
+    reader.poll(5)
+    assert reader.uses == 2
+    assert json.loads(reader.cursor or "")["files"][str(log)]["malformed"] == len(broken)
+
+
+def test_no_byte_that_a_client_sends_hides_its_use(log: Path) -> None:
+    """Bytes that are no UTF-8, which nginx logs as they came, do not make a line unreadable."""
+    with log.open("ab") as file:
+        file.write(line(1, kid="", matched="", status=401, agent="@").encode().replace(b"@", b"\xff\xfe\xed\xa0\x80"))
+    reader = Reader(log, client={"field": "agent"})
+    reader.poll(5)
+    assert reader.uses == 1
+
+
+def test_iso_times_are_understood(log: Path) -> None:
+    """The time may be an ISO 8601 text with its offset."""
+    append(log, line(1, time="2026-11-21T13:00:07.250+01:00"))
+    (report,) = Reader(log, fields={"time": "time"}, resolution="1s").poll(20)
+    assert report.start == at(7)
+
+
+# keyturn's own presentations
+
+
+def test_our_own_probes_are_left_out(log: Path) -> None:
+    """A presentation with a mark of ours is no use, of whatever outcome."""
+    append(log, line(1, probe=make_mark(SECRET, "kid1", now=at(0.9))))
+    append(log, line(2, probe=make_mark(SECRET, "kid1", now=at(1.9)), status=401, matched=""))
+    reader = Reader(log)
+    reader.poll(5)
+    assert reader.uses == 0
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        "1",
+        "keyturn",
+        make_mark(SecretValue("what an attacker guesses"), "kid1", now=at(1)),
+        make_mark(SECRET, "other", now=at(1)),
+        make_mark(SECRET, "kid1", now=at(-90)),
+    ],
+)
+def test_forged_and_stolen_marks_hide_nothing(log: Path, probe: str) -> None:
+    """A made-up mark, one of another key and an old one leave the use counted."""
+    append(log, line(1, probe=probe))
+    reader = Reader(log)
+    reader.poll(5)
+    assert reader.uses == 1
+
+
+def test_a_replayed_mark_hides_nothing(log: Path, tmp_path: Path) -> None:
+    """Of all presentations under one mark only one is left out: on any node, also after a restart."""
+    mark = make_mark(SECRET, "kid1", now=at(1))
+    other = tmp_path / "other.log"
+    append(log, line(1, probe=mark))
+    append(other, line(1, probe=mark))
+    reader = Reader(log, other)
+    reader.poll(2)
+    assert reader.uses == 1
+    append(log, line(3, probe=mark))
+    reader.poll(4)
+    assert reader.uses == 2
+
+
+def test_without_a_secret_every_mark_is_a_use(log: Path) -> None:
+    """Without the shared secret nothing can be told apart, so everything counts; `check` says so."""
+    append(log, line(1, probe=make_mark(SECRET, "kid1", now=at(1))))
+    reader = Reader(log, probe_secret=None)
+    reader.poll(5)
+    assert reader.uses == 1
+    assert any("probe_secret" in found for found in source(log, probe_secret=None).check())
+
+
+# Following
+
+
+def test_lines_are_counted_once_over_restarts_at_any_byte(tmp_path: Path) -> None:
+    """Wherever a poll falls in the writing of the log, each line counts once, and a half line not before its end."""
+    whole = "".join(line(i, kid=f"k{i}", matched="") for i in range(3)).encode()
+    for cut in range(len(whole) + 1):
+        log = tmp_path / f"{cut}.log"
+        log.write_bytes(whole[:cut])
+        reader = Reader(log)
+        reader.poll(5)
+        assert reader.uses == whole[:cut].count(b"\n")
+        with log.open("ab") as file:
+            file.write(whole[cut:])
+        reader.poll(6)
+        reader.poll(7)
+        assert reader.by_key == {"k0": 1, "k1": 1, "k2": 1}
+
+
+def test_the_same_cursor_gives_the_same_again(log: Path) -> None:
+    """A batch whose commit was lost comes again, with what was added since."""
+    append(log, line(1))
+    reader = Reader(log)
+    reader.poll(2)
+    append(log, line(3))
+    first = source(log).poll(reader.cursor, now=at(4))
+    append(log, line(4))
+    again = source(log).poll(reader.cursor, now=at(5))
+    assert sum(report.successes for report in first.reports) == 1
+    assert sum(report.successes for report in again.reports) == 2
+
+
+class World:
+    """A log that is written, rotated and polled in any order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "access.log"
+        self.log.touch()
+        self.folder = folder
+        self.written = 0
+        self.late: list[Path] = []
+
+    def siblings(self) -> list[Path]:
+        numbered = [(int(p.name.rpartition(".")[2]), p) for p in self.folder.glob("access.log.*")]
+        return [path for _, path in sorted(numbered)]
+
+    def shift(self) -> Path:
+        for path in reversed(self.siblings()):
+            number = int(path.name.rpartition(".")[2])
+            path.rename(path.with_name(f"access.log.{number + 1}"))
+        return self.folder / "access.log.1"
+
+    def write(self, path: Path | None = None) -> None:
+        self.written += 1
+        append(path or self.log, line(self.written / 100, kid=f"k{self.written}", matched=""))
+
+    def step(self, name: str) -> None:
+        if name == "write":
+            self.write()
+        elif name == "write late" and self.siblings():
+            self.write(self.siblings()[0])  # a worker that has not reopened its log yet
+        elif name == "rename":
+            self.log.rename(self.shift())
+            self.log.touch()
+        elif name == "copytruncate":
+            shutil.copyfile(self.log, self.shift())
+            os.truncate(self.log, 0)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.sampled_from(["write", "write", "write", "write late", "rename", "copytruncate", "poll", "poll"]),
+        max_size=25,
+    )
+)
+def test_rotation_neither_loses_nor_repeats(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
+    """Through any course of writes, renames, copies with truncation and restarts, each line counts exactly once."""
+    world = World(tmp_path_factory.mktemp("rotated"))
+    reader = Reader(world.log)
+    copied = False
+    for number, step in enumerate(steps):
+        if step == "poll":
+            reader.poll(100 + number)
+        elif step == "write late" and copied:
+            world.write()  # after a copy nobody writes to the sibling
+        else:
+            world.step(step)
+            copied = step == "copytruncate" or (copied and step != "rename")
+    reader.poll(200)
+    reader.poll(201)
+    assert reader.by_key == {f"k{number}": 1 for number in range(1, world.written + 1)}
+    assert reader.watermark == at(200)
+
+
+def test_a_truncation_under_the_reader_is_noticed(log: Path) -> None:
+    """A log that was cut and written again past the old offset is not read from the middle of a line."""
+    append(log, line(1), line(2))
+    reader = Reader(log)
+    reader.poll(3)
+    shutil.copyfile(log, f"{log}.1")
+    os.truncate(log, 0)
+    append(log, *(line(4, kid=f"n{i}", matched="") for i in range(5)))
+    reader.poll(6)
+    assert reader.uses == 7
+
+
+def test_an_old_sibling_that_comes_back_is_not_counted_again(log: Path) -> None:
+    """A rotated file that was read, moved away and put back adds nothing."""
+    append(log, line(1))
+    reader = Reader(log)
+    reader.poll(2)
+    rotated = log.rename(f"{log}.1")
+    append(log, line(3))
+    reader.poll(4)
+    kept = rotated.read_bytes()
+    rotated.unlink()
+    reader.poll(5)
+    rotated.write_bytes(kept)
+    reader.poll(6)
+    assert reader.uses == 2
+
+
+# The watermark
+
+
+def test_an_idle_log_moves_the_watermark(log: Path) -> None:
+    """Nothing written is known silence: the watermark follows the present at the distance of the lag."""
+    reader = Reader(log, lag="2s")
+    reader.poll(10)
+    assert reader.watermark == at(8)
+    reader.poll(20)
+    assert reader.watermark == at(18)
+
+
+def test_the_slowest_file_decides(log: Path, tmp_path: Path) -> None:
+    """One node's missing log holds the watermark of all; what the others tell is still counted."""
+    other = tmp_path / "other.log"
+    append(log, line(1))
+    reader = Reader(log, other)
+    reader.poll(5)
+    assert reader.watermark is None
+    assert reader.uses == 1
+    other.touch()
+    reader.poll(6)
+    assert reader.watermark == at(5)
+    other.unlink()
+    append(log, line(7))
+    reader.poll(8)
+    assert reader.watermark == at(5)
+    assert reader.uses == 2
+
+
+def test_no_log_at_all_is_an_error(tmp_path: Path) -> None:
+    """When no file can be opened the poll fails, and so does the check."""
+    with pytest.raises(Transient, match=r"gone\.log"):
+        source(tmp_path / "gone.log").poll(None, now=START)
+    assert source(tmp_path / "gone.log").check()
+
+
+def test_the_watermark_never_goes_back(log: Path) -> None:
+    """A clock that is set back does not take knowledge away."""
+    reader = Reader(log)
+    reader.poll(20)
+    reader.poll(10)
+    assert reader.watermark == at(19)
+
+
+def test_nonsense_moves_no_watermark(log: Path) -> None:
+    """A log whose new lines cannot be read tells of nothing, until one can be read again."""
+    append(log, line(1))
+    reader = Reader(log)
+    reader.poll(5)
+    append(log, "127.0.0.1 - - [now] plain text\n")
+    reader.poll(10)
+    reader.poll(15)
+    assert reader.watermark == at(4)
+    assert any("fields" in found for found in source(log, fields={"time": "t"}).check())
+    append(log, line(16))
+    reader.poll(20)
+    assert reader.watermark == at(19)
+
+
+def test_a_half_written_line_holds_the_watermark(log: Path) -> None:
+    """What is being written may be a use of any time."""
+    append(log, line(1))
+    reader = Reader(log)
+    reader.poll(5)
+    append(log, line(6)[:20])
+    reader.poll(10)
+    assert reader.watermark == at(4)
+
+
+def test_lost_lines_hold_the_watermark(log: Path) -> None:
+    """A log that was cut before its end was read leaves a gap: silence is not claimed over it, until the lines are back."""
+    append(log, line(1))
+    reader = Reader(log)
+    reader.poll(5)
+    append(log, line(6))
+    kept = log.read_bytes()
+    log.unlink()
+    append(log, line(20, kid="new", matched=""))
+    reader.poll(21)
+    assert reader.watermark == at(4)
+    assert reader.uses == 2
+    Path(f"{log}.1").write_bytes(kept)
+    reader.poll(30)
+    assert reader.watermark == at(29)
+    assert reader.uses == 3
+
+
+def test_an_operator_may_accept_a_gap(log: Path) -> None:
+    """With the operator's word, in the configuration, lines lost before a time no longer hold the watermark."""
+    append(log, line(1))
+    reader = Reader(log)
+    reader.poll(5)
+    log.unlink()
+    append(log, line(20))
+    reader.poll(21)
+    reader.options["accept_gaps_before"] = at(22).isoformat()
+    reader.poll(30)
+    assert reader.watermark == at(29)
+
+
+def test_much_is_read_in_batches(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long log comes in several polls; meanwhile the watermark is at the last line read, behind it by the lag."""
+    monkeypatch.setattr("keyturn.plugins.gateway.log_source._BUDGET", 1)
+    append(log, *(line(i) for i in range(30_000)))
+    reader = Reader(log)
+    reader.poll(40_000)
+    assert reader.uses < 30_000
+    assert reader.watermark == at(reader.uses - 2)
+    while reader.poll(40_000):
+        pass
+    assert reader.uses == 30_000
+    assert reader.watermark == at(39_999)
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"resolution": "soon"},
+        {"resolution": 0},
+        {"clients": {"not an address": "x"}},
+        {"field": {}},
+        {"lag": -1},
+        {"accept_gaps_before": "2026-11-21T12:00:00"},
+    ],
+)
+def test_wrong_options_are_named(log: Path, options: dict[str, object]) -> None:
+    """A wrong option is refused at the start, by its name."""
+    with pytest.raises(ConfigError, match=rf"nodes\.{next(iter(options))}"):
+        source(log, **options)
+
+
+def test_a_foreign_cursor_is_an_error(log: Path) -> None:
+    """A cursor that cannot be read back is not taken for none: lines would be counted twice."""
+    for cursor in ("", "{}", '{"version": 99}', "[]"):
+        with pytest.raises(Transient):
+            source(log).poll(cursor, now=START)
