@@ -13,8 +13,8 @@ from keyturn.plugins.vault.options import VaultOptions
 from keyturn.plugins.vault.target import COPY, VaultTarget
 
 DEFAULT_MAX_VERSIONS = 10
-ROTATION_WRITES = 3
-"""Versions that a rotation with its rollback writes: the old, the new, the old again."""
+ENOUGH_VERSIONS = 4
+"""The old, the new, the old again after a rollback, and one of another's hand in between."""
 
 
 def find_problems(kv: Kv, options: VaultOptions, targets: Sequence[VaultTarget]) -> list[str]:
@@ -109,11 +109,10 @@ def _histories(kv: Kv, targets: Sequence[VaultTarget]) -> Iterator[str]:
             yield f"the policy lacks read on {kv.mount}/metadata/{target.path}: its max_versions is not checked"
             continue
         kept = own.get("max_versions") or (mount or {}).get("max_versions") or DEFAULT_MAX_VERSIONS
-        if kept < ROTATION_WRITES:
+        if kept < ENOUGH_VERSIONS:
             yield (
-                f"{target.path} keeps {kept} versions (max_versions): a rotation with its rollback writes "
-                f"{ROTATION_WRITES}, so readers that pin a version lose theirs; our own copies are not affected; "
-                f"set it to {ROTATION_WRITES} or more"
+                f"{target.path} keeps {kept} versions (max_versions): within one rotation readers that pin a version can "
+                f"lose theirs; our own copies are not affected; set it to {ENOUGH_VERSIONS} or more"
             )
         if _expires(own):
             yield f"{target.path} deletes what readers get by itself (delete_version_after); set it to 0s"
