@@ -81,6 +81,7 @@ class Intent:
     credential: str
     attempts: int
     opened_at: datetime
+    """When the newest attempt was committed, by the store's clock."""
     outcome: Outcome | None
     """Of the newest attempt; None while it is open."""
 
@@ -118,9 +119,11 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uses:
-    """What is remembered of one client's use of one version: ends of the newest buckets."""
+    """What is remembered of one client's use of one version: ends of the newest buckets. Successes and failures are
+    use; pooled refusals are not, they say nothing about who sent them."""
 
     first_use: datetime
+    """The start of the oldest bucket."""
     last_use: datetime
     last_success: datetime | None
     last_refusal: datetime | None
@@ -177,7 +180,8 @@ class Store(Protocol):
     """Durable state. Each method is one transaction; when it returns, its effect survives a crash of the machine.
 
     All datetimes are aware UTC and come back equal to the microsecond. Methods raise `Transient` when the database
-    cannot be reached and nothing else but what they name.
+    cannot be reached, `Invalid` for a value it cannot hold, another `KeyturnError` when it is damaged or closed, and
+    nothing else but what they name.
     """
 
     # Credentials and versions
@@ -204,8 +208,9 @@ class Store(Protocol):
     # Rotations
 
     def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
-        """Start a rotation: at most one is live per credential (promise P7). Raises `Refused` when one is, naming it.
-        Also takes the credential's next serial and its due date."""
+        """Start a rotation: at most one is live per credential (promise P7). Raises `Refused` when one is, naming it, and
+        when the incoming version is not the credential's next. Also takes that serial and the credential's due date, and
+        writes the rotation's versions into the credential's."""
 
     def live(self) -> Sequence[Rotation]:
         """Every live rotation, oldest first."""
@@ -223,7 +228,7 @@ class Store(Protocol):
         """Write a decision: the rotation (its revision one higher), its versions into the credential's, an intent for
         each effect (a known effect's attempt count grows and its outcome becomes open), the messages into the outbox
         (a message id that is known is left as it is), the history. At an end, the credential's `due_at` and
-        `rolled_back` too. Raises `StaleRevision` when the rotation has moved, and then writes nothing."""
+        `rolled_back` too. Raises `StaleRevision` when the rotation has moved or has ended, and then writes nothing."""
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
         """How an attempt went. An outcome of an older attempt than the journal's newest is ignored."""
@@ -235,7 +240,7 @@ class Store(Protocol):
         """Intents of any rotation of the credential, ended ones too, whose outcome is not known."""
 
     def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
-        """The trail of a credential, oldest first."""
+        """The newest `limit` lines of a credential's trail, oldest first."""
 
     def bind(self, credential: str, target: str, backend_id: str, serial: int) -> None:
         """Remember that a backend's id at a target is a version of ours."""
@@ -258,8 +263,8 @@ class Store(Protocol):
         batch: str | None = None,
         received_at: datetime,
     ) -> bool:
-        """Add rows, move the source's watermark (never back) and cursor, all in one transaction. False, and nothing
-        changed, when `batch` was seen from this source before. Rows whose bucket the source had declared complete are
+        """Add rows, move the source's watermark (never back) and cursor (None leaves either), all in one transaction.
+        False, and nothing changed, when `batch` was seen from this source before. Rows whose bucket the source had declared complete are
         late: they count as use at once, but stay out of `usage` (the detector's buckets) and are counted."""
 
     def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
@@ -296,7 +301,8 @@ class Store(Protocol):
     # Leases and access
 
     def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
-        """Take or renew a lease; None while another holds it."""
+        """Take or renew a lease; None while another holds it. A lease that had lapsed has a new token, for its own last
+        holder too."""
 
     def release(self, lease: Lease) -> None:
         """Give a lease back; one that is not ours any more is left alone."""

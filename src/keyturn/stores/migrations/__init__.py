@@ -7,11 +7,14 @@ revisions together make what `keyturn.stores.sql.tables` says.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
 from keyturn.domain.errors import ConfigError
-from keyturn.stores.sql.database import Database
+
+if TYPE_CHECKING:  # the store imports this package
+    from keyturn.stores.sql.database import Database
 
 HEAD = "0001"
 SCRIPTS = Path(__file__).parent

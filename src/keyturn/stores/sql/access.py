@@ -9,9 +9,11 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from keyturn.ports.store import AccessToken, Lease
 from keyturn.stores.rules import NEVER, leased
-from keyturn.stores.sql.database import upsert
+from keyturn.stores.sql.database import Upsert
 from keyturn.stores.sql.tables import leases, tokens
 
+_HOLD = Upsert(leases)
+_PUT = Upsert(tokens)
 _HELD = select(leases).where(leases.c.name == bindparam("wanted"))
 
 
@@ -21,7 +23,7 @@ def acquire(connection: Connection, wanted: Lease, now: datetime) -> Lease | Non
     lease = leased(held, wanted, now)
     if lease is not None:
         values = {"name": lease.name, "owner": lease.owner, "token": lease.token, "expires_at": lease.expires_at}
-        upsert(connection, leases, [values])
+        _HOLD.run(connection, [values])
     return lease
 
 
@@ -41,4 +43,4 @@ def all_tokens(connection: Connection) -> Sequence[AccessToken]:
 
 def add_token(connection: Connection, token: AccessToken) -> None:
     row = {"name": token.name, "role": token.role, "source": token.source, "digest": token.digest}
-    upsert(connection, tokens, [row])
+    _PUT.run(connection, [row])

@@ -12,19 +12,22 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Version, VersionState
 from keyturn.ports.store import Credential
-from keyturn.stores.sql.database import insert_or_keep, upsert
+from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.tables import bindings, credentials, versions
 
 AT_ONCE = 500
 """Keys looked up with one statement: databases limit how many parameters one may have."""
 
+_ADD = InsertOnce(credentials)
+_PUT = Upsert(versions)
+_BIND = Upsert(bindings)
 _BY_NAME = select(credentials).where(credentials.c.name == bindparam("wanted"))
 _VERSIONS_OF = select(versions).where(versions.c.credential == bindparam("wanted"))
 
 
 def register(connection: Connection, name: str, version: Version, due_at: datetime | None) -> None:
     row = {"name": name, "next_serial": version.serial + 1, "due_at": due_at, "rolled_back": 0}
-    if insert_or_keep(connection, credentials, [row]):
+    if _ADD.run(connection, row):
         put_versions(connection, name, [version])
 
 
@@ -84,13 +87,13 @@ def put_versions(connection: Connection, name: str, of_it: Iterable[Version]) ->
         }
         for version in of_it
     ]
-    upsert(connection, versions, rows)
+    _PUT.run(connection, rows)
 
 
 def bind(connection: Connection, credential: str, target: str, backend_id: str, serial: int) -> None:
     registered(connection, credential)
     row = {"credential": credential, "target": target, "backend_id": backend_id, "serial": serial}
-    upsert(connection, bindings, [row])
+    _BIND.run(connection, [row])
 
 
 def bound(connection: Connection, credential: str) -> Mapping[tuple[str, str], int]:

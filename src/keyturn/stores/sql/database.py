@@ -65,27 +65,46 @@ class Database:
             self._on_close()
 
 
-def insert_or_keep(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
-    """Insert rows, leaving those that are there already as they are; how many were new, for a single row."""
-    if not rows:
-        return 0
-    return connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows).rowcount
+class Upsert:
+    """Inserts rows; where one is there already its columns become the new ones, or what `changes` makes of the column
+    as it is and as it comes. Built once: SQLAlchemy takes longer to build a statement than to run it.
+    """
+
+    def __init__(self, table: Table, **changes: Callable[[Any, Any], Any]) -> None:
+        self._table = table
+        self._changes = changes
+        self._built: dict[str, Any] = {}
+
+    def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        """Write rows, each with every column, no key twice."""
+        if rows:
+            connection.execute(self._statement(connection.dialect.name), rows)
+
+    def _statement(self, dialect: str) -> Any:
+        if dialect not in self._built:
+            statement = _insert(dialect, self._table)
+            comes, there = statement.excluded, self._table.c
+            keys = [column.name for column in self._table.primary_key]
+            values = {column.name: comes[column.name] for column in there if column.name not in keys}
+            values |= {name: change(there[name], comes[name]) for name, change in self._changes.items()}
+            self._built[dialect] = statement.on_conflict_do_update(index_elements=keys, set_=values)
+        return self._built[dialect]
 
 
-def upsert(
-    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], **changes: Callable[[Any, Any], Any]
-) -> None:
-    """Insert rows; where one is there already its columns become the new ones, or what `changes` makes of the column
-    as it is and as it comes. `rows` hold each key once."""
-    if not rows:
-        return
-    statement = _insert(connection, table)
-    comes = statement.excluded
-    keys = [column.name for column in table.primary_key]
-    values = {name: comes[name] for name in rows[0] if name not in keys}
-    values |= {name: change(table.c[name], comes[name]) for name, change in changes.items()}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), rows)
+class InsertOnce:
+    """Inserts a row unless its key is there already."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._built: dict[str, Any] = {}
+
+    def run(self, connection: Connection, row: dict[str, Any]) -> bool:
+        """Whether the row was new."""
+        dialect = connection.dialect.name
+        if dialect not in self._built:
+            self._built[dialect] = _insert(dialect, self._table).on_conflict_do_nothing()
+        return connection.execute(self._built[dialect], row).rowcount == 1
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+def _insert(dialect: str, table: Table) -> Any:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)

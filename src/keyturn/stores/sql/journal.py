@@ -12,9 +12,10 @@ from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
 from keyturn.ports.store import Intent, IntentState, Outcome
 from keyturn.stores.codec import EFFECT, OUTCOME
-from keyturn.stores.sql.database import upsert
+from keyturn.stores.sql.database import Upsert
 from keyturn.stores.sql.tables import intents
 
+_OPEN_ATTEMPTS = Upsert(intents, attempts=lambda tried, more: tried + more)
 _OF_ROTATION = select(intents).where(intents.c.rotation == bindparam("wanted"))
 # Written out and not bound, so that the partial index serves it.
 _OPEN = select(intents).where(intents.c.credential == bindparam("wanted"), text("state = 'open'"))
@@ -39,7 +40,7 @@ def open_attempts(connection: Connection, rotation: Rotation, effects: Sequence[
         }
         for effect in effects
     ]
-    upsert(connection, intents, rows, attempts=lambda tried, more: tried + more)
+    _OPEN_ATTEMPTS.run(connection, rows)
 
 
 def record(connection: Connection, effect_id: str, attempt: int, outcome: Outcome) -> None:

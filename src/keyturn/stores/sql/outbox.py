@@ -10,9 +10,11 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from keyturn.domain.effects import Message
 from keyturn.ports.store import OutboxItem
 from keyturn.stores.codec import MESSAGE
-from keyturn.stores.sql.database import insert_or_keep
+from keyturn.stores.sql.database import InsertOnce
 from keyturn.stores.sql.tables import EPOCH, deliveries, messages
 
+_ADD = InsertOnce(messages)
+_ADDRESS = insert(deliveries)
 _DUE = (
     select(deliveries, messages.c.created_at, messages.c.document)
     .join(messages, messages.c.id == deliveries.c.message)
@@ -25,9 +27,9 @@ _DUE = (
 def enqueue(connection: Connection, news: Sequence[Message], notifiers: Sequence[str], now: datetime) -> None:
     for message in news:
         row = {"id": message.id, "created_at": now, "document": MESSAGE.write(message)}
-        if insert_or_keep(connection, messages, [row]) and notifiers:
+        if _ADD.run(connection, row) and notifiers:
             connection.execute(
-                insert(deliveries),
+                _ADDRESS,
                 [
                     # Due at once, whatever the clock of whoever delivers says.
                     {"message": message.id, "notifier": one, "attempts": 0, "retry_at": EPOCH, "waiting": True}

@@ -34,8 +34,11 @@ def open_sqlite(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: object) -> None:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {pragma}")
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise ConfigError(f"the store {path} is on a file system without shared memory: put it on a local disk")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -13,6 +13,7 @@ from keyturn.stores.chain import linked
 from keyturn.stores.codec import EVIDENCE
 from keyturn.stores.sql.tables import history
 
+_ADD = insert(history)
 _LAST = (
     select(history.c.number, history.c.digest)
     .where(history.c.credential == bindparam("wanted"))
@@ -33,7 +34,7 @@ def append(connection: Connection, entries: Sequence[HistoryEntry]) -> None:
         number, digest = (0, "") if last is None else (last.number, last.digest)
         line = linked(digest, entry)
         connection.execute(
-            insert(history),
+            _ADD,
             {
                 "credential": line.credential,
                 "number": number + 1,

@@ -10,14 +10,27 @@ from sqlalchemy import Connection, bindparam, case, func, or_, select
 
 from keyturn.ports.store import SourceState, UsageRow, Uses
 from keyturn.stores.rules import USE_STARTS, is_late, is_use, moved, with_use
-from keyturn.stores.sql.database import insert_or_keep, upsert
+from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.tables import batches, detectors, sources, usage, uses
 
+
+def _older(there: Any, comes: Any) -> Any:
+    return case((comes < there, comes), else_=there)
+
+
+def _newer(there: Any, comes: Any) -> Any:
+    return case((or_(there.is_(None), comes > there), comes), else_=there)
+
+
+_KEYS = [column.name for column in usage.primary_key]
+_COUNTS = [column.name for column in usage.c if not column.primary_key]
+_SEEN = InsertOnce(batches)
+_MOVE = Upsert(sources)
+_SAVE = Upsert(detectors)
+_COUNT = Upsert(usage, **dict.fromkeys(_COUNTS, lambda there, more: there + more))
+_REMEMBER = Upsert(uses, first_use=_older, last_use=_newer, last_success=_newer, last_refusal=_newer)
 _STATE = select(sources).where(sources.c.name == bindparam("wanted"))
-_SUMS = tuple(
-    func.sum(column, type_=column.type).label(column.name)
-    for column in (usage.c.successes, usage.c.failures, usage.c.unauthenticated)
-)
+_SUMS = [func.sum(usage.c[name], type_=usage.c[name].type).label(name) for name in _COUNTS]
 _ROWS = (
     select(usage.c.start, usage.c.client, usage.c.serial, usage.c.length, *_SUMS)
     .where(
@@ -59,7 +72,7 @@ def add(
 ) -> bool:
     if batch is not None:
         seen = {"source": source, "batch": batch, "received_at": received_at}
-        if not insert_or_keep(connection, batches, [seen]):
+        if not _SEEN.run(connection, seen):
             return False
     known = connection.execute(_STATE, {"wanted": source}).one_or_none()
     state = SourceState(name=source) if known is None else _state(known)
@@ -74,7 +87,7 @@ def add(
         "since": after.since,
         "late": after.late,
     }
-    upsert(connection, sources, [row])
+    _MOVE.run(connection, [row])
     return True
 
 
@@ -87,13 +100,9 @@ def _count(connection: Connection, source: str, rows: Sequence[UsageRow], late: 
         counted[0] += row.successes
         counted[1] += row.failures
         counted[2] += row.unauthenticated
-    keys = [column.name for column in usage.primary_key]
-    counts = [column.name for column in usage.c if not column.primary_key]
-    upsert(
+    _COUNT.run(
         connection,
-        usage,
-        [dict(zip([*keys, *counts], [*key, *counted], strict=True)) for key, counted in sorted(sums.items())],
-        **dict.fromkeys(counts, lambda there, more: there + more),
+        [dict(zip([*_KEYS, *_COUNTS], [*key, *counted], strict=True)) for key, counted in sorted(sums.items())],
     )
 
 
@@ -102,9 +111,8 @@ def _remember(connection: Connection, rows: Sequence[UsageRow]) -> None:
     for row in rows:
         key = (row.credential, row.client, row.serial)
         summed[key] = with_use(summed.get(key), row)
-    upsert(
+    _REMEMBER.run(
         connection,
-        uses,
         [
             {
                 "credential": credential,
@@ -117,15 +125,7 @@ def _remember(connection: Connection, rows: Sequence[UsageRow]) -> None:
             }
             for (credential, client, serial), use in sorted(summed.items())
         ],
-        first_use=lambda there, comes: case((comes < there, comes), else_=there),
-        last_use=_newer,
-        last_success=_newer,
-        last_refusal=_newer,
     )
-
-
-def _newer(there: Any, comes: Any) -> Any:
-    return case((or_(there.is_(None), comes > there), comes), else_=there)
 
 
 def rows(connection: Connection, credential: str, start: datetime, end: datetime) -> Sequence[UsageRow]:
@@ -167,7 +167,7 @@ def detector(connection: Connection, rotation: str) -> str | None:
 
 
 def save_detector(connection: Connection, rotation: str, state: str) -> None:
-    upsert(connection, detectors, [{"rotation": rotation, "state": state}])
+    _SAVE.run(connection, [{"rotation": rotation, "state": state}])
 
 
 def _state(row: Any) -> SourceState:

@@ -1,0 +1,27 @@
+"""The conformance suite of `keyturn.ports.store.Store`.
+
+class TestMyStore(StoreConformance):
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        store = MyStore()
+        yield store
+        store.close()
+"""
+
+import pytest
+
+# Before the clauses are imported, so that a failed one shows what it compared.
+CLAUSES = ("samples", "credentials", "rotations", "journal", "usage", "outbox")
+pytest.register_assert_rewrite(*(f"keyturn.testing.store_{clauses}" for clauses in CLAUSES))
+
+from keyturn.testing.store_credentials import CredentialClauses  # noqa: E402
+from keyturn.testing.store_journal import JournalClauses  # noqa: E402
+from keyturn.testing.store_outbox import OutboxClauses  # noqa: E402
+from keyturn.testing.store_rotations import RotationClauses  # noqa: E402
+from keyturn.testing.store_usage import UsageClauses  # noqa: E402
+
+__all__ = ["StoreConformance"]
+
+
+class StoreConformance(CredentialClauses, RotationClauses, JournalClauses, UsageClauses, OutboxClauses):
+    """What every store promises. Override the fixture `store`: an empty one for each test."""

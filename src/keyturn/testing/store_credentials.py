@@ -1,0 +1,87 @@
+"""Clauses: credentials, their versions, and what backends call them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from keyturn.domain.errors import KeyturnError
+from keyturn.domain.model import VersionState
+from keyturn.domain.phases import Phase
+from keyturn.ports.store import Commit, Store
+from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, ended, version
+
+
+class CredentialClauses(Clauses):
+    def test_registered_credential_is_remembered(self, store: Store) -> None:
+        """A credential comes back as registered, its due date equal to the microsecond."""
+        store.register(NAME, version(), due_at=NOW)
+        found = store.credential(NAME)
+        assert found is not None
+        assert (found.name, dict(found.versions), found.next_serial) == (NAME, {1: version()}, 2)
+        assert (found.due_at, found.rolled_back) == (NOW, 0)
+        assert dict(store.credentials()) == {NAME: found}
+
+    def test_unknown_credential_is_none(self, store: Store) -> None:
+        """What was never registered is not there, and asking for it is no error."""
+        assert store.credential(NAME) is None
+        assert dict(store.credentials()) == {}
+        assert store.live_of(NAME) is None
+        assert store.latest_of(NAME) is None
+        assert store.rotation("r1") is None
+        assert list(store.history(NAME)) == []
+        assert dict(store.bindings(NAME)) == {}
+        assert dict(store.journal("r1")) == {}
+
+    def test_registering_again_changes_nothing(self, store: Store) -> None:
+        """A known credential is left as it is."""
+        store.register(NAME, version(), due_at=NOW)
+        store.register(NAME, version(5), due_at=None)
+        found = store.credential(NAME)
+        assert found is not None
+        assert (dict(found.versions), found.next_serial, found.due_at) == ({1: version()}, 2, NOW)
+
+    def test_due_are_those_whose_time_has_come(self, store: Store) -> None:
+        """Due credentials are named by due date, the one due this very microsecond too; others are not."""
+        for name, due_at in (("b", NOW), ("a", NOW), ("late", NOW - SECOND), ("never", None)):
+            store.register(name, version(name=name), due_at=due_at)
+        store.register("soon", version(name="soon"), due_at=NOW + timedelta(microseconds=1))
+        assert list(store.due(NOW)) == ["late", "a", "b"]
+
+    def test_due_date_can_be_moved(self, store: Store) -> None:
+        """A due date can be set and taken away; for an unknown credential nothing happens."""
+        store.register(NAME, version(), due_at=None)
+        store.set_due(NAME, NOW)
+        assert list(store.due(NOW)) == [NAME]
+        store.set_due(NAME, None)
+        store.set_due("unknown", NOW)
+        assert list(store.due(NOW)) == []
+
+    def test_key_ids_name_versions(self, store: Store) -> None:
+        """Known key ids are found whatever their credential, and in any number; unknown ones are left out."""
+        for name in ("a", "b"):
+            store.register(name, version(name=name), due_at=None)
+        wanted = ["b-1", "a-1", *(f"unknown-{number}" for number in range(2000))]
+        assert dict(store.key_ids(wanted)) == {"a-1": ("a", 1), "b-1": ("b", 1)}
+        assert dict(store.key_ids([])) == {}
+
+    def test_key_id_is_known_once_it_is_committed(self, store: Store) -> None:
+        """A version's key id can be looked up from the commit that brings it, and stays when it is destroyed."""
+        rotation = begun(store)
+        minted = replace(rotation.versions[2], key_id="fresh", fingerprint="f")
+        rotation = store.commit(Commit(rotation=replace(rotation, versions={**rotation.versions, 2: minted})))
+        ended(store, rotation.with_version(2, VersionState.DESTROYED), Phase.ROLLED_BACK)
+        assert dict(store.key_ids(["fresh"])) == {"fresh": (NAME, 2)}
+
+    def test_bindings_add_up(self, store: Store) -> None:
+        """Several ids of a backend may be one version; binding an id again changes what it means."""
+        store.register(NAME, version(), due_at=None)
+        store.bind(NAME, "north", "7", 1)
+        store.bind(NAME, "north", "9", 1)
+        store.bind(NAME, "south", "7", 1)
+        store.bind(NAME, "south", "7", 2)
+        assert dict(store.bindings(NAME)) == {("north", "7"): 1, ("north", "9"): 1, ("south", "7"): 2}
+        with pytest.raises(KeyturnError, match="unknown"):
+            store.bind("unknown", "north", "7", 1)

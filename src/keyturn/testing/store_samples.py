@@ -1,0 +1,93 @@
+"""Values to put into a store, and the fixtures that all its clauses start from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keyturn.domain.effects import Effect, EffectKind, Message
+from keyturn.domain.model import Rotation, Version, VersionState, begin
+from keyturn.domain.phases import Phase
+from keyturn.domain.policy import Policy
+from keyturn.ports.store import Commit, HistoryEntry, Store
+
+NOW = datetime(2030, 3, 31, 0, 59, 59, 999_999, tzinfo=UTC)
+"""To the microsecond, and a second before European clocks change."""
+SECOND = timedelta(seconds=1)
+NAME = "payments/api-key"
+
+
+def version(serial: int = 1, *, name: str = NAME, state: VersionState = VersionState.CURRENT) -> Version:
+    """A version that was minted."""
+    return Version(serial=serial, state=state, key_id=f"{name}-{serial}", fingerprint=f"{serial:064x}")
+
+
+def line(rotation: Rotation, detail: str = "", **evidence: str | int | float | bool | list[str] | None) -> HistoryEntry:
+    """A line for the trail."""
+    return HistoryEntry(
+        at=NOW,
+        credential=rotation.credential,
+        rotation=rotation.id,
+        phase=rotation.phase,
+        kind="transition",
+        reason="started",
+        detail=detail,
+        evidence=evidence,
+    )
+
+
+def planned(store: Store, *, id: str = "r1", name: str = NAME) -> Rotation:
+    """A rotation of a registered credential, not begun yet."""
+    credential = store.credential(name)
+    assert credential is not None
+    return begin(
+        id=id,
+        credential=name,
+        policy=Policy(),
+        targets=("north", "south"),
+        current=credential.versions[credential.next_serial - 1],
+        incoming=credential.next_serial,
+        now=NOW,
+        by="schedule",
+    )
+
+
+def begun(store: Store, *, id: str = "r1", name: str = NAME) -> Rotation:
+    """A live rotation of a credential that is registered for it if need be."""
+    store.register(name, version(name=name), due_at=None)
+    rotation = planned(store, id=id, name=name)
+    store.begin(rotation, line(rotation, "begun"))
+    return rotation
+
+
+def ended(store: Store, rotation: Rotation, phase: Phase, *, due_at: datetime | None = None) -> Rotation:
+    """Bring a rotation to an end."""
+    return store.commit(Commit(rotation=replace(rotation, phase=phase), due_at=due_at))
+
+
+def effect(number: int = 1, *, rotation: str = "r1") -> Effect:
+    """An outside call."""
+    return Effect(
+        id=f"{rotation}/0-introduce/stage/v{number}",
+        kind=EffectKind.STAGE,
+        serial=number,
+        target="north",
+        expected="7",
+        verifiers=("gate-1", "gate-2"),
+    )
+
+
+def message(id: str = "m1") -> Message:
+    """News for people."""
+    return Message(id=id, topic="rotation.phase", text="it moves", details=(("phase", "overlap"), ("☃", "")))
+
+
+class Clauses:
+    """Clauses need a store."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        """An empty store."""
+        raise NotImplementedError("override the fixture `store`")

@@ -1,0 +1,216 @@
+"""Clauses: usage that adds up, sources and their watermarks, the detector's state."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from keyturn.ports.store import SourceState, Store, UsageRow, Uses
+from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses
+
+BUCKET = timedelta(seconds=10)
+
+
+def bucket(
+    number: int,
+    client: str = "web",
+    serial: int = 1,
+    *,
+    successes: int = 0,
+    failures: int = 0,
+    unauthenticated: int = 0,
+    credential: str = NAME,
+    length: timedelta = BUCKET,
+) -> UsageRow:
+    """One client's presentations in the bucket of this number from NOW on."""
+    return UsageRow(
+        credential=credential,
+        serial=serial,
+        client=client,
+        start=NOW + number * BUCKET,
+        length=length,
+        successes=successes,
+        failures=failures,
+        unauthenticated=unauthenticated,
+    )
+
+
+def at(number: int) -> datetime:
+    """The start of the bucket of this number."""
+    return NOW + number * BUCKET
+
+
+def add(
+    store: Store,
+    *rows: UsageRow,
+    source: str = "log",
+    watermark: datetime | None = None,
+    cursor: str | None = None,
+    batch: str | None = None,
+) -> bool:
+    """Add rows with what is said beside them."""
+    return store.add_usage(source, rows, watermark=watermark, cursor=cursor, batch=batch, received_at=NOW)
+
+
+class UsageClauses(Clauses):
+    def everything(self, store: Store, credential: str = NAME) -> list[UsageRow]:
+        return list(store.usage(credential, start=at(-1000), end=at(1000)))
+
+    # Rows
+
+    def test_usage_adds_up(self, store: Store) -> None:
+        """What is told of one bucket is summed, within a batch, over batches and over sources."""
+        add(store, bucket(0, successes=1), bucket(0, successes=2, failures=1))
+        add(store, bucket(0, failures=3, unauthenticated=1))
+        add(store, bucket(0, successes=10, unauthenticated=5), source="push")
+        assert self.everything(store) == [bucket(0, successes=13, failures=4, unauthenticated=6)]
+
+    def test_rows_come_by_start_and_client(self, store: Store) -> None:
+        """Rows come ordered by start, then client, whatever order they came in."""
+        rows = [
+            bucket(1, "a", successes=1),
+            bucket(0, "b", 2, successes=1),
+            bucket(0, "b", 1, successes=1),
+            bucket(-1, "z", successes=1),
+            bucket(0, "Ä", successes=1),
+            bucket(0, "B", successes=1),
+        ]
+        add(store, *rows)
+        found = [(row.start, row.client, row.serial) for row in self.everything(store)]
+        assert found == sorted((row.start, row.client, row.serial) for row in rows)
+
+    def test_usage_from_start_until_before_end(self, store: Store) -> None:
+        """The bucket that starts at `start` is given, the one that starts at `end` is not; nor another credential's."""
+        add(store, *(bucket(number, successes=1) for number in range(4)), bucket(1, credential="other", successes=1))
+        found = store.usage(NAME, start=at(1), end=at(3))
+        assert [row.start for row in found] == [at(1), at(2)]
+        assert {row.credential for row in found} == {NAME}
+
+    def test_usage_of_the_unknown_is_empty(self, store: Store) -> None:
+        """Nothing told is nothing found, and no error."""
+        assert self.everything(store) == []
+        assert dict(store.uses(NAME)) == {}
+        assert list(store.use_starts(NAME, "web", end=at(9))) == []
+        assert dict(store.sources()) == {}
+
+    # What is remembered of uses
+
+    def test_uses_remember_the_newest(self, store: Store) -> None:
+        """A use is remembered by its first start and its newest ends, for successes and refusals apart, whatever order
+        the rows come in."""
+        add(store, bucket(5, successes=1), bucket(2, failures=1))
+        add(store, bucket(7, failures=1))
+        add(store, bucket(3, successes=1), bucket(0, failures=1))
+        assert dict(store.uses(NAME)) == {
+            ("web", 1): Uses(first_use=at(0), last_use=at(8), last_success=at(6), last_refusal=at(8))
+        }
+
+    def test_uses_stand_apart_by_client_and_version(self, store: Store) -> None:
+        """Each client's use of each version is remembered on its own; what never happened is None."""
+        add(store, bucket(0, "web", 1, successes=1), bucket(1, "web", 2, failures=1), bucket(2, "job", 1, successes=1))
+        add(store, bucket(3, credential="other", successes=1))
+        uses = store.uses(NAME)
+        assert set(uses) == {("web", 1), ("web", 2), ("job", 1)}
+        assert uses["web", 1].last_refusal is None
+        assert uses["web", 2].last_success is None
+        assert uses["job", 1].last_use == at(3)
+
+    def test_pooled_refusals_are_nobodys_use(self, store: Store) -> None:
+        """Refusals that prove nothing about who sent them are counted, and are no use of the named client's."""
+        add(store, bucket(0, unauthenticated=7), bucket(1))
+        assert [row.unauthenticated for row in self.everything(store)] == [7, 0]
+        assert dict(store.uses(NAME)) == {}
+        assert list(store.use_starts(NAME, "web", end=at(9))) == []
+
+    def test_use_starts_are_the_clients_history(self, store: Store) -> None:
+        """Starts of used buckets of any version come ascending and once each, those before the end alone."""
+        add(store, bucket(3, serial=2, successes=1), bucket(1, failures=1), bucket(1, serial=2, successes=1))
+        add(store, bucket(1, successes=1), source="push")
+        add(store, bucket(2, "job", successes=1), bucket(4, successes=1))
+        assert list(store.use_starts(NAME, "web", end=at(4))) == [at(1), at(3)]
+        assert list(store.use_starts(NAME, "web", end=at(4) + timedelta(microseconds=1)))[-1] == at(4)
+
+    def test_use_starts_are_bounded(self, store: Store) -> None:
+        """Of a long history the newest 10,000 starts are given."""
+        add(store, *(bucket(number, successes=1) for number in range(10_050)))
+        starts = store.use_starts(NAME, "web", end=at(20_000))
+        assert len(starts) == 10_000
+        assert (starts[0], starts[-1]) == (at(50), at(10_049))
+
+    # Sources
+
+    def test_sources_state(self, store: Store) -> None:
+        """A source is known from its first report on; its first watermark is remembered, and None changes nothing."""
+        add(store)
+        assert dict(store.sources()) == {"log": SourceState(name="log")}
+        add(store, watermark=at(3), cursor="17")
+        add(store, watermark=at(5), cursor="23")
+        add(store)
+        assert store.sources()["log"] == SourceState(name="log", cursor="23", watermark=at(5), since=at(3))
+
+    def test_watermark_never_goes_back(self, store: Store) -> None:
+        """An older watermark is ignored, while its cursor and rows are taken."""
+        add(store, watermark=at(5), cursor="5")
+        add(store, bucket(6, successes=1), watermark=at(2), cursor="2")
+        assert store.sources()["log"] == SourceState(name="log", cursor="2", watermark=at(5), since=at(5))
+        assert len(self.everything(store)) == 1
+
+    def test_late_rows_are_use_but_no_evidence(self, store: Store) -> None:
+        """A row of a bucket that its source had declared complete counts as use at once, stays out of the detector's
+        buckets, and is counted; a bucket that was only partly complete is not late."""
+        add(store, bucket(0, successes=1), watermark=at(2))
+        add(store, bucket(1, failures=1), bucket(2, successes=1), bucket(1, "job", successes=1), watermark=at(4))
+        assert [(row.client, row.start) for row in self.everything(store)] == [("web", at(0)), ("web", at(2))]
+        assert store.sources()["log"].late == 2
+        assert store.uses(NAME)["web", 1].last_refusal == at(2)
+        assert store.uses(NAME)["job", 1].last_use == at(2)
+        assert list(store.use_starts(NAME, "web", end=at(9))) == [at(0), at(1), at(2)]
+        add(store, bucket(3, successes=1, length=BUCKET + timedelta(microseconds=1)))
+        assert len(self.everything(store)) == 3
+
+    def test_watermarks_are_each_sources_own(self, store: Store) -> None:
+        """What one source declared complete makes nothing of another's late; nor do rows beside the watermark."""
+        add(store, bucket(0, successes=1), watermark=at(9))
+        add(store, bucket(0, successes=1), source="push", watermark=at(1))
+        assert self.everything(store) == [bucket(0, successes=2)]
+        assert {name: state.late for name, state in store.sources().items()} == {"log": 0, "push": 0}
+
+    def test_batch_counts_once(self, store: Store) -> None:
+        """A batch sent again changes nothing at all; the same id from another source is another batch."""
+        assert add(store, bucket(0, successes=1), batch="b1", watermark=at(1), cursor="1")
+        before = store.sources()
+        assert not add(store, bucket(1, successes=1), batch="b1", watermark=at(9), cursor="9")
+        assert dict(store.sources()) == dict(before)
+        assert self.everything(store) == [bucket(0, successes=1)]
+        assert set(store.uses(NAME)) == {("web", 1)}
+        assert add(store, bucket(0, successes=1), batch="b1", source="push")
+        assert add(store, bucket(1, successes=1), batch="b2")
+        assert self.everything(store) == [bucket(0, successes=2), bucket(1, successes=1)]
+
+    def test_usage_from_threads_adds_up(self, store: Store) -> None:
+        """Nothing is lost or counted twice when many threads report the same bucket, each batch sent twice."""
+
+        def report(number: int) -> int:
+            return sum(add(store, bucket(0, successes=1), batch=f"b{number % 20}") for _ in range(2))
+
+        with ThreadPoolExecutor(8) as threads:
+            assert sum(threads.map(report, range(40))) == 20
+        assert self.everything(store) == [bucket(0, successes=20)]
+
+    # The detector
+
+    def test_detector_state_is_kept(self, store: Store) -> None:
+        """A rotation's detector state is what was saved last; another rotation's is its own."""
+        assert store.detector("r1") is None
+        store.save_detector("r1", "one")
+        store.save_detector("r2", "other")
+        store.save_detector("r1", '{"e": 1.5, "☃": "' + "x" * 100_000 + '"}')
+        saved = store.detector("r1")
+        assert saved is not None
+        assert saved.endswith('x"}')
+        assert store.detector("r2") == "other"
+
+    def test_rows_of_odd_lengths_stand_apart(self, store: Store) -> None:
+        """Buckets of one start and different lengths are different buckets."""
+        add(store, bucket(0, successes=1), bucket(0, successes=1, length=SECOND))
+        assert [row.length for row in self.everything(store)] == [SECOND, BUCKET]
