@@ -30,8 +30,9 @@ def _learn_mint(s: Situation) -> Rotation:
     version = rotation.versions[s.new]
     if version.key_id is not None:
         return rotation
-    done = s.seen.effects.get(effect(s, EffectKind.MINT, s.new, target=rotation.targets[0]).id)
-    if done is None or done.key_id is None:
+    # Of whichever entry: a mint whose outcome comes after a rollback or a resume has made the version all the same.
+    done = next((one for one in s.seen.effects.values() if one.key_id is not None), None)
+    if done is None:
         return rotation
     known = replace(version, key_id=done.key_id, fingerprint=done.fingerprint)
     return replace(rotation, versions={**rotation.versions, s.new: known})
@@ -59,13 +60,15 @@ def _up(s: Situation) -> frozenset[str]:
         return frozenset()  # these two phases bring every verifier to where it should be, whoever changed it
 
     def meets(verifier: str) -> bool:
-        wanted = [s.survivor]
-        if s.phase_is(Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR):
-            wanted.append(s.old)
-        return all(s.acceptance(verifier, serial) is Acceptance.ACCEPTED for serial in wanted)
+        if s.acceptance(verifier, s.new) is not Acceptance.ACCEPTED:
+            return False
+        old = s.acceptance(verifier, s.old)
+        if s.phase_is(Phase.OVERLAP, Phase.MONITOR):
+            return old is Acceptance.ACCEPTED
+        return old not in (Acceptance.ACCEPTED, Acceptance.UNSETTLED)
 
     def away(verifier: str) -> bool:
-        return s.acceptance(verifier, s.survivor) is Acceptance.UNREACHABLE
+        return s.acceptance(verifier, s.new) is Acceptance.UNREACHABLE
 
     there = [v for v in s.seen.verifiers if not away(v)]
     return frozenset(v for v in there if v in s.rotation.up or meets(v))

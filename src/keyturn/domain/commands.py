@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Force, Pause, Rotation
 from keyturn.domain.phases import Phase
+from keyturn.domain.reasons import Reason
 
 PAUSE_FOR = timedelta(hours=24)
 
@@ -40,7 +41,9 @@ def force(rotation: Rotation, *, serial: int, by: str, why: str, final: bool = F
             f"in {rotation.phase} the version to disable is v{expected}, not v{serial}; look at "
             f"`keyturn status {rotation.credential}` again and name v{expected} if you mean it"
         )
-    return replace(rotation, force=Force(by=by, why=why, serial=serial, final=final))
+    # Where the deadline holds for an operator's word, this is it.
+    hold = rotation.hold if rotation.hold is None or rotation.hold.reason is not Reason.DEADLINE else None
+    return replace(rotation, hold=hold, force=Force(by=by, why=why, serial=serial, final=final))
 
 
 def pause(rotation: Rotation, *, by: str, why: str, now: datetime, lasting: timedelta = PAUSE_FOR) -> Rotation:
@@ -64,7 +67,7 @@ def resume(rotation: Rotation) -> Rotation:
                 f"{rotation.credential} holds because: {hold.detail or hold.reason}; the hold ends with its cause"
             )
         raise Refused(f"{rotation.credential} is not paused, held or halted")
-    overdue = hold is not None and hold.latched
+    overdue = hold is not None and hold.reason is Reason.DEADLINE
     return replace(
         rotation,
         pause=None,

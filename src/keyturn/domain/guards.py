@@ -24,7 +24,7 @@ authority's, when every verifier accepts both (DESIGN §6)."""
 
 def operator_rollback(s: Situation) -> Verdict | None:
     """An operator asked for the old version back, while there still is one."""
-    if s.rotation.rollback_asked is None or s.rotation.revoking or s.phase_is(Phase.ROLLBACK):
+    if s.rotation.rollback_asked is None:
         return None
     return Verdict(ruling=Ruling.ROLL_BACK, reason=Reason.OPERATOR_ROLLBACK, detail=s.rotation.rollback_asked)
 
@@ -34,7 +34,7 @@ def new_version_fails(s: Situation) -> Verdict | None:
     new where it accepts the old is no illness of the authority. Then the detector's word, where the old version's traffic
     gave it a control; where none did, what the probes leave of DESIGN §6's table."""
     finding = s.seen.usage.finding
-    if finding is None or s.rotation.revoking:
+    if finding is None:
         return None
     blame, evidence = _blame(s, finding), _evidence(s, finding)
 
@@ -74,7 +74,7 @@ def _evidence(s: Situation, finding: Finding) -> Evidence:
 
 def refused_use(s: Situation) -> Verdict | None:
     """A real holder of the disabled version was refused: it is still needed."""
-    if s.rotation.revoking or (s.rotation.force is not None and s.rotation.force.final):
+    if s.rotation.force is not None and s.rotation.force.final:
         return None
     for serial in s.rotation.outgoing:
         users = s.refused_users(serial)
@@ -177,14 +177,13 @@ def way_back_lost(s: Situation) -> Verdict | None:
 def authority_changed(s: Situation) -> Verdict | None:
     """A verifier that met the post-conditions no longer does, and it was never away: reported, not silently mended."""
     retired = s.phase_is(Phase.RETIRE, Phase.DESTROY)
-    for verifier in sorted(s.rotation.up & s.seen.verifiers.keys()):
-        if s.acceptance(verifier, s.new) in REFUSING:
-            return hold(Reason.AUTHORITY_CHANGED, f"{verifier} refuses v{s.new} now", verifier=verifier)
-        old = s.acceptance(verifier, s.old)
-        if not retired and old in REFUSING:
-            return hold(Reason.AUTHORITY_CHANGED, f"{verifier} refuses v{s.old} now", verifier=verifier)
-        if retired and s.rotation.soak is not None and old is Acceptance.ACCEPTED:
-            return hold(Reason.AUTHORITY_CHANGED, f"{verifier} accepts v{s.old} again", verifier=verifier)
+    for serial in (s.new,) if retired else (s.new, s.old):
+        for verifier in s.behind_our_back(serial):
+            return hold(Reason.AUTHORITY_CHANGED, f"{verifier} refuses v{serial} now", verifier=verifier)
+    if retired and s.rotation.soak is not None:
+        for verifier in s.verifiers(s.old, Acceptance.ACCEPTED):
+            if verifier in s.rotation.up:
+                return hold(Reason.AUTHORITY_CHANGED, f"{verifier} accepts v{s.old} again", verifier=verifier)
     return None
 
 

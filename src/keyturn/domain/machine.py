@@ -31,7 +31,13 @@ from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
 PHASES: Mapping[Phase, tuple[Row, ...]] = {
     Phase.INTRODUCE: (steps.keep_old, steps.mint, steps.stage_new, steps.accept_new),
-    Phase.OVERLAP: (steps.accept_new, steps.promote_waves, steps.bake_last_wave, steps.minimum_overlap),
+    Phase.OVERLAP: (
+        steps.accept_old,
+        steps.accept_new,
+        steps.promote_waves,
+        steps.bake_last_wave,
+        steps.minimum_overlap,
+    ),
     Phase.MONITOR: (
         steps.accept_old,
         steps.accept_new,
@@ -39,7 +45,13 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         steps.clients_moved,
         steps.old_silent,
     ),
-    Phase.RETIRE: (steps.accept_new, steps.served_everywhere, steps.disable_doomed, steps.soaked),
+    Phase.RETIRE: (
+        steps.accept_new,
+        steps.served_everywhere,
+        steps.old_silent,
+        steps.disable_doomed,
+        steps.soaked,
+    ),
     Phase.DESTROY: (
         steps.accept_new,
         steps.served_everywhere,
@@ -60,7 +72,7 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
 }
 
 STANDING: Mapping[Phase, tuple[Row, ...]] = {
-    Phase.OVERLAP: (steps.accept_new,),
+    Phase.OVERLAP: (steps.accept_old, steps.accept_new),
     Phase.MONITOR: (steps.accept_old, steps.accept_new),
     Phase.RETIRE: (steps.accept_new,),
     Phase.ROLLBACK: PHASES[Phase.ROLLBACK],
@@ -108,9 +120,7 @@ def decide(rotation: Rotation, seen: Observations, now: datetime) -> Decision:
     if verdict.ruling in (Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK):
         verdict, after = _take(s, verdict)
         if after.live:
-            following, effects = _rule(replace(s, rotation=after))
-            if following.ruling is not Ruling.WAIT:
-                effects = ()
+            _, effects = _rule(replace(s, rotation=after))
     else:
         after = spend(_stand(after, verdict, now), verdict)
     after = _commit_to(after, effects, now)
@@ -128,7 +138,7 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
     if verdict.ruling is Ruling.WAIT and (late := overdue(s, verdict)) is not None:
-        return late, effects if phase is Phase.ROLLBACK or late.ruling is Ruling.WAIT else _standing(s)
+        return late, effects if late.ruling is Ruling.WAIT else _standing(s)
     return verdict, effects
 
 
@@ -214,7 +224,11 @@ def _enter_monitor(after: Rotation) -> Rotation:
 
 
 def _enter_rollback(after: Rotation) -> Rotation:
-    return replace(after, restoring=after.outgoing[0], promoted={}, up=frozenset(), force=None, soak=None, pause=None)
+    old = after.outgoing[0]
+    after = after.with_version(old, VersionState.CURRENT)
+    if after.versions[after.incoming].state is VersionState.CURRENT:
+        after = after.with_version(after.incoming, VersionState.PREVIOUS)
+    return replace(after, restoring=old, promoted={}, up=frozenset(), force=None, soak=None, pause=None)
 
 
 def _enter_end(after: Rotation) -> Rotation:
@@ -252,7 +266,7 @@ def _stand(rotation: Rotation, verdict: Verdict | None, now: datetime) -> Rotati
         detail=verdict.detail,
         pages=before.pages if same and before is not None else 0,
     )
-    return replace(rotation, halted=held) if ruling is Ruling.HALT else replace(rotation, hold=held)
+    return replace(rotation, halted=held, hold=None) if ruling is Ruling.HALT else replace(rotation, hold=held)
 
 
 def _commit_to(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:
@@ -262,7 +276,7 @@ def _commit_to(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -
             rotation = replace(rotation, promised=rotation.promised | {(one.target, one.serial)})
         if one.kind is EffectKind.DISABLE:
             disabled = {one.serial: now, **rotation.disabled_at}
-            rotation = replace(rotation, disabled_at=disabled)
+            rotation = replace(rotation, disabled_at=disabled, soak=None)  # a soak with a gap in it begins anew
             rotation = rotation.with_version(one.serial, VersionState.DISABLED)
         if one.kind is EffectKind.REVOKE and rotation.phase is Phase.DESTROY:
             rotation = replace(rotation, revoking=True)

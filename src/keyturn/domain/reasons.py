@@ -74,7 +74,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.EFFECT_RETRYING: "A call failed and is tried again later.",
     Reason.NOT_ACCEPTED_YET: "A verifier does not accept the version yet, or may still serve older rules.",
     Reason.BAKING: "The last wave is being watched before the next.",
-    Reason.MINIMUM_OVERLAP: "Both versions stay accepted at least until the slowest client has fetched and its pool turned over.",
+    Reason.MINIMUM_OVERLAP: "Both versions stay accepted until the slowest client has fetched and its pool has turned over.",
     Reason.WATERMARK_BEHIND: "The usage sources have not yet reported the time that must be judged.",
     Reason.CLIENTS_NOT_MOVED: "Named clients have not succeeded with the new version.",
     Reason.OLD_IN_USE: "Named clients used the old version too recently.",

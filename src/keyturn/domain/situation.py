@@ -107,6 +107,13 @@ class Situation:
         """The verifiers that treat a version in one of these ways, in a steady order."""
         return tuple(v for v in sorted(self.seen.verifiers) if self.acceptance(v, serial) in states)
 
+    def behind_our_back(self, serial: int) -> tuple[str, ...]:
+        """Verifiers that had agreed, were never away, and refuse a version now. A disable by name, once we have asked
+        for one, is our own call come late."""
+        ours = serial in self.rotation.outgoing and Phase.RETIRE in self.rotation.first_entered
+        refusing = (Acceptance.REFUSED,) if ours else (Acceptance.REFUSED, Acceptance.DISABLED)
+        return tuple(v for v in self.verifiers(serial, *refusing) if v in self.rotation.up)
+
     def waves(self) -> list[tuple[str, ...]]:
         """The targets in the order and groups in which they are promoted."""
         size = max(1, self.policy.wave_size)

@@ -71,8 +71,8 @@ def _accepted(
     s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks: bool
 ) -> tuple[Effect, ...] | Verdict | None:
     refusing = s.verifiers(serial, *REFUSING)
-    # One that had agreed and was never away was changed behind our back: a guard reports it, and nothing mends it.
-    joining = tuple(v for v in refusing if v not in s.rotation.up)
+    # What was changed behind our back is reported by a guard, and not mended.
+    joining = tuple(v for v in refusing if v not in s.behind_our_back(serial))
     if joining:
         return (effect(s, kind, serial, verifiers=joining),)
     if refusing:
@@ -229,8 +229,9 @@ def soaked(s: Situation) -> Verdict | None:
     missing = s.policy.soak - s.rotation.elapsed(s.rotation.soak, s.now)
     if missing > timedelta(0):
         return wait(Reason.SOAKING, f"{missing} left", until=s.now + missing)
-    if not s.watched(s.rotation.soak, s.policy.soak, s.seen.usage.watermark):
-        return wait(Reason.WATERMARK_BEHIND, "the usage sources have not reported the whole soak yet")
+    for watermark in (s.seen.usage.watermark, s.seen.usage.failure_watermark):
+        if not s.watched(s.rotation.soak, s.policy.soak, watermark):
+            return wait(Reason.WATERMARK_BEHIND, "the usage sources have not reported the whole soak yet")
     return None
 
 
