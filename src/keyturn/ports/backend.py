@@ -48,7 +48,8 @@ class Target(Protocol):
 
     def keep(self, token: str, *, serving: str) -> None:
         """Keep, as our copy `token`, what readers get now, if that is still `serving`; so that it outlives whatever
-        others do to the target. Raises `Conflict` when readers get another version, `Absent` when they get none."""
+        others do to the target. Raises `Conflict` when readers get another version, `Absent` when they get none; but
+        repeated after it has succeeded it is no error, whatever readers get by then."""
 
     def stage(self, token: str, value: SecretValue) -> None:
         """Keep `value` as our copy `token`. Readers must not see it. Raises `Conflict` when `token` holds another
