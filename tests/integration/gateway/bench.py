@@ -109,6 +109,17 @@ class Bench:
             authority.close()
 
 
+def present(node: GatewayNode, value: str, *, address: str = "127.0.0.1", probe: str | None = None) -> int:
+    """A request of a client at this loopback address."""
+    connection = http.client.HTTPConnection(node.host, node.port, timeout=5, source_address=(address, 0))
+    try:
+        headers = {"X-Api-Key": value} | ({} if probe is None else {"X-Keyturn-Probe": probe})
+        connection.request("GET", "/", headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 def until(condition: Callable[[], bool], *, within: float = 15.0, what: str) -> None:
     """Poll until the condition holds."""
     deadline = time.monotonic() + within

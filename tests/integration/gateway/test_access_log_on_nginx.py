@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import signal
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from tests.integration.gateway.bench import Bench, surroundings, until, until_said
+from tests.integration.gateway.bench import Bench, present, surroundings, until, until_said
 
-from keyturn.demo.gateway import GatewayNode, TableKey
+from keyturn.demo.gateway import TableKey
 from keyturn.domain.observations import Acceptance
 from keyturn.plugins.gateway import access_log
 from keyturn.plugins.gateway.key_format import format_key, mint_key, parse_kid
@@ -25,17 +24,6 @@ def source(bench: Bench) -> AccessLog:
         "probe_secret": "env:PROBE",
     }
     return access_log("nodes", options, surroundings())
-
-
-def present(node: GatewayNode, value: str, *, address: str = "127.0.0.1", probe: str | None = None) -> int:
-    """A request of a client at this loopback address."""
-    connection = http.client.HTTPConnection(node.host, node.port, timeout=5, source_address=(address, 0))
-    try:
-        headers = {"X-Api-Key": value} | ({} if probe is None else {"X-Keyturn-Probe": probe})
-        connection.request("GET", "/", headers=headers)
-        return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 class Usage:

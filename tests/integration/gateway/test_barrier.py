@@ -47,6 +47,7 @@ def wrong_answers_after(
             client.close()
 
 
+@pytest.mark.slow
 def test_nobody_is_refused_after_the_barrier(bench: Bench) -> None:
     """Slow keep-alive clients that use a new key the moment it is reported accepted are never refused, nor is an old
     key served the moment it is reported disabled; a plain poll instead of the barrier fails both."""

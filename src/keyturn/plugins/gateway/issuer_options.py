@@ -26,8 +26,11 @@ class NodeOptions(Options):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     address: Annotated[str, AfterValidator(_address)]
     table: Path
+    """The file that the node's `map` block includes. keyturn replaces it, and keeps hidden files beside it."""
     pid_file: Path
+    """The master's. keyturn must see that process in its own /proc and be allowed to signal it."""
     nginx: Path
+    """The binary, for `nginx -t`; 1.19.5 or newer."""
     config: Path
     prefix: Path | None = None
 
@@ -39,8 +42,13 @@ class NginxMapOptions(Options):
     nodes: tuple[NodeOptions, ...] = Field(min_length=1)
     header: str = Field(default="X-Api-Key", pattern=r"^[A-Za-z0-9-]+$")
     probe_path: str = Field(default="/", pattern=r"^/[!-~]*$")
+    """A path that takes a key; what is asked of it must change nothing."""
     keepalive_min_timeout: Duration = timedelta(seconds=1)
+    """nginx's own setting of that name; used only where /proc hides the master: then connections from before a reload
+    count as gone after this and a second. Set `worker_shutdown_timeout` in nginx too, or one endless request keeps an old
+    worker, and with it every answer unsettled."""
     timeout: Duration = timedelta(seconds=5)
+    """Bounds one node's change, and each presentation."""
 
     @model_validator(mode="after")
     def _apart(self) -> NginxMapOptions:
@@ -57,6 +65,7 @@ class AuthorityOptions(Options):
 
     verifiers: NginxMapOptions
     probe_secret: str | None = None
+    """A reference to the secret that marks keyturn's presentations, the same as in the usage source `access-log`."""
 
 
 class CredentialOptions(Options):

@@ -17,6 +17,8 @@ from pathlib import Path
 
 _CHUNK = 1 << 20
 _LONGEST_FIRST_LINE = 1 << 16
+# As logrotate and its like name them, compressed ones left out; not what other tools keep beside a log.
+_ROTATED = re.compile(r"[.-](?:[0-9][\w.:-]*|old)")
 _COMPRESSED = re.compile(r"\.(?:gz|bz2|xz|zst|zip|lz4)$")
 _REMEMBERED = 100
 
@@ -143,12 +145,15 @@ class LogFollower:
             yield ordered, current_seen, half
 
     def _siblings(self) -> list[Path]:
-        prefixes = (f"{self.path.name}.", f"{self.path.name}-")
+        name = self.path.name
         try:
             return sorted(
                 path
                 for path in self.path.parent.iterdir()
-                if path.name.startswith(prefixes) and not _COMPRESSED.search(path.name) and path.is_file()
+                if path.name.startswith(name)
+                and _ROTATED.fullmatch(path.name, len(name))
+                and not _COMPRESSED.search(path.name)
+                and path.is_file()
             )
         except OSError:
             return []

@@ -71,27 +71,30 @@ class NginxNode:
         """Have the node serve by the edited table: written, tested, and a reload sent.
 
         When the edit changes nothing, a reload is sent only if one is owed: by a crash between write and reload, or by
-        a hand. It is not awaited; `standing` tells when it has reached every process.
+        a hand. It is not awaited; `standing` tells when it has reached every process. All of it is bounded by one
+        timeout.
         """
+        deadline = self._deadline()
         with self._file.locked(within=self._settings.timeout):
             table, identity = self._file.read()
             edited = edit(table)
             if edited != table:
-                self._write(edited)
+                self._write(edited, deadline)
             elif self._judge(identity) not in (Rules.OWED, Rules.AMBIGUOUS):
                 return
             else:
-                self.test_config()
-            self._reload()
+                self.test_config(deadline)
+            self._reload(deadline)
 
     def disambiguate(self) -> None:
         """Reload once more, if that is what it takes to know by which table the node serves."""
+        deadline = self._deadline()
         with self._file.locked(within=self._settings.timeout):
             if self._judge(self._file.identity()) is Rules.AMBIGUOUS:
-                self.test_config()
-                self._reload()
+                self.test_config(deadline)
+                self._reload(deadline)
 
-    def test_config(self) -> None:
+    def test_config(self, deadline: float) -> None:
         """`nginx -t`. Raises `Invalid` with nginx's reason, stripped of what the table holds."""
         settings = self._settings
         # Errors go to stderr alone: nginx quotes the offending words, and its log is no place for keys.
@@ -105,13 +108,13 @@ class NginxNode:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-                timeout=settings.timeout,
+                timeout=max(0.0, deadline - time.monotonic()),
                 check=False,
             )
         except FileNotFoundError:
             raise Absent(f"{settings.nginx}: no such program; set nginx to the node's binary") from None
         except subprocess.TimeoutExpired:
-            raise Transient(f"{settings.name}: nginx -t took longer than {settings.timeout:g} s") from None
+            raise Transient(f"{settings.name}: nginx -t was not done within {settings.timeout:g} s") from None
         except OSError as error:
             raise Transient(f"{settings.nginx}: {error.strerror}") from None
         if ran.returncode != 0:
@@ -122,17 +125,17 @@ class NginxNode:
         folder = self._file.path.parent
         if not os.access(folder, os.W_OK | os.X_OK):
             raise Denied(f"{folder}: not writable; keyturn replaces the key table there")
-        self.test_config()
+        self.test_config(self._deadline())
         processes.look(self._settings.pid_file)
 
-    def _write(self, edited: KeyTable) -> None:
+    def _write(self, edited: KeyTable, deadline: float) -> None:
         fresh = self._file.prepare(edited)
         former = self._read_record()
         # Recorded before it happens: whoever comes after a crash finds the reload owed.
         self._record(ReloadRecord(table=fresh.identity, boot=processes.boot(), idle_at=None))
         fresh.take_place()
         try:
-            self.test_config()
+            self.test_config(deadline)
         except BaseException:
             fresh.give_back()
             if former is not None:
@@ -140,10 +143,9 @@ class NginxNode:
             raise
         fresh.keep()
 
-    def _reload(self) -> None:
+    def _reload(self, deadline: float) -> None:
         pid_file = self._settings.pid_file
         identity = self._file.identity()
-        deadline = time.monotonic() + self._settings.timeout
         while (seen := processes.look(pid_file)) is not None and not seen.idle:
             if time.monotonic() >= deadline:
                 raise Transient(f"{self._settings.name}: nginx has been busy for {self._settings.timeout:g} s")
@@ -153,6 +155,9 @@ class NginxNode:
         processes.wait_past(idle_at)
         processes.hang_up(pid_file)
         self._record(ReloadRecord(table=identity, boot=processes.boot(), idle_at=idle_at))
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._settings.timeout
 
     def _record(self, record: ReloadRecord) -> None:
         self._file.put(self._record_path, record.to_bytes())
