@@ -1,0 +1,5 @@
+"""The command `keyturn`."""
+
+from keyturn.cli.application import main
+
+__all__ = ["main"]

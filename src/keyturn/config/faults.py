@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
+from datetime import timedelta
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -26,6 +27,32 @@ KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 )
 
 
+WANTED = {
+    "bool_type": "true or false",
+    "datetime_parsing": "a date and time, as 2026-01-31T09:00:00Z",
+    "datetime_type": "a date and time, as 2026-01-31T09:00:00Z",
+    "dict_type": "a mapping",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "string_type": "text",
+}
+"""What pydantic's types are called here."""
+
+MESSAGES = {
+    "enum": "should be {expected}",
+    "greater_than": "should be more than {gt}",
+    "greater_than_equal": "should be at least {ge}",
+    "literal_error": "should be {expected}",
+    "string_too_short": "should not be empty",
+    "string_too_long": "should have at most {max_length} characters",
+    "too_short": "should have at least {min_length} entry",
+}
+"""What pydantic's other findings are called here."""
+
+
 def problems_of(error: ValidationError, document: Document) -> list[Problem]:
     """One problem per finding."""
     return [_problem(item, document) for item in error.errors(include_url=False)]
@@ -42,12 +69,11 @@ def _problem(item: ErrorDetails, document: Document) -> Problem:
         return document.problem(
             path, "names are lower-case letters, digits and dashes, at most 63, and begin with a letter or digit"
         )
-    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if item["msg"].startswith("Input should be"):
-        message = f"should be {message}"
-    if kind.endswith(("_type", "_parsing")):
+    if kind in WANTED:
         # The kind alone: what was given may be a secret in the wrong place.
-        message = f"{message}, not {_kind(item['input'])}"
+        return document.problem(path, f"should be {WANTED[kind]}, not {_kind(item['input'])}")
+    limits = {key: _written(value) for key, value in item.get("ctx", {}).items()}
+    message = MESSAGES[kind].format(**limits) if kind in MESSAGES else item["msg"].removeprefix("Value error, ")
     return document.problem(path, message[0].lower() + message[1:])
 
 
@@ -62,6 +88,10 @@ def suggest(given: str, known: Collection[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known are: {', '.join(sorted(known)) or 'none'}"
+
+
+def _written(limit: object) -> object:
+    return f"{limit.total_seconds():g}s" if isinstance(limit, timedelta) else limit
 
 
 def _kind(given: object) -> str:

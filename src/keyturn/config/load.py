@@ -32,8 +32,6 @@ def load_config(path: Path) -> Config:
     url, state_dir, faults = _places(file, document)
     problems += faults
     host, _, port = file.http.listen.rpartition(":")
-    if int(port) > 65535:
-        problems.append(document.problem(("http", "listen"), f"{port} is no port: they end at 65535"))
     if problems:
         raise ConfigProblems(problems)
     return Config(

@@ -1,0 +1,75 @@
+"""The first line of a status: what blocks, in words, and the earliest time it can clear."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from keyturn.domain.model import Rotation
+from keyturn.domain.reasons import MEANING
+from keyturn.domain.verdicts import Ruling, Verdict
+from keyturn.runtime.tick import Status
+
+WORDS = {
+    Ruling.ADVANCE: "moves on at the next tick",
+    Ruling.WAIT: "waits",
+    Ruling.HOLD: "HOLDS",
+    Ruling.RETREAT: "goes back to monitor at the next tick",
+    Ruling.ROLL_BACK: "rolls back at the next tick",
+    Ruling.HALT: "is HALTED",
+}
+
+
+def headline(status: Status, now: datetime) -> str:
+    """One line for a person in a hurry."""
+    name, rotation, verdict = status.credential.name, status.rotation, status.verdict
+    if rotation is None:
+        return f"{name}: no rotation has run yet; {_due(status)}"
+    if not rotation.live:
+        return f"{name}: the last rotation ended as {rotation.phase} at {_time(rotation.entered.at)}; {_due(status)}"
+    way = f"{name}: v{rotation.outgoing[0]} → v{rotation.incoming} in {rotation.phase}"
+    if verdict is None:
+        return f"{way}: what blocks is not known yet"
+    return f"{way} {WORDS[verdict.ruling]}: {_why(verdict)} {_clears(rotation, verdict, now)}".rstrip()
+
+
+def _why(verdict: Verdict) -> str:
+    meaning = MEANING[verdict.reason]
+    return f"{meaning.rstrip('.')}: {verdict.detail}." if verdict.detail else meaning
+
+
+def _clears(rotation: Rotation, verdict: Verdict, now: datetime) -> str:
+    if verdict.ruling is Ruling.HOLD:
+        hold = rotation.hold
+        if rotation.pause is not None:
+            return f"`keyturn resume {rotation.credential}` ends it."
+        latched = verdict.latch or (hold is not None and hold.latched)
+        return f"`keyturn resume {rotation.credential}` ends it." if latched else "It ends with its cause."
+    if verdict.ruling is Ruling.HALT:
+        return f"`keyturn resume {rotation.credential}` tries again."
+    if verdict.ruling is not Ruling.WAIT:
+        return ""
+    if verdict.until is None:
+        return "When that clears cannot be told from the clock."
+    if verdict.until <= now:
+        return "Clears at the next tick, unless something else blocks then."
+    return f"Clears at {_time(verdict.until)} at the earliest ({_span((verdict.until - now).total_seconds())})."
+
+
+def _due(status: Status) -> str:
+    due = status.credential.due_at
+    return f"the next is due at {_time(due)}" if due is not None else "the next starts on command"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _span(seconds: float) -> str:
+    """A span as people say it, its two largest units."""
+    left = round(seconds)
+    parts: list[str] = []
+    for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (name == "s" and not parts):
+            parts.append(f"{count} {name}")
+    return "in " + " ".join(parts[:2])

@@ -1,0 +1,77 @@
+"""What can be looked at."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from keyturn.api.access import TheDaemon, Viewer
+from keyturn.api.headline import headline
+from keyturn.api.problems import ApiProblem
+from keyturn.api.views import (
+    HistoryView,
+    StatusView,
+    SummaryView,
+    history_view,
+    rotation_view,
+    seen_view,
+    summary_view,
+    verdict_view,
+    version_view,
+)
+from keyturn.app.daemon import Daemon
+from keyturn.domain.errors import Refused
+
+router = APIRouter(prefix="/v1/credentials", tags=["credentials"])
+
+
+def check_name(daemon: Daemon, name: str) -> None:
+    """Raises 404 naming what there is."""
+    try:
+        daemon.registry.credential(name)
+    except Refused as error:
+        raise ApiProblem(HTTPStatus.NOT_FOUND, str(error)) from None
+
+
+@router.get("")
+def list_credentials(daemon: TheDaemon, caller: Viewer) -> list[SummaryView]:
+    """Every configured credential, from what is remembered: nothing outside is asked."""
+    del caller
+    known = daemon.store.credentials()
+    live = {rotation.credential: rotation for rotation in daemon.store.live()}
+    return [summary_view(name, known.get(name), live.get(name)) for name in daemon.registry.credentials]
+
+
+@router.get("/{name}/status")
+def show_status(name: str, daemon: TheDaemon, caller: Viewer) -> StatusView:
+    """How one credential stands now, read afresh, and what blocks its rotation."""
+    del caller
+    check_name(daemon, name)
+    try:
+        status = daemon.runtime.status(name)
+    except Refused as error:
+        # Nothing is remembered yet, and the message says why.
+        return StatusView(
+            name=name, headline=str(error), due_at=None, versions=[], rotation=None, verdict=None, seen=None
+        )
+    return StatusView(
+        name=name,
+        headline=headline(status, daemon.clock.now()),
+        due_at=status.credential.due_at,
+        versions=[version_view(version) for _, version in sorted(status.credential.versions.items())],
+        rotation=None if status.rotation is None else rotation_view(status.rotation),
+        verdict=None if status.verdict is None else verdict_view(status.verdict),
+        seen=None if status.seen is None else seen_view(status.seen),
+    )
+
+
+@router.get("/{name}/history")
+def show_history(
+    name: str, daemon: TheDaemon, caller: Viewer, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
+) -> list[HistoryView]:
+    """The newest lines of the trail, oldest first."""
+    del caller
+    check_name(daemon, name)
+    return [history_view(entry) for entry in daemon.store.history(name, limit=limit)]

@@ -1,0 +1,292 @@
+"""What the API shows of the domain: key ids and times, never values or fingerprints."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel
+
+from keyturn.domain.model import Hold, Rotation, Version
+from keyturn.domain.observations import Observations, UsageSeen
+from keyturn.domain.reasons import MEANING
+from keyturn.domain.verdicts import Verdict
+from keyturn.ports.store import Credential, HistoryEntry
+
+
+class VersionView(BaseModel):
+    """One generation of a credential."""
+
+    serial: int
+    state: str
+    key_id: str | None
+    compromised_at: datetime | None
+
+
+class HoldView(BaseModel):
+    """Why a rotation stands still."""
+
+    reason: str
+    detail: str
+    since: datetime
+    latched: bool
+
+
+class PauseView(BaseModel):
+    """An operator's pause."""
+
+    by: str
+    until: datetime
+    why: str
+
+
+class RotationView(BaseModel):
+    """One rotation, live or ended."""
+
+    id: str
+    revision: int
+    phase: str
+    live: bool
+    entered_at: datetime
+    started_at: datetime
+    started_by: str
+    outgoing: list[int]
+    incoming: int
+    targets: list[str]
+    promoted: dict[str, datetime]
+    versions: list[VersionView]
+    retreats: int
+    cause: str
+    hold: HoldView | None
+    halted: HoldView | None
+    pause: PauseView | None
+
+
+class VerdictView(BaseModel):
+    """What the next tick would rule."""
+
+    ruling: str
+    reason: str
+    meaning: str
+    detail: str
+    until: datetime | None
+    evidence: dict[str, str | int | float | bool | list[str] | None]
+
+
+class TargetView(BaseModel):
+    """What readers of a target get: `ours`, `foreign`, `missing` or `unknown`."""
+
+    name: str
+    serving: str
+    version: int | None
+    copies: list[int] | None
+
+
+class VerifierView(BaseModel):
+    """How a verifier treats each version, by probe and by its own listing."""
+
+    name: str
+    acceptance: dict[int, str]
+    entries: dict[int, str]
+
+
+class SourceView(BaseModel):
+    """How far a usage source's data is complete."""
+
+    name: str
+    kind: str
+    sees_failures: bool
+    watermark: datetime | None
+
+
+class ClientView(BaseModel):
+    """One known client's use, by version."""
+
+    name: str
+    last_use: dict[int, datetime]
+    last_success: dict[int, datetime]
+    last_refusal: dict[int, datetime]
+    required_silence: timedelta
+
+
+class SeenView(BaseModel):
+    """The world as a tick sees it."""
+
+    targets: list[TargetView]
+    verifiers: list[VerifierView]
+    sources: list[SourceView]
+    clients: list[ClientView]
+    unauthenticated: int
+
+
+class StatusView(BaseModel):
+    """A credential as it stands."""
+
+    name: str
+    headline: str
+    """What blocks, in words, and the earliest time it can clear."""
+    due_at: datetime | None
+    versions: list[VersionView]
+    rotation: RotationView | None
+    verdict: VerdictView | None
+    seen: SeenView | None
+
+
+class SummaryView(BaseModel):
+    """One line of the list of credentials."""
+
+    name: str
+    current: int | None
+    """The version that readers get between rotations; None before the credential was first read."""
+    phase: str | None
+    """Of the live rotation."""
+    standing_still: str | None
+    """The reason when it holds or is halted."""
+    due_at: datetime | None
+
+
+class HistoryView(BaseModel):
+    """One line of the trail."""
+
+    at: datetime
+    rotation: str
+    phase: str
+    kind: str
+    reason: str
+    detail: str
+    by: str
+    evidence: dict[str, str | int | float | bool | list[str] | None]
+    digest: str
+
+
+class CommandResult(BaseModel):
+    """What a command has done, or would do."""
+
+    said: str
+    dry_run: bool
+    rotation: RotationView | None
+
+
+class UsageResult(BaseModel):
+    """What became of a pushed batch."""
+
+    accepted: int
+    duplicate: bool
+
+
+def version_view(version: Version) -> VersionView:
+    return VersionView(
+        serial=version.serial,
+        state=version.state,
+        key_id=version.key_id,
+        compromised_at=version.compromised_at,
+    )
+
+
+def _hold(hold: Hold | None) -> HoldView | None:
+    if hold is None:
+        return None
+    return HoldView(reason=hold.reason, detail=hold.detail, since=hold.since, latched=hold.latched)
+
+
+def rotation_view(rotation: Rotation) -> RotationView:
+    pause = rotation.pause
+    return RotationView(
+        id=rotation.id,
+        revision=rotation.revision,
+        phase=rotation.phase,
+        live=rotation.live,
+        entered_at=rotation.entered.at,
+        started_at=rotation.started_at,
+        started_by=rotation.started_by,
+        outgoing=list(rotation.outgoing),
+        incoming=rotation.incoming,
+        targets=list(rotation.targets),
+        promoted={target: stamp.at for target, stamp in rotation.promoted.items()},
+        versions=[version_view(version) for _, version in sorted(rotation.versions.items())],
+        retreats=rotation.retreats,
+        cause=rotation.cause,
+        hold=_hold(rotation.hold),
+        halted=_hold(rotation.halted),
+        pause=None if pause is None else PauseView(by=pause.by, until=pause.until, why=pause.why),
+    )
+
+
+def verdict_view(verdict: Verdict) -> VerdictView:
+    return VerdictView(
+        ruling=verdict.ruling,
+        reason=verdict.reason,
+        meaning=MEANING[verdict.reason],
+        detail=verdict.detail,
+        until=verdict.until,
+        evidence=dict(verdict.evidence),
+    )
+
+
+def seen_view(seen: Observations) -> SeenView:
+    targets = [
+        TargetView(
+            name=name,
+            serving=target.serving.kind,
+            version=target.serving.serial,
+            copies=None if target.copies is None else sorted(target.copies),
+        )
+        for name, target in seen.targets.items()
+    ]
+    verifiers = [
+        VerifierView(name=name, acceptance=dict(verifier.acceptance), entries=dict(verifier.entries))
+        for name, verifier in sorted(seen.verifiers.items())
+    ]
+    return SeenView(
+        targets=targets,
+        verifiers=verifiers,
+        sources=_sources(seen.usage),
+        clients=_clients(seen.usage),
+        unauthenticated=seen.usage.unauthenticated,
+    )
+
+
+def _sources(usage: UsageSeen) -> list[SourceView]:
+    return [
+        SourceView(name=name, kind=source.kind, sees_failures=source.sees_failures, watermark=source.watermark)
+        for name, source in sorted(usage.sources.items())
+    ]
+
+
+def _clients(usage: UsageSeen) -> list[ClientView]:
+    return [
+        ClientView(
+            name=name,
+            last_use=dict(client.last_use),
+            last_success=dict(client.last_success),
+            last_refusal=dict(client.last_refusal),
+            required_silence=client.required_silence,
+        )
+        for name, client in sorted(usage.clients.items())
+    ]
+
+
+def summary_view(name: str, credential: Credential | None, live: Rotation | None) -> SummaryView:
+    versions = credential.versions.values() if credential is not None else ()
+    current = [version.serial for version in versions if version.state == "current"]
+    hold = None if live is None else live.halted or live.hold
+    return SummaryView(
+        name=name,
+        current=current[0] if current else None,
+        phase=None if live is None else live.phase,
+        standing_still=None if hold is None else hold.reason,
+        due_at=None if credential is None else credential.due_at,
+    )
+
+
+def history_view(entry: HistoryEntry) -> HistoryView:
+    return HistoryView(
+        at=entry.at,
+        rotation=entry.rotation,
+        phase=entry.phase,
+        kind=entry.kind,
+        reason=entry.reason,
+        detail=entry.detail,
+        by=entry.by,
+        evidence=dict(entry.evidence),
+        digest=entry.digest,
+    )

@@ -1,0 +1,56 @@
+"""`keyturn history`: the trail, as a person would tell it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from keyturn.cli.connection import Connection
+from keyturn.cli.output import moment, show_json, show_line
+from keyturn.domain.reasons import MEANING, Reason
+
+OPENINGS = {
+    "started": "began",
+    "hold": "stopped and called for someone",
+    "halt": "halted and called for someone",
+    "released": "went on: no longer",
+}
+
+
+def show_history(daemon: Connection, name: str, *, limit: int, as_json: bool) -> None:
+    """Print the newest lines of a credential's trail, oldest first."""
+    entries = daemon.get(f"/v1/credentials/{quote(name, safe='')}/history", limit=limit)
+    if as_json:
+        show_json(entries)
+        return
+    if not entries:
+        show_line(f"{name}: nothing has happened yet")
+        return
+    rotation = None
+    for entry in entries:
+        if entry["rotation"] != rotation:
+            rotation = entry["rotation"]
+            show_line(f"Rotation {rotation}", bold=True)
+        show_line(f"  {moment(entry['at'])}  {told(entry)}")
+
+
+def told(entry: dict[str, Any]) -> str:
+    """One line of the trail as a sentence."""
+    kind, phase, by, detail = entry["kind"], entry["phase"], entry["by"], entry["detail"]
+    if kind == "command":
+        return f"in {phase}, {by} commanded {detail}"
+    if kind == "started":
+        return f"{by} began it: {detail}" if detail else f"{by} began it"
+    why = _meaning(entry["reason"])
+    said = f"{why} ({detail})" if detail else why
+    if kind == "transition":
+        return f"→ {phase}: {said}"
+    return f"in {phase}, {OPENINGS.get(kind, kind)}: {said}"
+
+
+def _meaning(reason: str) -> str:
+    """The reason in words; one that this version does not know, as it is."""
+    try:
+        return MEANING[Reason(reason)].rstrip(".")
+    except ValueError:
+        return reason
