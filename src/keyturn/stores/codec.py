@@ -82,7 +82,7 @@ class Codec(Generic[T]):
             raise KeyturnError(f"{record} in the store is not JSON: restore the store from a backup") from error
         if type(document) is not dict or set(document) != {"schema", self._kind}:
             raise KeyturnError(f"{record} in the store is not a {self._kind}: restore the store from a backup")
-        if document["schema"] != SCHEMA:
+        if type(document["schema"]) is not int or document["schema"] != SCHEMA:
             raise KeyturnError(
                 f"{record} in the store has schema {document['schema']!r}, and this keyturn reads {SCHEMA}: "
                 "use the keyturn that wrote it"

@@ -113,6 +113,12 @@ rotations = Table(
     Column("phase", String, nullable=False),
     Column("document", Text, nullable=False),
 )
+Index(
+    "ix_rotations_live",
+    rotations.c.number,
+    sqlite_where=rotations.c.live.is_(True),
+    postgresql_where=rotations.c.live.is_(True),
+)
 # Promise P7, held by the database itself.
 Index(
     "uq_rotations_live",
@@ -236,7 +242,7 @@ deliveries = Table(
 )
 Index(
     "ix_deliveries_waiting",
-    deliveries.c.retry_at,
+    deliveries.c.number,
     sqlite_where=deliveries.c.waiting.is_(True),
     postgresql_where=deliveries.c.waiting.is_(True),
 )

@@ -151,7 +151,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_waiting",
         "deliveries",
-        ["retry_at"],
+        ["number"],
         unique=False,
         sqlite_where=sa.text("waiting IS 1"),
         postgresql_where=sa.text("waiting IS true"),
@@ -170,6 +170,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_rotations_id")),
     )
     op.create_index(op.f("ix_rotations_credential"), "rotations", ["credential"], unique=False)
+    op.create_index(
+        "ix_rotations_live",
+        "rotations",
+        ["number"],
+        unique=False,
+        sqlite_where=sa.text("live IS 1"),
+        postgresql_where=sa.text("live IS true"),
+    )
     op.create_index(
         "uq_rotations_live",
         "rotations",
