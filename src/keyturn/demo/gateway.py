@@ -19,6 +19,7 @@ from keyturn.demo.waiting import wait_until
 
 NGINX: Path = nginx_binary()
 READY_WITHIN = 20.0
+KEEPALIVE_MIN = 1.0
 KeyState = Literal["active", "disabled", "revoked"]
 KEY_HEADER = "X-Api-Key"
 PROBE_HEADER = "X-Keyturn-Probe"
@@ -39,7 +40,16 @@ class TableKey:
 class GatewayNode:
     """One nginx, in a folder of its own."""
 
-    def __init__(self, *, family: Family, folder: Path, name: str, keys: Iterable[TableKey], upstream: int) -> None:
+    def __init__(
+        self,
+        *,
+        family: Family,
+        folder: Path,
+        name: str,
+        keys: Iterable[TableKey],
+        upstream: int,
+        keepalive_min: float = KEEPALIVE_MIN,
+    ) -> None:
         self.name = name
         self.folder = folder.resolve()
         self.host = LOOPBACK
@@ -55,7 +65,9 @@ class GatewayNode:
         self._family = family
         self.folder.mkdir(parents=True)
         self.write_table(keys)
-        text = nginx_config(name=name, host=self.host, port=self.port, upstream_port=upstream)
+        text = nginx_config(
+            name=name, host=self.host, port=self.port, upstream_port=upstream, keepalive_min=keepalive_min
+        )
         self.config_file.write_text(text)
         self.part = self._start()
 
@@ -161,6 +173,7 @@ def start_gateway(
     nodes: int = 2,
     keys: Iterable[TableKey] = (),
     name: str = "gateway",
+    keepalive_min: float = KEEPALIVE_MIN,
 ) -> Gateway:
     """`nodes` nginx nodes named `<name>-1` and on, each with `keys` in its table, all answering."""
     known = tuple(keys)
@@ -177,6 +190,7 @@ def start_gateway(
             name=f"{name}-{number}",
             keys=known,
             upstream=port,
+            keepalive_min=keepalive_min,
         )
         for number in range(1, nodes + 1)
     )

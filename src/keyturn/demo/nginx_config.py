@@ -10,7 +10,7 @@ CONFIG = """\
 daemon off;
 {user}worker_processes 1;
 # After a reload, an old worker and its old key table are gone within this time.
-worker_shutdown_timeout 2s;
+worker_shutdown_timeout {shutdown_ms}ms;
 pid nginx.pid;
 # Not `info`: at that level nginx quotes a header line that it could not parse.
 error_log error.log notice;
@@ -64,7 +64,7 @@ http {{
   keepalive_timeout 75s;
   keepalive_requests 100000;
   # Without it a reload drops idle connections at once, in the face of a request on its way.
-  keepalive_min_timeout 1s;
+  keepalive_min_timeout {keepalive_ms}ms;
 
   upstream app {{
     server {host}:{upstream_port};
@@ -96,9 +96,21 @@ http {{
 """
 
 
-def nginx_config(*, name: str, host: str, port: int, upstream_port: int) -> str:
-    """The text of a node's nginx.conf; its relative paths are within the node's folder."""
-    return CONFIG.format(user=_user_line(), name=name, host=host, port=port, upstream_port=upstream_port, health=HEALTH)
+def nginx_config(*, name: str, host: str, port: int, upstream_port: int, keepalive_min: float) -> str:
+    """The text of a node's nginx.conf; its relative paths are within the node's folder.
+
+    For `keepalive_min` seconds after a reload, connections from before it are still served by the old key table.
+    """
+    return CONFIG.format(
+        user=_user_line(),
+        name=name,
+        host=host,
+        port=port,
+        upstream_port=upstream_port,
+        health=HEALTH,
+        keepalive_ms=round(keepalive_min * 1000),
+        shutdown_ms=round(keepalive_min * 1000) + 1000,
+    )
 
 
 def _user_line() -> str:

@@ -1,0 +1,182 @@
+"""keyturn as a process of its own, its configuration, and its operator's way in."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from keyturn.demo.backends import ADDRESSES, Backend
+from keyturn.demo.gateway import Gateway
+from keyturn.demo.loopback import LOOPBACK
+from keyturn.demo.openbao import write_private
+from keyturn.demo.processes import Family, Part
+from keyturn.demo.timing import BEGINS_AFTER, KEEPALIVE_MIN, LOG_LAG, RESOLUTION, TICK, Timing
+from keyturn.demo.waiting import PartFailed, wait_until
+
+# The console script's own words, with the interpreter that runs us.
+KEYTURN = (sys.executable, "-c", "import sys; from keyturn.cli import main; sys.exit(main())")
+CREDENTIAL = "shop-gateway"
+ENV = "demo"
+READY_WITHIN = 40.0
+# Short: a restarting daemon answers a moment later, and the live view must not wait for it.
+ANSWER_WITHIN = 3.0
+COMMAND_WITHIN = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What the daemon says of the credential."""
+
+    headline: str
+    phase: str
+    reason: str
+    hold: str
+    halted: bool
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> "Status":
+        rotation: Mapping[str, Any] = body["rotation"] or {}
+        verdict: Mapping[str, Any] = body["verdict"] or {}
+        hold: Mapping[str, Any] = rotation.get("hold") or {}
+        return cls(
+            headline=str(body["headline"]),
+            phase=str(rotation.get("phase", "")),
+            reason=str(verdict.get("reason", "")),
+            hold=str(hold.get("reason", "")),
+            halted=rotation.get("halted") is not None,
+        )
+
+
+def configuration(
+    *, folder: Path, port: int, backend: Backend, gateway: Gateway, receiver: str, timing: Timing
+) -> dict[str, object]:
+    """The whole configuration; secrets are references to files."""
+    probe_secret = f"file:{folder.parent / 'gateway' / 'probe.secret'}"
+    starting = datetime.now(UTC) + timedelta(seconds=BEGINS_AFTER)
+    return {
+        "store": {"url": f"sqlite:///{folder / 'keyturn.db'}"},
+        "http": {"listen": f"{LOOPBACK}:{port}"},
+        "tick": f"{round(TICK * 1000)}ms",
+        "backends": {"secrets": dict(backend.options())},
+        "issuers": {
+            "gateways": {
+                "type": "api-key",
+                "probe_secret": probe_secret,
+                "verifiers": {
+                    "type": "nginx-map",
+                    "keepalive_min_timeout": f"{round(KEEPALIVE_MIN * 1000)}ms",
+                    "nodes": [
+                        {
+                            "name": node.name,
+                            "address": node.url,
+                            "table": str(node.key_table),
+                            "pid_file": str(node.pid_file),
+                            "nginx": str(node.binary),
+                            "config": str(node.config_file),
+                            "prefix": str(node.folder),
+                        }
+                        for node in gateway.nodes
+                    ],
+                },
+            }
+        },
+        "sources": {
+            "gateway-logs": {
+                "type": "access-log",
+                "files": [str(node.access_log) for node in gateway.nodes],
+                "clients": {address: name for name, address in ADDRESSES.items()},
+                "resolution": f"{round(RESOLUTION * 1000)}ms",
+                "lag": f"{round(LOG_LAG * 1000)}ms",
+                "probe_secret": probe_secret,
+            }
+        },
+        "notifiers": {"on-call": {"type": "webhook", "url": receiver, "secret": f"file:{folder / 'webhook.secret'}"}},
+        "policies": {"compressed": timing.policy()},
+        "credentials": {
+            CREDENTIAL: {
+                "issuer": {"use": "gateways", "env": ENV},
+                "targets": [{"backend": "secrets", **backend.target()}],
+                "sources": ["gateway-logs"],
+                "clients": list(ADDRESSES),
+                "notify": ["on-call"],
+                "policy": "compressed",
+                "schedule": {"every": "1h", "starting": starting.isoformat()},
+            }
+        },
+    }
+
+
+class Daemon:
+    """One installation of keyturn, which may be killed and started again."""
+
+    def __init__(self, *, family: Family, folder: Path, port: int, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.config_file = folder / "keyturn.yaml"
+        self.database = folder / "keyturn.db"
+        self._family = family
+        self._environment = environment
+        self._address = f"http://{LOOPBACK}:{port}"
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self.part: Part | None = None
+
+    def write_config(self, config: Mapping[str, object]) -> None:
+        write_private(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
+
+    def start(self) -> Part:
+        """Start it, without waiting for anything."""
+        command = (*KEYTURN, "serve", "--config", str(self.config_file))
+        self.part = self._family.start("keyturn", command, log=self.folder / "daemon.log", env=self._environment)
+        return self.part
+
+    def wait_ready(self) -> None:
+        wait_until(self.answers, within=READY_WITHIN, what="keyturn answered", part=self.part)
+
+    def answers(self) -> bool:
+        try:
+            return self._session.get(f"{self._address}/livez", timeout=ANSWER_WITHIN).status_code == 200
+        except requests.RequestException:
+            return False
+
+    def status(self) -> Status | None:
+        """How the credential stands; None while the daemon does not answer."""
+        body = self._get("status")
+        return None if body is None else Status.read(body)
+
+    def history(self) -> list[dict[str, Any]] | None:
+        """The trail, oldest line first; None while the daemon does not answer."""
+        lines: list[dict[str, Any]] | None = self._get("history?limit=10000")
+        return lines
+
+    def command(self, *words: str) -> str:
+        """Run an operator's command by keyturn's own command line; returns what it said."""
+        log = self.folder / f"operator-{words[0]}.log"
+        command = (*KEYTURN, *words, "--config", str(self.config_file))
+        part = self._family.start(f"operator-{words[0]}", command, log=log, env=self._environment)
+        wait_until(lambda: not part.alive, within=COMMAND_WITHIN, what=f"keyturn {words[0]} ended")
+        if part.exit_code != 0:
+            raise PartFailed(f"keyturn {' '.join(words)} ended with {part.exit_code}: {part.log_tail()}")
+        return part.log_tail().strip()
+
+    def keep_history(self) -> None:
+        """Leave the trail where a person can read it after the daemon is gone."""
+        trail = self.history() or []
+        (self.folder / "history.json").write_text(json.dumps(trail, indent=2) + "\n")
+
+    def _get(self, what: str) -> Any:
+        token = self.folder / "tokens" / "operator"
+        try:
+            answer = self._session.get(
+                f"{self._address}/v1/credentials/{CREDENTIAL}/{what}",
+                headers={"Authorization": f"Bearer {token.read_text().strip()}"},
+                timeout=ANSWER_WITHIN,
+            )
+            return answer.json() if answer.status_code == 200 else None
+        except (OSError, ValueError):
+            return None
