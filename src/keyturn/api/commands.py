@@ -78,8 +78,15 @@ def rotate(
     if command.expect_version is not None and current != command.expect_version:
         now = "nothing that keyturn has read yet" if current is None else f"v{current}"
         raise Refused(f"readers of {name} get {now}, not v{command.expect_version}: look at `keyturn status {name}`")
+    live = daemon.store.live_of(name)
+    if live is not None:
+        raise Refused(
+            f"a rotation of {name} is under way already, {live.id} in {live.phase}: let it end, or look at "
+            f"`keyturn status {name}`"
+        )
     if command.dry_run:
-        return _would_rotate(daemon, name, credential)
+        return _would_rotate(name, credential)
+    # Someone else may be faster: the store then refuses.
     rotation = daemon.runtime.start(name, by=caller.named(command.by), why=command.reason)
     daemon.wake()
     said = f"{name}: rotation {rotation.id} from v{rotation.outgoing[0]} to v{rotation.incoming} has started"
@@ -93,10 +100,7 @@ def _current(credential: Credential | None) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
-def _would_rotate(daemon: Daemon, name: str, credential: Credential | None) -> CommandResult:
-    live = daemon.store.live_of(name)
-    if live is not None:
-        raise Refused(f"a rotation of {name} is under way already: {live.id}, in {live.phase}")
+def _would_rotate(name: str, credential: Credential | None) -> CommandResult:
     if credential is None:
         said = f"{name}: what readers get now would be taken into care as v1, and a rotation to v2 would start"
     else:

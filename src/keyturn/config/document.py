@@ -12,6 +12,7 @@ from keyturn.config.problems import ConfigProblems, KeyPath, Problem
 
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,8 @@ class Document:
         for length in range(len(path), 0, -1):
             if path[:length] in self.lines:
                 return self.lines[path[:length]]
-        return None
+        # What is missing at the outermost level is missing from the first line on.
+        return 1 if path else None
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """A problem with the key at `path`."""
@@ -78,6 +80,9 @@ class _Reader:
         return Document(file=self._file, data=data, lines=self._lines)
 
     def _value(self, node: yaml.Node, path: KeyPath) -> object:
+        if node.tag.startswith("!") or (not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS):
+            self._complain(node, path, f"has the tag {node.tag!r}, which means nothing here: remove it")
+            return None
         if id(node) in self._within:
             self._complain(node, path, "contains itself through an alias")
             return None

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,6 +32,21 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"
 
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):(?P<port>[0-9]{1,5})")
 DEFAULT_LISTEN = "127.0.0.1:8290"
+
+
+SHORTEST_TICK = timedelta(milliseconds=50)
+
+
+def _longer_than_nothing(length: timedelta) -> timedelta:
+    if not length:
+        raise ValueError("should be longer than nothing")
+    return length
+
+
+def _not_too_short(tick: timedelta) -> timedelta:
+    if tick < SHORTEST_TICK:
+        raise ValueError("should be at least 50ms")
+    return tick
 
 
 class StoreOptions(Options):
@@ -63,22 +79,28 @@ class PluginEntry(BaseModel):
     type: str
 
 
+class PolledEntry(PluginEntry):
+    """A usage source that is asked."""
+
+    type: str = Field(json_schema_extra={"not": {"const": PUSH}})
+
+
 class PushEntry(Options):
     """A usage source that reports to `POST /v1/usage`."""
 
     type: Literal["push"]
     kind: SourceKind = SourceKind.AUTHENTICATION
-    resolution: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=10)
+    resolution: Annotated[Duration, AfterValidator(_longer_than_nothing)] = timedelta(seconds=10)
     sees_failures: bool = Field(default=True, strict=True)
 
 
 def _source_kind(given: object) -> str:
     named = given.get("type") if isinstance(given, dict) else getattr(given, "type", None)
-    return "pushed" if named == PUSH else "polled"
+    return "~pushed" if named == PUSH else "~polled"
 
 
 SourceEntry = Annotated[
-    Annotated[PushEntry, Tag("pushed")] | Annotated[PluginEntry, Tag("polled")], Discriminator(_source_kind)
+    Annotated[PushEntry, Tag("~pushed")] | Annotated[PolledEntry, Tag("~polled")], Discriminator(_source_kind)
 ]
 
 
@@ -103,15 +125,15 @@ def _by_name(given: object) -> object:
 
 
 def _policy_kind(given: object) -> str:
-    return "named" if isinstance(given, str) else "inline"
+    return "~named" if isinstance(given, str) else "~inline"
 
 
 PolicyUse = Annotated[
-    Annotated[str, Tag("named")] | Annotated[PolicyOptions, Tag("inline")], Discriminator(_policy_kind)
+    Annotated[str, Tag("~named")] | Annotated[PolicyOptions, Tag("~inline")], Discriminator(_policy_kind)
 ]
 
-UNION_TAGS = frozenset({"pushed", "polled", "named", "inline"})
-"""Parts that pydantic puts into the place of an error, and that no file holds."""
+UNION_TAGS = frozenset({"~pushed", "~polled", "~named", "~inline"})
+"""Parts that pydantic puts into the place of an error; no name in a file begins so."""
 
 
 class CredentialEntry(Options):
@@ -134,7 +156,7 @@ class ConfigFile(Options):
     state_dir: str | None = Field(default=None, min_length=1)
     """Fingerprint key and access tokens; default: the folder of a SQLite store."""
     http: HttpOptions = HttpOptions()
-    tick: Annotated[Duration, Field(ge=timedelta(milliseconds=50))] = timedelta(seconds=10)
+    tick: Annotated[Duration, AfterValidator(_not_too_short)] = timedelta(seconds=10)
     backends: dict[Name, PluginEntry] = Field(default_factory=dict)
     issuers: dict[Name, PluginEntry] = Field(default_factory=dict)
     sources: dict[Name, SourceEntry] = Field(default_factory=dict)
