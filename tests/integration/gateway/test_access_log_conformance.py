@@ -36,7 +36,7 @@ class NginxLogHarness(UsageHarness):
             "files": [str(log)],
             "clients": {address: name for name, address in ADDRESSES.items()},
             "resolution": "1s",
-            "lag": "200ms",
+            "lag": "1s",
             "probe_secret": "env:PROBE",
         }
         return access_log("node", options, surroundings())

@@ -20,7 +20,7 @@ def source(bench: Bench) -> AccessLog:
     options = {
         "files": [str(node.access_log) for node in bench.nodes.values()],
         "clients": {"127.0.0.7": "billing"},
-        "lag": "100ms",
+        "lag": "1s",
         "probe_secret": "env:PROBE",
     }
     return access_log("nodes", options, surroundings())
