@@ -22,6 +22,12 @@ _ADD = InsertOnce(credentials)
 _PUT = Upsert(versions)
 _BIND = Upsert(bindings)
 _BY_NAME = select(credentials).where(credentials.c.name == bindparam("wanted"))
+_DUE = (
+    select(credentials.c.name)
+    .where(credentials.c.due_at.is_not(None), credentials.c.due_at <= bindparam("now"))
+    .order_by(credentials.c.due_at, credentials.c.name)
+)
+_BOUND = select(bindings).where(bindings.c.credential == bindparam("wanted"))
 _VERSIONS_OF = select(versions).where(versions.c.credential == bindparam("wanted"))
 
 
@@ -59,9 +65,7 @@ def set_due(connection: Connection, name: str, due_at: datetime | None) -> None:
 
 
 def due(connection: Connection, now: datetime) -> Sequence[str]:
-    column = credentials.c.due_at
-    statement = select(credentials.c.name).where(column.is_not(None), column <= now)
-    return connection.execute(statement.order_by(column, credentials.c.name)).scalars().all()
+    return connection.execute(_DUE, {"now": now}).scalars().all()
 
 
 def key_ids(connection: Connection, wanted: Sequence[str]) -> Mapping[str, tuple[str, int]]:
@@ -97,7 +101,7 @@ def bind(connection: Connection, credential: str, target: str, backend_id: str, 
 
 
 def bound(connection: Connection, credential: str) -> Mapping[tuple[str, str], int]:
-    rows = connection.execute(select(bindings).where(bindings.c.credential == credential))
+    rows = connection.execute(_BOUND, {"wanted": credential})
     return {(row.target, row.backend_id): row.serial for row in rows}
 
 

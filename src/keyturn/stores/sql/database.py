@@ -13,19 +13,27 @@ from sqlalchemy.dialects import postgresql, sqlite
 from keyturn.domain.errors import KeyturnError
 from keyturn.stores.sql.failures import failures_mapped
 
-WRITES = "keyturn_writes"
-"""Execution option of connections whose transactions write; the engine's dialect begins them accordingly."""
-
 
 class Database:
-    """An engine with its lock. Each `with` of it is one transaction, committed at its end or not at all."""
+    """An engine with its lock. Each `with` of it is one transaction, committed at its end or not at all.
+
+    `to_read` and `to_write` are the statements that such transactions start with.
+    """
 
     def __init__(
-        self, engine: Engine, place: str, *, one_writer: bool, on_close: Callable[[], None] = lambda: None
+        self,
+        engine: Engine,
+        place: str,
+        *,
+        to_read: str,
+        to_write: str,
+        one_writer: bool,
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
-        self._writing = engine.execution_options(**{WRITES: True})
         self._place = place
+        self._to_read = to_read
+        self._to_write = to_write
         self._on_close = on_close
         self._closed = False
         # SQLite lets one transaction write at a time; threads that queue here do not wake up to look for their turn.
@@ -39,20 +47,21 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database from its first statement on."""
-        with failures_mapped(self._place), self._begun(self._engine) as connection:
+        with failures_mapped(self._place), self._begun(self._to_read) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that no other's write comes between; on disk when it is left without an error."""
-        with self._turn, failures_mapped(self._place), self._begun(self._writing) as connection:
+        with self._turn, failures_mapped(self._place), self._begun(self._to_write) as connection:
             yield connection
 
     @contextmanager
-    def _begun(self, engine: Engine) -> Iterator[Connection]:
+    def _begun(self, statement: str) -> Iterator[Connection]:
         if self._closed:
             raise KeyturnError(f"the store at {self._place} is closed")
-        with engine.connect() as connection, connection.begin():
+        with self._engine.connect() as connection, connection.begin():
+            connection.exec_driver_sql(statement)
             yield connection
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from keyturn.stores.sql.tables import rotations
 
 _DOCUMENTS = select(rotations.c.id, rotations.c.document)
 _LIVE = _DOCUMENTS.where(rotations.c.live.is_(True))
+_ALL_LIVE = _LIVE.order_by(rotations.c.number)
 _BY_ID = _DOCUMENTS.where(rotations.c.id == bindparam("wanted"))
 _LIVE_OF = _LIVE.where(rotations.c.credential == bindparam("wanted"))
 _LATEST_OF = (
@@ -84,7 +85,7 @@ def _end(connection: Connection, rotation: Rotation, due_at: datetime | None) ->
 
 
 def live(connection: Connection) -> Sequence[Rotation]:
-    return [_read(row) for row in connection.execute(_LIVE.order_by(rotations.c.number))]
+    return [_read(row) for row in connection.execute(_ALL_LIVE)]
 
 
 def find(connection: Connection, id: str) -> Rotation | None:

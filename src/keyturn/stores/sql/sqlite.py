@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import URL, create_engine, event
 
 from keyturn.domain.errors import ConfigError
-from keyturn.stores.sql.database import WRITES, Database
+from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.writer_lock import WriterLock
 
 BUSY_TIMEOUT = 10.0
@@ -25,7 +25,7 @@ def open_sqlite(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
     lock = WriterLock(path)
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        # The driver begins no transactions of its own; `begin` below does.
+        # The driver begins no transactions of its own; `to_read` and `to_write` do.
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": busy_timeout},
         pool_size=CONNECTIONS,
         max_overflow=CONNECTIONS,
@@ -40,12 +40,9 @@ def open_sqlite(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return Database(engine, str(path), one_writer=True, on_close=lock.release)
+    return Database(
+        engine, str(path), to_read="BEGIN", to_write="BEGIN IMMEDIATE", one_writer=True, on_close=lock.release
+    )
 
 
 def _create(path: Path) -> None:

@@ -29,6 +29,9 @@ _MOVE = Upsert(sources)
 _SAVE = Upsert(detectors)
 _COUNT = Upsert(usage, **dict.fromkeys(_COUNTS, lambda there, more: there + more))
 _REMEMBER = Upsert(uses, first_use=_older, last_use=_newer, last_success=_newer, last_refusal=_newer)
+_STATES = select(sources).order_by(sources.c.name)
+_REMEMBERED = select(uses).where(uses.c.credential == bindparam("wanted"))
+_DETECTOR = select(detectors.c.state).where(detectors.c.rotation == bindparam("wanted"))
 _STATE = select(sources).where(sources.c.name == bindparam("wanted"))
 _SUMS = [func.sum(usage.c[name], type_=usage.c[name].type).label(name) for name in _COUNTS]
 _ROWS = (
@@ -57,7 +60,7 @@ _STARTS = (
 
 
 def states(connection: Connection) -> Mapping[str, SourceState]:
-    return {row.name: _state(row) for row in connection.execute(select(sources))}
+    return {row.name: _state(row) for row in connection.execute(_STATES)}
 
 
 def add(
@@ -153,7 +156,7 @@ def remembered(connection: Connection, credential: str) -> Mapping[tuple[str, in
             last_success=row.last_success,
             last_refusal=row.last_refusal,
         )
-        for row in connection.execute(select(uses).where(uses.c.credential == credential))
+        for row in connection.execute(_REMEMBERED, {"wanted": credential})
     }
 
 
@@ -163,7 +166,7 @@ def starts(connection: Connection, credential: str, client: str, end: datetime) 
 
 
 def detector(connection: Connection, rotation: str) -> str | None:
-    return connection.execute(select(detectors.c.state).where(detectors.c.rotation == rotation)).scalar_one_or_none()
+    return connection.execute(_DETECTOR, {"wanted": rotation}).scalar_one_or_none()
 
 
 def save_detector(connection: Connection, rotation: str, state: str) -> None:
