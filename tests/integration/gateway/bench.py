@@ -96,7 +96,8 @@ class Bench:
             node_options(node, **changes | ({"address": closed_address()} if node.name == away else {}))
             for node in self.gateway.nodes
         ]
-        verifiers = {"type": "nginx-map", "nodes": nodes}
+        # Far more than it takes: tests share a busy machine.
+        verifiers = {"type": "nginx-map", "nodes": nodes, "timeout": "30s"}
         made = api_key("gateways", {"verifiers": verifiers, "probe_secret": "env:PROBE"}, surroundings())
         self._made.append(made)
         return made

@@ -47,8 +47,8 @@ class NginxMapOptions(Options):
     """nginx's own setting of that name; used only where /proc hides the master: then connections from before a reload
     count as gone after this and a second. Set `worker_shutdown_timeout` in nginx too, or one endless request keeps an old
     worker, and with it every answer unsettled."""
-    timeout: Duration = timedelta(seconds=5)
-    """Bounds one node's change, and each presentation."""
+    timeout: Duration = timedelta(seconds=10)
+    """Bounds one node's change, the wait for other writers included, and each presentation."""
 
     @model_validator(mode="after")
     def _apart(self) -> NginxMapOptions:
