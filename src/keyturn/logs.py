@@ -124,7 +124,7 @@ def _line(frame: traceback.FrameSummary) -> str:
 def redact(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Takes out what looks like a secret, wherever in the event it stands."""
     del logger, method
-    return {key: _clean(value) for key, value in event.items()}
+    return {SECRETS.sub(PLACEHOLDER, key): _clean(value) for key, value in event.items()}
 
 
 def _clean(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from keyturn.domain.model import Rotation
-from keyturn.domain.reasons import MEANING
+from keyturn.domain.reasons import MEANING, Reason
 from keyturn.domain.verdicts import Ruling, Verdict
 from keyturn.runtime.tick import Status
 
@@ -38,10 +38,10 @@ def _why(verdict: Verdict) -> str:
 
 
 def _clears(rotation: Rotation, verdict: Verdict, now: datetime) -> str:
+    if rotation.pause is not None and verdict.reason in (Reason.PAUSED, Reason.PAUSE_EXPIRED):
+        return f"`keyturn resume {rotation.credential}` ends it; it pages from {_time(rotation.pause.until)} on."
     if verdict.ruling is Ruling.HOLD:
         hold = rotation.hold
-        if rotation.pause is not None:
-            return f"`keyturn resume {rotation.credential}` ends it."
         latched = verdict.latch or (hold is not None and hold.latched)
         return f"`keyturn resume {rotation.credential}` ends it." if latched else "It ends with its cause."
     if verdict.ruling is Ruling.HALT:

@@ -19,6 +19,12 @@ from keyturn.ports.plugin import Surroundings
 from keyturn.ports.usage import UsageSource
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
 
+MENDS = {
+    "Extra inputs are not permitted": "unknown key: remove it",
+    "Field required": "is missing: add it",
+}
+"""What pydantic says in plugins' options, as the rest of the configuration says it."""
+
 
 def wire(config: Config, clock: Clock | None = None) -> Registry:
     """Load the plugins that the configuration names, and no others. Raises `ConfigProblems` with all they object to."""
@@ -153,6 +159,9 @@ class _Wiring:
         """A plugin names the key that it objects to, as `backends.main.address: …`: the problem then points there."""
         key, colon, rest = message.partition(": ")
         parts: KeyPath = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+        if colon and parts[0] == path[-1]:  # it may know no more than the last part of its place
+            parts = (*path[:-1], *parts)
         if colon and parts[: len(path)] == path:
-            return self._config.document.problem(parts, rest)
-        return self._config.document.problem(path, message)
+            return self._config.document.problem(parts, MENDS.get(rest, rest))
+        said = f"{key}: {MENDS[rest]}" if colon and rest in MENDS else message
+        return self._config.document.problem(path, said)
