@@ -51,37 +51,42 @@ def _clients(
     store: Store, wired: WiredCredential, rotation: Rotation, uses: Mapping[tuple[str, int], Uses]
 ) -> dict[str, ClientSeen]:
     names = sorted(wired.clients | {client for client, _ in uses})
-    clients = {}
+    clients, policy = {}, rotation.policy
     for name in names:
         own = {serial: use for (client, serial), use in uses.items() if client == name}
         clients[name] = ClientSeen(
             last_use={serial: use.last_use for serial, use in own.items()},
             last_success={s: use.last_success for s, use in own.items() if use.last_success is not None},
             last_refusal={s: use.last_refusal for s, use in own.items() if use.last_refusal is not None},
-            required_silence=_required(store, rotation, name, len(names)),
+            required_silence=_required(
+                store,
+                rotation.credential,
+                name,
+                end=rotation.started_at,
+                clients=len(names),
+                floor=policy.silence_floor,
+                unseen=policy.silence_unseen,
+                few=policy.silence_few,
+            ),
         )
     return clients
 
 
-def _required(store: Store, rotation: Rotation, client: str, clients: int) -> timedelta:
-    policy = rotation.policy
-    starts = store.use_starts(rotation.credential, client, end=rotation.started_at)
-    return _silence(
-        tuple(start.timestamp() for start in starts),
-        rotation.started_at.timestamp(),
-        clients,
-        policy.silence_floor,
-        policy.silence_unseen,
-        policy.silence_few,
-    )
-
-
 @lru_cache(maxsize=4096)
-def _silence(
-    uses: tuple[float, ...], now: float, clients: int, floor: timedelta, unseen: timedelta, few: timedelta
+def _required(
+    store: Store,
+    credential: str,
+    client: str,
+    *,
+    end: datetime,
+    clients: int,
+    floor: timedelta,
+    unseen: timedelta,
+    few: timedelta,
 ) -> timedelta:
-    # The history before a rotation does not change while it runs, so each client's is judged once.
-    return required_silence(uses, now=now, clients=clients, floor=floor, unseen=unseen, few=few)
+    # The history before a rotation does not change while it runs, so each client's is read and judged once.
+    uses = [start.timestamp() for start in store.use_starts(credential, client, end=end)]
+    return required_silence(uses, now=end.timestamp(), clients=clients, floor=floor, unseen=unseen, few=few)
 
 
 def _finding(
