@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, required_silence
@@ -22,9 +21,9 @@ BASELINE = timedelta(days=3)
 WATCHED = frozenset({Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
 
 
-def observe_usage(store: Store, registry: Registry, rotation: Rotation) -> UsageSeen:
+def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) -> UsageSeen:
     """What the usage sources have told of a rotation's versions."""
-    wired = registry.credential(rotation.credential)
+    store, wired = silences.store, registry.credential(rotation.credential)
     states = store.sources()
     sources = {
         name: SourceSeen(
@@ -40,7 +39,7 @@ def observe_usage(store: Store, registry: Registry, rotation: Rotation) -> Usage
     seen = UsageSeen(
         sources=sources,
         since=max(known) if known and len(known) == len(wired.sources) else None,
-        clients=_clients(store, wired, rotation, uses),
+        clients=_clients(silences, wired, rotation, uses),
     )
     if rotation.phase not in WATCHED or seen.failure_watermark is None:
         return seen
@@ -48,45 +47,48 @@ def observe_usage(store: Store, registry: Registry, rotation: Rotation) -> Usage
 
 
 def _clients(
-    store: Store, wired: WiredCredential, rotation: Rotation, uses: Mapping[tuple[str, int], Uses]
+    silences: Silences, wired: WiredCredential, rotation: Rotation, uses: Mapping[tuple[str, int], Uses]
 ) -> dict[str, ClientSeen]:
     names = sorted(wired.clients | {client for client, _ in uses})
-    clients, policy = {}, rotation.policy
+    clients = {}
     for name in names:
         own = {serial: use for (client, serial), use in uses.items() if client == name}
         clients[name] = ClientSeen(
             last_use={serial: use.last_use for serial, use in own.items()},
             last_success={s: use.last_success for s, use in own.items() if use.last_success is not None},
             last_refusal={s: use.last_refusal for s, use in own.items() if use.last_refusal is not None},
-            required_silence=_required(
-                store,
-                rotation.credential,
-                name,
-                end=rotation.started_at,
-                clients=len(names),
-                floor=policy.silence_floor,
-                unseen=policy.silence_unseen,
-                few=policy.silence_few,
-            ),
+            required_silence=silences.required(rotation, name, len(names)),
         )
     return clients
 
 
-@lru_cache(maxsize=4096)
-def _required(
-    store: Store,
-    credential: str,
-    client: str,
-    *,
-    end: datetime,
-    clients: int,
-    floor: timedelta,
-    unseen: timedelta,
-    few: timedelta,
-) -> timedelta:
-    # The history before a rotation does not change while it runs, so each client's is read and judged once.
-    uses = [start.timestamp() for start in store.use_starts(credential, client, end=end)]
-    return required_silence(uses, now=end.timestamp(), clients=clients, floor=floor, unseen=unseen, few=few)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silences:
+    """How long each client must be silent. The history before a rotation does not change while it runs, so each client's
+    is read and judged once."""
+
+    store: Store
+    judged: dict[tuple[str, str, int], timedelta] = field(default_factory=dict)
+
+    def required(self, rotation: Rotation, client: str, clients: int) -> timedelta:
+        """The silence required of one of so many clients, by its uses before the rotation."""
+        key = (rotation.id, client, clients)
+        if key not in self.judged:
+            starts = self.store.use_starts(rotation.credential, client, end=rotation.started_at)
+            self.judged[key] = required_silence(
+                [start.timestamp() for start in starts],
+                now=rotation.started_at.timestamp(),
+                clients=clients,
+                floor=rotation.policy.silence_floor,
+                unseen=rotation.policy.silence_unseen,
+                few=rotation.policy.silence_few,
+            )
+        return self.judged[key]
+
+    def forget_all_but(self, live: Collection[str]) -> None:
+        """Let go of rotations that have ended."""
+        for key in [key for key in self.judged if key[0] not in live]:
+            self.judged.pop(key, None)
 
 
 def _finding(

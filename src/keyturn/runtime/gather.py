@@ -24,7 +24,7 @@ from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.ports.executor import Executor
 from keyturn.ports.store import Intent, IntentState, Store
-from keyturn.runtime.evidence import observe_usage
+from keyturn.runtime.evidence import Silences, observe_usage
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.values import copied_serial, identify, value_of
 
@@ -41,6 +41,7 @@ class Gather:
     registry: Registry
     executor: Executor
     fingerprint_key: bytes
+    silences: Silences
 
     def observe(self, rotation: Rotation) -> Observations:
         """Everything that can be known of the rotation's world now."""
@@ -51,7 +52,7 @@ class Gather:
         return Observations(
             targets=dict(zip(rotation.targets, targets, strict=True)),
             verifiers=verifiers,
-            usage=observe_usage(self.store, self.registry, rotation),
+            usage=observe_usage(self.silences, self.registry, rotation),
             effects={name: _seen(intent) for name, intent in self.store.journal(rotation.id).items()},
         )
 

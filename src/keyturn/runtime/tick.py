@@ -21,6 +21,7 @@ from keyturn.ports.executor import Executor
 from keyturn.ports.store import Commit, Credential, HistoryEntry, Outcome, Store
 from keyturn.runtime.adopt import adopt, begin_rotation
 from keyturn.runtime.due import after_end
+from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.outbox import Outbox
@@ -63,7 +64,14 @@ class Runtime:
         self._clock = clock
         self._executor = executor
         self._key = fingerprint_key
-        self._gather = Gather(store=store, registry=registry, executor=executor, fingerprint_key=fingerprint_key)
+        self._silences = Silences(store=store)
+        self._gather = Gather(
+            store=store,
+            registry=registry,
+            executor=executor,
+            fingerprint_key=fingerprint_key,
+            silences=self._silences,
+        )
         self._execute = Execute(
             store=store, registry=registry, clock=clock, owner=owner, fingerprint_key=fingerprint_key
         )
@@ -84,6 +92,7 @@ class Runtime:
         self._start_due()
         live = self._store.live()
         self._executor.run([partial(self._contained, r.credential, self._step, r) for r in live])
+        self._silences.forget_all_but({r.id for r in live})
         self._looks = {r.id: self._looks[r.id] for r in live if r.id in self._looks}
         self._outbox.deliver()
 
