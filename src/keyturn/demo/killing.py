@@ -15,15 +15,18 @@ from keyturn.demo.waiting import PartFailed
 ENOUGH = 20
 ENOUGH_OPEN = 8
 MOST = 32
+LAST = "destroy"
 POLL = 0.002
 SERVING = b"keyturn serves at"
 
-AT_FIRST_TRY = 0.75
-AT_LATER_TRY = 0.35
-IN_START_UP = 0.2
+AT_FIRST_TRY = 0.9
+AT_LATER_TRY = 0.4
+WHEN_ENOUGH = 0.1
+"""The chance that an attempt is killed: its effect's first, a later one, and any once there were kills enough."""
+IN_START_UP = 0.35
 LATER_IN_EFFECT = 0.015
-RUNNING_FOR = (0.2, 2.5)
-STARTING_FOR = (0.02, 1.0)
+RUNNING_FOR = (0.1, 1.2)
+STARTING_FOR = (0.02, 1.2)
 
 
 class Moment(StrEnum):
@@ -74,19 +77,25 @@ class Killer:
             # The outcome may have come meanwhile: that was too late.
             if wanted & self._journal.open():
                 self._kill(Moment.INTENT_OPEN, phase, wanted)
-        elif time.monotonic() >= self._due:
+        elif time.monotonic() >= self._due and not (phase == LAST and self._enough()):
             self._kill(Moment.RUNNING if self._up else Moment.START_UP, phase, frozenset())
         else:
             time.sleep(POLL)
+
+    def _enough(self) -> bool:
+        return len(self.kills) >= ENOUGH and self.counts[Moment.INTENT_OPEN] >= ENOUGH_OPEN
 
     def _wanted(self, phase: str) -> frozenset[Attempt]:
         """Attempts that are under way now and that a kill is meant for; each is weighed once."""
         opened = self._journal.open()
         for attempt in opened - self._weighed.keys():
             chance = AT_FIRST_TRY if attempt[1] == 1 else AT_LATER_TRY
-            # The last phase is the last chance: its effects are tried until there were enough kills.
-            short = len(self.kills) < ENOUGH or self.counts[Moment.INTENT_OPEN] < ENOUGH_OPEN
-            self._weighed[attempt] = self._random.random() < (1.0 if short and phase == "destroy" else chance)
+            if self._enough():
+                chance = WHEN_ENOUGH
+            elif phase == LAST:
+                # The last chance: its effects are tried until there were enough kills.
+                chance = 1.0
+            self._weighed[attempt] = self._random.random() < chance
         return frozenset(attempt for attempt in opened if self._weighed[attempt])
 
     def _kill(self, moment: Moment, phase: str, wanted: frozenset[Attempt]) -> None:

@@ -77,7 +77,7 @@ def perform(scenario: Scenario, *, backend: str, folder: Path, view: View) -> Re
             broken.append(str(missed))
         run.linger(LINGER)
         ending = _end(world)
-    judgement = scenario.judge(ending)
+        judgement = scenario.judge(ending)
     by_log = refused_in_logs(
         [node.access_log for node in world.gateway.nodes], [client.spec.address for client in world.clients]
     )

@@ -13,6 +13,9 @@ from rich.text import Text
 
 from keyturn.demo.daemon import Status
 
+COUNT_EVERY = 1.0
+"""Seconds between two plain lines that count refusals."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRow:
@@ -42,6 +45,7 @@ class _Shown:
     versions: dict[str, str] = field(default_factory=dict)
     refused: int = 0
     failed: int = 0
+    counted_at: float = 0.0
 
 
 class View:
@@ -103,7 +107,8 @@ class View:
             self.say(f"on {version}: {', '.join(names)}")
         shown.versions |= {client.name: client.version for client in moved}
         refused = sum(client.refused for client in frame.clients)
-        if (refused, frame.failed) != (shown.refused, shown.failed):
-            shown.refused, shown.failed = refused, frame.failed
+        news = (refused, frame.failed) != (shown.refused, shown.failed)
+        if news and time.monotonic() - shown.counted_at >= COUNT_EVERY:
+            shown.refused, shown.failed, shown.counted_at = refused, frame.failed, time.monotonic()
             requests = sum(client.requests for client in frame.clients)
             self.say(f"{requests} requests, {refused} refused, {frame.failed} failed")

@@ -24,7 +24,7 @@ class Crash:
 
     name = "crash"
     # Dwells longer than the time between two kills: one that started over would never end in time.
-    timing = Timing(minimum_overlap=12.0, silence=8.0, soak=12.0)
+    timing = Timing(minimum_overlap=10.0, silence=14.0, soak=10.0)
     limit = 170.0
     laggard = False
 
