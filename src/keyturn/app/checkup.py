@@ -27,25 +27,23 @@ class Finding:
 
 def outside(registry: Registry, executor: Executor) -> list[Finding]:
     """What each backend, authority and polled usage source says is missing, asked all at once."""
-    asked: list[tuple[str, Callable[[], Sequence[str]]]] = [
-        *((f"backend {name}", backend.check) for name, backend in registry.backends.items()),
-        *((f"issuer {name}", authority.check) for name, authority in registry.authorities.items()),
-        *(
-            (f"source {name}", source.poll.check)
-            for name, source in registry.sources.items()
-            if source.poll is not None
-        ),
+    asked: list[tuple[str, str, Callable[[], Sequence[str]]]] = [
+        *(("backend", name, backend.check) for name, backend in registry.backends.items()),
+        *(("issuer", name, authority.check) for name, authority in registry.authorities.items()),
+        *(("source", name, source.poll.check) for name, source in registry.sources.items() if source.poll is not None),
     ]
-    answers = executor.run([_asking(subject, check) for subject, check in asked])
+    answers = executor.run([_asking(kind, name, check) for kind, name, check in asked])
     return [finding for answer in answers for finding in answer]
 
 
-def _asking(subject: str, check: Callable[[], Sequence[str]]) -> Callable[[], list[Finding]]:
+def _asking(kind: str, name: str, check: Callable[[], Sequence[str]]) -> Callable[[], list[Finding]]:
     def ask() -> list[Finding]:
         try:
-            return [Finding(subject=subject, message=line) for line in check()]
+            lines = check()
         except KeyturnError as error:
-            return [Finding(subject=subject, message=str(error))]
+            lines = [str(error)]
+        # Plugins name themselves in their messages, as the subject does already.
+        return [Finding(subject=f"{kind} {name}", message=line.removeprefix(f"{name}: ")) for line in lines]
 
     return ask
 

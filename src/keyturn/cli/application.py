@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
     try:
         code = application(arguments, prog_name="keyturn", standalone_mode=False)
     except ClickException as error:
-        return _fail(f"{error.format_message()} See `keyturn --help`.", USAGE)
+        return _fail(f"{error.format_message().rstrip('.')}. See `keyturn --help`.", USAGE)
     except CommandFailed as failure:
         return _fail(str(failure), failure.code)
     except ConfigError as error:

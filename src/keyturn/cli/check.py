@@ -47,9 +47,14 @@ def check(path: Path, *, as_json: bool) -> None:
         )
     else:
         asked = len(registry.backends) + len(registry.authorities) + len(registry.sources)
-        verdict = f"{len(serious)} problem{'' if len(serious) == 1 else 's'}" if serious else "a rotation can work"
-        show_line(f"{path}: sound; {len(registry.credentials)} credentials, {asked} parts asked: {verdict}")
+        verdict = _counted(len(serious), "problem") if serious else "a rotation can work"
+        credentials = _counted(len(registry.credentials), "credential")
+        show_line(f"{path}: sound; {credentials}, {_counted(asked, 'part')} asked: {verdict}")
         rows = [("problem" if finding.serious else "warning", finding.subject, finding.message) for finding in findings]
         show_table("Found", ["severity", "about", "what, and the mend"], rows)
     if serious:
         raise typer.Exit(REFUSED)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -79,11 +79,11 @@ def _without(data: dict[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
 def _places(file: ConfigFile, document: Document) -> tuple[str, Path, list[Problem]]:
     """The store's URL with an absolute path, and the state folder."""
     folder, url = document.file.parent, file.store.url
-    given = None if file.state_dir is None else folder / Path(file.state_dir).expanduser()
+    given = None if file.state_dir is None else (folder / Path(file.state_dir).expanduser()).resolve()
     if url.startswith(SQLITE):
         name, mark, query = url.removeprefix(SQLITE).partition("?")
         if name and name != ":memory:":
-            database = folder / name
+            database = (folder / name).resolve()
             return f"{SQLITE}{database}{mark}{query}", given or database.parent, []
         return url, folder, [document.problem(("store", "url"), "names no file: write sqlite:///keyturn.db")]
     problems = []

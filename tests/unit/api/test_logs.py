@@ -95,7 +95,7 @@ def test_secret_value_shows_as_a_placeholder(stream: io.StringIO) -> None:
 def test_exception_shows_type_and_place_alone(stream: io.StringIO) -> None:
     """Its words and its frames may hold values; also when a library logs it."""
     try:
-        {}["hunter2"]
+        dict[str, str]()["hunter2"]
     except KeyError:
         structlog.get_logger("keyturn.test").exception("broke")
         logging.getLogger("uvicorn.error").exception("broke")

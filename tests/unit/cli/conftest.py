@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-
 from tests.unit.api.house import House
 
 

@@ -1,0 +1,110 @@
+"""`keyturn check`: what can be found without rotating."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.unit.api.house import House
+
+from keyturn.cli.application import run
+
+
+def checked(house: House, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = run(["check", "--config", str(house.file), *words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_sound_configuration(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything answers: exit code 0; what is worth knowing is a warning."""
+    code, out, err = checked(house, capsys)
+    assert (code, err) == (0, "")
+    assert "sound; 1 credential, 4 parts asked: a rotation can work" in out
+    assert "warning" in out
+    assert "problem " not in out
+
+
+def test_wrong_configuration(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """All its problems, one line each, exit code 2; nothing was made."""
+
+    def spoil(config: dict[str, Any]) -> None:
+        config["colour"] = "red"
+        config["tick"] = "soon"
+
+    house.configure(spoil)
+    code, out, err = checked(house, capsys)
+    assert (code, out) == (2, "")
+    assert [line.split(": ")[2] for line in err.splitlines()] == ["tick", "colour"]
+    assert not house.state.exists()
+
+
+def test_checking_leaves_nothing_behind(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """No store, no tokens: it can run beside the daemon and before it."""
+    checked(house, capsys)
+    assert not house.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "about", "said"),
+    [
+        (lambda c: c["backends"]["bao"].update(problem="sealed: unseal it"), "backend bao", "sealed: unseal it"),
+        (lambda c: c["issuers"]["gateway"].update(problem="no table"), "issuer gateway", "no table"),
+        (
+            lambda c: c["sources"].update(pushed={"type": "fake"}),
+            "source pushed",
+            "fake source: may not read; grant it the right to",
+        ),
+        (
+            lambda c: c["credentials"]["payments"].update(sources=[]),
+            "credential payments",
+            "silence can never be known",
+        ),
+    ],
+)
+def test_problem_is_in_the_table_and_the_exit_code(
+    house: House, capsys: pytest.CaptureFixture[str], spoil: Any, about: str, said: str
+) -> None:
+    """What would stop a rotation: exit code 1, a row with what it is about and the mend, and the same in JSON."""
+    house.configure(spoil)
+    code, out, err = checked(house, capsys)
+    assert (code, err) == (1, "")
+    assert "1 problem" in out.splitlines()[0]
+    (row,) = [line for line in out.splitlines() if line.startswith("problem")]
+    assert about in row
+    assert said in row
+    code, out, err = checked(house, capsys, "--json")
+    findings = json.loads(out)["findings"]
+    assert (code, json.loads(out)["ok"]) == (1, False)
+    assert [finding["subject"] for finding in findings if finding["severity"] == "problem"] == [about]
+
+
+def test_sources_that_see_no_failures(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """Evidence cannot roll the credential back: to be known, and no reason to stop."""
+    house.configure(lambda config: config["sources"]["pushed"].update(sees_failures=False))
+    code, out, _ = checked(house, capsys)
+    assert code == 0
+    assert "evidence cannot roll it back" in out
+
+
+def test_listening_beyond_loopback(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tokens would cross the network in clear: a warning with the mend."""
+    house.configure(lambda config: config["http"].update(listen="0.0.0.0:8290"))
+    code, out, _ = checked(house, capsys)
+    assert code == 0
+    assert "put a TLS proxy in front" in out
+
+
+def test_overlap_that_is_too_short(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """Found before anything is asked."""
+    house.configure(lambda config: config["policies"]["quick"].update(client_refresh="1h"))
+    code, _, err = checked(house, capsys)
+    assert code == 2
+    assert "is shorter than propagation + client_refresh + pool_lifetime = 1:00:02" in err
+
+
+def test_schema_needs_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    """Editors get the JSON Schema from the command."""
+    assert run(["check", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "ConfigFile"
