@@ -1,0 +1,98 @@
+"""What would become of a world if its faults ended now: looked at in a copy."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from tests.domain.places import seconds
+from tests.domain.promises import RESTORABLE, judge, standing
+from tests.domain.world import World
+
+from keyturn.domain import commands
+from keyturn.domain.errors import Refused
+from keyturn.domain.phases import Phase
+
+TICK = seconds(10)
+LONG = 400
+"""Ticks that no rotation needs in a calm world."""
+SOON = 11
+"""Ticks of 5 s in which older rules have gone, the longest backoff is over, and a verifier is mended."""
+ANSWERS = 12
+"""How often an operator may be asked to resume."""
+
+
+def may_be_rolled_back(world: World) -> None:
+    """P3: before DESTROY, one word of an operator leads back to the old version, in a world that has come to rest."""
+    if world.rotation is None or world.rotation.phase not in RESTORABLE:
+        return
+    other, old = world.fork(), world.rotation.outgoing[0]
+    other.calm()
+    other.wake_clients()
+    other.command(commands.roll_back, by="ada", why="a test")
+    assert run(other, LONG), "P3: the way back does not end"
+    assert other.current.serial == old, f"P3: rolled back, and v{other.current.serial} is current"
+
+
+def both_accepted(world: World) -> None:
+    """Nobody stays refused: where old and new are both to be accepted, every verifier comes to accept them, whether it
+    joined, came back, or was reached by a call of ours that came late."""
+    if world.rotation is None or world.rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
+        return
+    other, phase = world.fork(), world.rotation.phase
+    other.calm()
+    other.wake_clients()
+    for _ in range(SOON):
+        other.advance(seconds(5))
+        other.tick(judge)
+        standing(other)
+        if other.rotation is None or other.rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
+            return
+    assert other.rotation is not None
+    for verifier in other.verifiers.values():
+        for serial in other.rotation.versions:
+            accepted = verifier.always_accepts(serial, other.now)
+            assert accepted, f"{verifier.name} refuses v{serial} in {phase}, and nobody mends it"
+
+
+def must_end(world: World) -> None:
+    """P10: from wherever it stands, a rotation whose world comes to rest ends, or holds and pages until an operator
+    resumes it, and then ends."""
+    if world.rotation is None:
+        return
+    other = world.fork()
+    other.calm()
+    other.wake_clients()
+    for _ in range(ANSWERS):
+        if run(other, LONG):
+            return
+        rotation = other.rotation
+        assert rotation is not None
+        stands = rotation.hold is not None or rotation.halted is not None or rotation.pause is not None
+        assert stands, f"P10: {rotation.phase} neither goes on nor holds"
+        assert "rotation.held" in topics(other) or "rotation.halted" in topics(other), (
+            "P10: it stands, and pages nobody"
+        )
+        with suppress(Refused):
+            other.command(commands.resume)
+    raise AssertionError(f"P10: no end is reached from {world.rotation.phase}: {other.rotation}")
+
+
+def topics(world: World) -> set[str]:
+    """What people were told about."""
+    return {message.topic for _, message in world.messages.values()}
+
+
+def run(world: World, ticks: int) -> bool:
+    """Let it run; true when it has ended."""
+    for _ in range(ticks):
+        if world.rotation is None:
+            return True
+        world.advance(TICK)
+        world.tick(judge)
+        standing(world)
+        rotation = world.rotation
+        if rotation is not None and rotation.phase is not Phase.ROLLBACK:
+            latched = rotation.hold is not None and rotation.hold.latched
+            if (latched or rotation.halted is not None) and rotation.rollback_asked is None:
+                return False
+    return world.rotation is None

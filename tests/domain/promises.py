@@ -1,0 +1,209 @@
+"""The promises of DESIGN §1, held against the world's truth: never against what the machine remembers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from tests.domain.places import Use, seconds
+from tests.domain.world import World
+
+from keyturn.domain.effects import EffectKind
+from keyturn.domain.machine import Decision
+from keyturn.domain.model import Rotation
+from keyturn.domain.observations import Entry
+from keyturn.domain.phases import Phase
+
+RESTORABLE = frozenset({Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
+SLACK = seconds(60)
+"""Between two ticks at most."""
+
+
+def judge(world: World, before: Rotation, decision: Decision) -> None:
+    """Everything that a decision must not do, on the world in which it is to be done."""
+    settle(world)
+    after = decision.rotation
+    for effect in decision.effects:
+        if effect.kind is EffectKind.PROMOTE and effect.target is not None:
+            if effect.serial in world.targets[effect.target].copies:  # else it cannot be carried out
+                accept_before_use(world, effect.serial)
+            if after.phase is Phase.OVERLAP:
+                bake_known(world, after, effect.target)
+        if effect.kind is EffectKind.DISABLE:
+            silence_before_reject(world, after, effect.serial)
+        if effect.kind is EffectKind.REVOKE and after.phase is not Phase.ROLLBACK:
+            assert after.phase is Phase.DESTROY, f"P3: v{effect.serial} is revoked in {after.phase}"
+        if effect.kind is EffectKind.REVOKE:
+            for verifier in world.verifiers.values():
+                refused = verifier.away or not verifier.ever_accepts(effect.serial, world.now)
+                assert refused or after.phase is Phase.DESTROY, f"v{effect.serial} is revoked before it is disabled"
+    if before.phase is Phase.OVERLAP and after.phase is Phase.MONITOR:
+        watched(world, after, world.policy.minimum_overlap, failures=True)
+    if before.phase is Phase.RETIRE and after.phase is Phase.DESTROY:
+        soak_known(world, after)
+    if after.phase is Phase.ROLLBACK and before.phase is not Phase.ROLLBACK:
+        assert before.phase in RESTORABLE, f"rollback out of {before.phase}"
+        for verifier in world.verifiers.values():
+            verifier.excused.add(after.outgoing[0])
+    if before.phase is Phase.RETIRE and after.phase is Phase.MONITOR:
+        for verifier in world.verifiers.values():
+            verifier.excused.add(after.outgoing[0])
+    if not after.live:
+        ended_clean(world, after)
+
+
+def accept_before_use(world: World, serial: int) -> None:
+    """P1: no reader is handed a version that a verifier which can be reached refuses, on held connections too."""
+    assert world.verifiers, "P1: nobody is known to accept it"
+    for verifier in world.verifiers.values():
+        accepted = verifier.away or verifier.always_accepts(serial, world.now)
+        assert accepted, f"P1: v{serial} is promoted while {verifier.name} may refuse it"
+
+
+def bake_known(world: World, after: Rotation, target: str) -> None:
+    """P4: a wave waits until the one before was watched, by every source that sees failures, for the bake."""
+    index = after.targets.index(target)
+    earlier = after.targets[: index - index % world.policy.wave_size]
+    for name in earlier:
+        assert world.targets[name].away or world.targets[name].serial == after.incoming, (
+            f"wave of {target} before {name}"
+        )
+        assert failure_mark(world) >= world.served_since[name] + world.policy.bake, f"P4: {name} was not watched"
+
+
+def failure_mark(world: World) -> datetime:
+    """Up to when failures are known."""
+    marks = [source.told() for source in world.sources.values() if source.sees_failures]
+    assert marks, "P4: no source sees failures"
+    assert None not in marks, "P4: a source that is mute moved the rotation on"
+    return min(mark for mark in marks if mark is not None)
+
+
+def usage_mark(world: World) -> datetime:
+    """Up to when uses are known."""
+    marks = [source.told() for source in world.sources.values()]
+    assert marks, "P4: no source"
+    assert None not in marks, "P4: a source that is mute moved the rotation on"
+    return min(mark for mark in marks if mark is not None)
+
+
+def watched(world: World, after: Rotation, span: timedelta, *, failures: bool) -> None:
+    """P4: so much time since the last promote is known."""
+    since = max(world.served_since[name] for name in after.targets)
+    mark = failure_mark(world) if failures else usage_mark(world)
+    assert mark >= since + span, f"P4: {span} after the last promote are not known"
+
+
+def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
+    """P2: nothing is disabled that readers get or somebody may still use."""
+    assert after.phase in (Phase.RETIRE, Phase.ROLLBACK), f"v{serial} is disabled in {after.phase}"
+    for target in world.targets.values():
+        assert target.serial != serial, f"P2: v{serial} is disabled while {target.name} serves it"
+    rolling_back = after.phase is Phase.ROLLBACK
+    if serial in world.forced or (after.force is not None and after.force.serial == serial):
+        return
+    if rolling_back and serial not in world.ever_served:
+        return
+    least = max(world.policy.drain, world.policy.minimum_overlap)
+    since = max(world.served_since[name] for name in after.targets)
+    for client in world.clients.values():
+        if not rolling_back and (client.acknowledged or client.dismissed):
+            continue
+        needed = least if rolling_back else client.silence
+        uses = client.holds == serial and client.every < needed
+        assert not uses, f"P2: v{serial} is disabled while {client.name} uses it"
+        last = max(since, client.last_use.get(serial, since))
+        assert usage_mark(world) >= last + needed, f"P2: silence of {client.name} on v{serial} is not known"
+    assert usage_mark(world) >= since, "P2: nothing is known since the last promote"
+
+
+def soak_known(world: World, after: Rotation) -> None:
+    """P4: the whole soak is known, by a source that sees failures."""
+    doomed = after.outgoing[0]
+    begun = world.refused_since.get(doomed)
+    assert begun is not None, f"v{doomed} is not refused everywhere and would be destroyed"
+    assert min(failure_mark(world), usage_mark(world)) >= begun + world.policy.soak, "P4: the soak is not known"
+    if after.force is not None and after.force.final:
+        return
+    for client in world.clients.values():
+        refused = client.last_refusal.get(doomed, begun)
+        assert refused <= begun, f"{client.name} was refused with v{doomed} in the soak, and it would be destroyed"
+
+
+def ended_clean(world: World, after: Rotation) -> None:
+    """An end leaves exactly one accepted, served version on each target, and nothing of ours."""
+    survivor = after.incoming if after.phase is Phase.COMPLETED else after.outgoing[0]
+    for target in world.targets.values():
+        assert target.serial == survivor, f"{after.phase}: {target.name} serves v{target.serial}"
+        left = target.copies & set(after.versions)
+        assert not left, f"{after.phase}: copies of {left} are left at {target.name}"
+    for verifier in world.verifiers.values():
+        assert verifier.away or verifier.always_accepts(survivor, world.now), f"{verifier.name} refuses v{survivor}"
+        for serial in after.versions:
+            if serial == survivor:
+                continue
+            dead = verifier.table.get(serial, Entry.ABSENT)
+            minted = serial in world.keys and after.versions[serial].key_id is not None
+            assert dead is Entry.REVOKED or not minted, f"P5: v{serial} is {dead} at {verifier.name}"
+            assert not verifier.ever_accepts(serial, world.now), f"P11: {verifier.name} accepts v{serial}"
+
+
+def standing(world: World) -> None:
+    """What must be true at every moment, whatever happens."""
+    settle(world)
+    rotation = world.rotation
+    for use in world.uses:
+        nobody_cut_off(world, use)
+    world.uses.clear()
+    for target in world.targets.values():
+        if target.serial is None:
+            continue
+        for verifier in world.verifiers.values():
+            fine = (
+                verifier.away or target.serial in verifier.excused or verifier.always_accepts(target.serial, world.now)
+            )
+            assert fine, f"P1: {target.name} serves v{target.serial}, which {verifier.name} may refuse"
+    known = {world.current.serial} if rotation is None else set(rotation.versions)
+    for verifier in world.verifiers.values():
+        live = {serial for serial, entry in verifier.table.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
+        assert live <= known, f"P5: {verifier.name} knows {live - known}, which nobody remembers"
+    if rotation is None:
+        return
+    never_silent(world, rotation)
+    old = rotation.outgoing[0]
+    if rotation.phase in RESTORABLE:
+        for verifier in world.verifiers.values():
+            assert verifier.table.get(old) is not Entry.REVOKED, f"P3: v{old} is revoked in {rotation.phase}"
+        for target in world.targets.values():
+            kept = rotation.phase is Phase.INTRODUCE or old in target.copies or target.name in world.robbed
+            assert kept, f"P3: {target.name} keeps no copy of v{old} in {rotation.phase}"
+
+
+def settle(world: World) -> None:
+    """What a verifier was excused for counts again once it accepts; since when what is refused everywhere."""
+    for verifier in world.verifiers.values():
+        verifier.excused = {s for s in verifier.excused if not verifier.always_accepts(s, world.now)}
+    for serial in world.keys:
+        if any(verifier.ever_accepts(serial, world.now) for verifier in world.verifiers.values()):
+            world.refused_since.pop(serial, None)
+        else:
+            world.refused_since.setdefault(serial, world.now)
+
+
+def nobody_cut_off(world: World, use: Use) -> None:
+    """A client that moves when it is told, or is still awaited, is never refused."""
+    client = world.clients[use.client]
+    vouched = client.acknowledged or client.dismissed or client.sleeper or client.every >= world.policy.drain
+    if use.accepted or use.excused or vouched or use.serial in world.forced:
+        return
+    raise AssertionError(f"P2: {use.client} is refused with v{use.serial} at {use.verifier} at {use.at:%H:%M:%S}")
+
+
+def never_silent(world: World, rotation: Rotation) -> None:
+    """P10: nothing stands longer than its deadline without a word to a person."""
+    if rotation.pause is not None and world.now < rotation.pause.until:
+        world.heard = world.now
+    said = [at for at, message in world.messages.values() if message.topic != "client.remind"]
+    world.heard = max([world.heard, *said])
+    quiet = world.now - world.heard
+    allowed = world.policy.deadline(rotation.phase).after + world.policy.page_every + SLACK
+    assert quiet <= allowed, f"P10: {rotation.phase} has stood for {quiet} without a word"

@@ -1,0 +1,521 @@
+"""The machine by example: one behaviour a test, in the simulated world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from tests.domain.outlook import topics
+from tests.domain.places import Client, seconds
+from tests.domain.promises import judge, standing
+from tests.domain.world import POLICY, Fate, World
+
+from keyturn.domain import commands, machine
+from keyturn.domain.effects import Effect, EffectKind
+from keyturn.domain.guards import CHAIN
+from keyturn.domain.machine import EDGES, PHASES, Decision, decide
+from keyturn.domain.model import Force, Rotation, VersionState
+from keyturn.domain.observations import Entry
+from keyturn.domain.phases import Phase
+from keyturn.domain.policy import Deadline, OnDeadline
+from keyturn.domain.reasons import MEANING, Reason
+from keyturn.domain.verdicts import Ruling
+
+
+def world_in(phase: Phase, **policy: object) -> World:
+    """A calm world with four clients, whose rotation has just come to a phase."""
+    world = World(policy=replace(POLICY, **policy))  # type: ignore[arg-type]
+    for index in range(4):
+        world.add_client(target=f"t{index % 2}", held=index > 1)
+    world.advance(seconds(30))
+    world.start()
+    until(world, lambda: world.rotation is not None and world.rotation.phase is phase)
+    return world
+
+
+def step(world: World, span: float = 5) -> Decision:
+    """Some seconds, and one tick, with every promise held."""
+    world.advance(seconds(span))
+    decision = world.tick(judge)
+    assert decision is not None
+    standing(world)
+    return decision
+
+
+def until(world: World, done: Callable[[], bool], ticks: int = 200) -> list[Decision]:
+    """Tick until something is so."""
+    decisions = []
+    for _ in range(ticks):
+        if done():
+            return decisions
+        decisions.append(step(world))
+    raise AssertionError(f"never: {decisions[-1].verdict}")
+
+
+def rotation(world: World) -> Rotation:
+    """The live one."""
+    assert world.rotation is not None
+    return world.rotation
+
+
+def ended(world: World) -> Callable[[], bool]:
+    """Whether no rotation lives."""
+    return lambda: world.rotation is None
+
+
+def returning(world: World) -> Client:
+    """A client comes back with the old version, after a longer silence than was required of it."""
+    return world.add_client(every=70, refresh=None, holds=0)
+
+
+# The way through
+
+
+def test_calm_rotation_completes_phase_by_phase() -> None:
+    """In a calm world a rotation goes through every phase, each with its calls in order, and completes."""
+    world = World()
+    for index in range(4):
+        world.add_client(target=f"t{index % 2}")
+    world.start()
+    decisions = until(world, ended(world))
+    phases = list(dict.fromkeys(one.rotation.phase for one in decisions))
+    assert phases == [Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE, Phase.DESTROY, Phase.COMPLETED]
+    calls = list(dict.fromkeys(effect.kind for one in decisions for effect in one.effects))
+    assert calls == [
+        EffectKind.KEEP,
+        EffectKind.MINT,
+        EffectKind.STAGE,
+        EffectKind.INSTALL,
+        EffectKind.PROMOTE,
+        EffectKind.DISABLE,
+        EffectKind.REVOKE,
+        EffectKind.PROVE_DEAD,
+        EffectKind.REMOVE,
+    ]
+    assert {v.serial: v.state for v in decisions[-1].rotation.versions.values()} == {
+        0: VersionState.DESTROYED,
+        1: VersionState.CURRENT,
+    }
+
+
+def test_transitions_carry_their_reasons() -> None:
+    """Each phase is entered for a reason of its own."""
+    world = World()
+    world.add_client()
+    world.start()
+    moves = [d for d in until(world, ended(world)) if d.verdict.ruling is Ruling.ADVANCE]
+    assert [d.verdict.reason for d in moves] == [
+        Reason.ACCEPTED_EVERYWHERE,
+        Reason.OVERLAP_PASSED,
+        Reason.OLD_SILENT,
+        Reason.SOAKED,
+        Reason.PROVEN_DEAD,
+    ]
+    assert "client.refresh" in topics(world)
+
+
+def test_waves_promote_so_many_targets_at_once() -> None:
+    """A wave of two promotes two targets in one tick."""
+    world = world_in(Phase.INTRODUCE, wave_size=2)
+    decisions = until(world, lambda: rotation(world).phase is Phase.OVERLAP)
+    promoted = [e.target for e in decisions[-1].effects if e.kind is EffectKind.PROMOTE]
+    assert promoted == ["t0", "t1"]
+
+
+def test_decide_is_pure() -> None:
+    """The same arguments give the same decision, and stay as they are."""
+    world = world_in(Phase.OVERLAP)
+    before, seen = rotation(world), world.observe()
+    copy = world.fork()
+    assert decide(before, seen, world.now) == decide(before, seen, world.now)
+    assert before == copy.rotation
+    assert seen == copy.observe()
+
+
+def test_effect_ids_are_deterministic_and_new_per_entry() -> None:
+    """A repeated call has the same id; a phase entered again makes new ones."""
+    world = world_in(Phase.RETIRE)
+    first = f"r1/{rotation(world).entry}-retire/disable/v0"
+    assert first in world.journal
+    laggard = returning(world)
+    until(world, lambda: rotation(world).phase is Phase.MONITOR)
+    laggard.refresh = seconds(20)
+    until(world, lambda: rotation(world).phase is Phase.RETIRE)
+    again = f"r1/{rotation(world).entry}-retire/disable/v0"
+    assert again != first
+    assert again in world.journal
+
+
+def test_tables_are_closed() -> None:
+    """Every ruling that moves, wherever a guard or the rows can give it, has an edge; every edge leads somewhere."""
+    moving = {
+        "operator_rollback": {Ruling.ROLL_BACK},
+        "new_version_fails": {Ruling.ROLL_BACK},
+        "refused_use": {Ruling.RETREAT},
+    }
+    for phase in PHASES:
+        assert (phase, Ruling.ADVANCE) in EDGES
+    for guard, phases in CHAIN:
+        for ruling in moving.get(guard.__name__, set()):
+            assert all((phase, ruling) in EDGES for phase in phases)
+    for (phase, _), (to, _) in EDGES.items():
+        assert phase in PHASES
+        assert to in PHASES or to.is_end
+
+
+def test_ruling_without_an_edge_is_a_defect() -> None:
+    """A ruling that has no edge is raised, never ignored."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    kept = {key: to for key, to in EDGES.items() if key != (Phase.MONITOR, Ruling.ROLL_BACK)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "EDGES", kept)
+        with pytest.raises(KeyError):
+            world.tick()
+
+
+def test_every_reason_has_a_meaning() -> None:
+    """No reason without a sentence for people."""
+    assert set(MEANING) == set(Reason)
+
+
+# The ways back
+
+
+@pytest.mark.parametrize("phase", [Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE])
+def test_rollback_from_every_phase_before_destroy(phase: Phase) -> None:
+    """One word of an operator brings the old version back, drains the new one and destroys it."""
+    world = world_in(phase)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    decisions = until(world, ended(world))
+    assert decisions[0].verdict.reason is Reason.OPERATOR_ROLLBACK
+    assert decisions[-1].rotation.phase is Phase.ROLLED_BACK
+    assert decisions[-1].rotation.versions[0].state is VersionState.CURRENT
+    drained = any(d.verdict.reason is Reason.DRAINING for d in decisions)
+    assert drained is (phase not in (Phase.INTRODUCE,))
+
+
+def test_rollback_enables_before_it_promotes_and_promotes_before_it_disables() -> None:
+    """Out of RETIRE the old version is enabled, then served, and only then is the new one taken away."""
+    world = world_in(Phase.RETIRE)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    calls = [effect.kind for d in until(world, ended(world)) for effect in d.effects]
+    order = list(dict.fromkeys(calls))
+    assert order[:4] == [EffectKind.ENABLE, EffectKind.PROMOTE, EffectKind.DISABLE, EffectKind.REVOKE]
+
+
+def test_late_mint_is_known_and_removed_after_a_rollback() -> None:
+    """A mint whose outcome comes after the rollback names its version, which is then revoked and removed."""
+    world = world_in(Phase.INTRODUCE)
+    step(world)
+    world.fates = [Fate.LATE]
+    until(world, lambda: bool(world.late))
+    world.command(commands.roll_back, by="ada", why="never mind")
+    mint = world.late.pop()
+    key_id = world.perform(mint)
+    world._record(mint, key_id=key_id)
+    final = until(world, ended(world))[-1].rotation
+    assert final.versions[1].key_id == "k1"
+    assert world.verifiers["g0"].table[1] is Entry.REVOKED
+
+
+def test_refused_use_retreats_and_enables_at_once() -> None:
+    """A real holder refused in RETIRE makes the old version accepted again, in the same tick's calls."""
+    world = world_in(Phase.RETIRE)
+    returning(world)
+    back = until(world, lambda: rotation(world).phase is Phase.MONITOR)[-1]
+    assert back.verdict.reason is Reason.REFUSED_USE
+    assert [e.kind for e in back.effects] == [EffectKind.ENABLE]
+    assert back.rotation.retreats == 1
+    assert back.rotation.first_entered[Phase.MONITOR].at < back.rotation.entered.at
+
+
+def test_too_many_retreats_hold_until_resumed() -> None:
+    """A rotation that retreats too often stands until an operator resumes it, the old version accepted meanwhile."""
+    world = world_in(Phase.RETIRE, maximum_retreats=0)
+    sleeper = returning(world)
+    back = until(world, lambda: rotation(world).hold is not None or rotation(world).phase is Phase.MONITOR)
+    assert [e.kind for e in back[-1].effects] == [EffectKind.ENABLE]
+    held = step(world)
+    assert held.verdict.reason is Reason.TOO_MANY_RETREATS
+    assert step(world).verdict.latch
+    sleeper.refresh = seconds(20)
+    world.command(commands.resume)
+    assert rotation(world).retreats == 0
+    until(world, ended(world))
+
+
+def test_final_force_does_not_retreat() -> None:
+    """After `--final` a refused use neither retreats nor blocks."""
+    world = world_in(Phase.MONITOR)
+    world.add_client(refresh=None, holds=0)
+    world.command(commands.force, serial=0, by="ada", why="a dead machine", final=True)
+    decisions = until(world, ended(world))
+    assert decisions[0].verdict.reason is Reason.FORCED
+    assert decisions[-1].rotation.phase is Phase.COMPLETED
+
+
+def test_own_disable_that_lands_late_is_undone() -> None:
+    """A disable sent before a retreat and done after it is our own doing: it is undone, not held as another's hand."""
+    world = world_in(Phase.RETIRE)
+    disable = Effect(id="late", kind=EffectKind.DISABLE, serial=0, verifiers=("g0", "g1"))
+    returning(world)
+    until(world, lambda: rotation(world).phase is Phase.MONITOR)
+    until(world, lambda: len(rotation(world).up) == 2)
+    world.land(disable)
+    assert [e.kind for e in step(world).effects] == [EffectKind.ENABLE]
+
+
+def test_disable_asks_for_silence_each_time() -> None:
+    """A disable that could not be done is not repeated once somebody uses the old version again."""
+    world = world_in(Phase.MONITOR)
+    world.denied.add(EffectKind.DISABLE)
+    until(world, lambda: rotation(world).phase is Phase.RETIRE)
+    assert step(world, 1).verdict.reason is Reason.EFFECT_FAILED
+    back = returning(world)
+    until(world, lambda: 0 in back.last_use)
+    world.denied.clear()
+    waiting = step(world)
+    assert waiting.verdict.reason is Reason.OLD_IN_USE
+    assert not waiting.effects
+
+
+# Verifiers
+
+
+def test_joining_verifier_is_mended_in_overlap() -> None:
+    """A verifier that joins gets old and new before the next wave."""
+    world = world_in(Phase.OVERLAP)
+    world.join()
+    kinds = [e.kind for e in step(world).effects + step(world).effects]
+    assert kinds == [EffectKind.ENABLE, EffectKind.INSTALL]
+
+
+def test_verifier_that_comes_back_stale_in_the_soak_is_mended_and_the_soak_begins_anew() -> None:
+    """A verifier that was away in RETIRE and accepts the old version again is no stranger's doing."""
+    world = world_in(Phase.RETIRE)
+    until(world, lambda: rotation(world).soak is not None)
+    begun = rotation(world).soak
+    world.set_away(world.verifiers["g0"], True)
+    step(world)
+    world.rebuild(world.verifiers["g0"])
+    world.verifiers["g0"].table[1] = Entry.ACTIVE
+    assert [e.kind for e in step(world).effects] == [EffectKind.DISABLE]
+    step(world)
+    assert rotation(world).soak is not None
+    assert rotation(world).soak != begun
+
+
+@pytest.mark.parametrize(("phase", "serial"), [(Phase.MONITOR, 0), (Phase.MONITOR, 1), (Phase.RETIRE, 1)])
+def test_table_changed_behind_our_back_is_held_not_mended(phase: Phase, serial: int) -> None:
+    """A verifier that agreed and was never away, and now refuses, is reported, paused or not."""
+    world = world_in(phase)
+    step(world)
+    step(world)
+    world.lose(world.verifiers["g1"], serial)
+    decision = step(world)
+    assert decision.verdict.reason is Reason.AUTHORITY_CHANGED
+    assert not decision.effects
+    world.command(commands.pause, by="ada", why="a look", now=world.now)
+    assert not step(world).effects
+    world.mend_tables()
+    world.command(commands.resume)
+    until(world, ended(world))
+
+
+def test_old_version_enabled_by_hand_in_the_soak_is_held() -> None:
+    """Somebody enabled the disabled version: keyturn asks, and does not disable it again."""
+    world = world_in(Phase.RETIRE)
+    until(world, lambda: rotation(world).soak is not None)
+    world.verifiers["g1"].table[0] = Entry.ACTIVE
+    decision = step(world)
+    assert decision.verdict.reason is Reason.AUTHORITY_CHANGED
+    assert "again" in decision.verdict.detail
+    assert not decision.effects
+
+
+def test_rollback_does_not_wait_for_an_unreachable_verifier() -> None:
+    """On the way back a verifier that cannot be reached does not keep readers from the old version."""
+    world = world_in(Phase.MONITOR)
+    world.set_away(world.verifiers["g0"], True)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    assert EffectKind.PROMOTE in [e.kind for e in step(world).effects]
+    waiting = until(world, lambda: EffectKind.DISABLE in [line.kind for line in world.journal.values()])
+    assert waiting
+    assert step(world).verdict.reason is Reason.VERIFIER_UNREACHABLE
+    world.set_away(world.verifiers["g0"], False)
+    until(world, ended(world))
+
+
+def test_authority_that_names_no_verifier_blocks() -> None:
+    """No verifier is not every verifier."""
+    world = world_in(Phase.MONITOR)
+    nodes, world.verifiers = world.verifiers, {}
+    assert step(world).verdict.reason is Reason.VERIFIER_UNREACHABLE
+    world.verifiers = nodes
+    until(world, ended(world))
+
+
+# Deadlines
+
+
+def stuck(policy: OnDeadline, owner: str | None = None) -> World:
+    """A rotation in MONITOR with a client that never moves, to which a deadline applies."""
+    deadline = Deadline(after=seconds(150), policy=policy, owner=owner)
+    world = world_in(Phase.MONITOR, deadlines={**POLICY.deadlines, Phase.MONITOR: deadline})
+    world.add_client(refresh=None, holds=0)
+    return world
+
+
+def test_deadline_holds_and_pages_again_and_again() -> None:
+    """By default a deadline stands, pages every so often, and a resume gives the time once more."""
+    world = stuck(OnDeadline.HOLD)
+    until(world, lambda: rotation(world).hold is not None)
+    for _ in range(30):
+        assert step(world).verdict.reason is Reason.DEADLINE
+    pages = [m for _, m in world.messages.values() if m.topic == "rotation.held"]
+    assert len(pages) == 3
+    world.command(commands.resume)
+    assert rotation(world).extensions == 1
+    assert step(world).verdict.ruling is Ruling.WAIT
+
+
+def test_force_answers_a_deadline_that_holds() -> None:
+    """An operator's force goes on from a held deadline without a second command."""
+    world = stuck(OnDeadline.HOLD)
+    until(world, lambda: rotation(world).hold is not None)
+    world.command(commands.force, serial=0, by="ada", why="a dead machine")
+    moved = step(world)
+    assert moved.verdict.reason is Reason.FORCED
+    assert moved.verdict.detail == "ada: a dead machine"
+
+
+def test_deadline_extends_and_says_so() -> None:
+    """`extend` waits the same time again, each time with a word to people."""
+    world = stuck(OnDeadline.EXTEND)
+    until(world, lambda: rotation(world).extensions == 2)
+    assert sum(m.topic == "rotation.deadline" for _, m in world.messages.values()) == 2
+
+
+def test_deadline_forces_in_its_owners_name_once() -> None:
+    """`force` disables in the owner's name; after a refused use the deadline only holds."""
+    world = stuck(OnDeadline.FORCE, owner="grace")
+    forced = until(world, lambda: rotation(world).force is not None)[-1]
+    assert forced.verdict.reason is Reason.FORCED
+    assert rotation(world).force == Force(by="grace", why=forced.verdict.detail, serial=0)
+    world.forced.add(0)
+    until(world, lambda: rotation(world).hold is not None)
+    assert rotation(world).deadline_spent
+    assert rotation(world).phase is Phase.MONITOR
+
+
+def test_rollback_deadline_pages_and_goes_on() -> None:
+    """A rollback past its deadline pages, and still does whatever it can."""
+    world = world_in(Phase.MONITOR)
+    world.targets["t1"].away = True
+    world.command(commands.roll_back, by="ada", why="it fails")
+    until(world, lambda: rotation(world).hold is not None)
+    assert not rotation(world).hold.latched  # type: ignore[union-attr]
+    world.targets["t1"].away = False
+    until(world, ended(world))
+
+
+def test_rollback_force_ends_the_drain() -> None:
+    """In ROLLBACK a force stands in for the drain."""
+    world = world_in(Phase.MONITOR)
+    world.add_client(refresh=None)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    until(world, lambda: world.now.minute == 5)
+    assert step(world).verdict.reason is Reason.DRAINING
+    world.command(commands.force, serial=1, by="ada", why="a dead machine")
+    until(world, ended(world))
+
+
+def test_rollback_deadline_forces_the_drain_in_its_owners_name() -> None:
+    """A deadline of ROLLBACK may force the drain, of the incoming version."""
+    deadline = Deadline(after=seconds(150), policy=OnDeadline.FORCE, owner="grace")
+    world = world_in(Phase.MONITOR, deadlines={**POLICY.deadlines, Phase.ROLLBACK: deadline})
+    world.add_client(refresh=None)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    until(world, lambda: rotation(world).force is not None)
+    assert rotation(world).force.serial == 1  # type: ignore[union-attr]
+    world.forced.add(1)
+    until(world, ended(world))
+
+
+# Failed calls
+
+
+@pytest.mark.parametrize(("phase", "kind"), [(Phase.INTRODUCE, EffectKind.STAGE), (Phase.DESTROY, EffectKind.REMOVE)])
+def test_permanent_failure_halts_where_nothing_better_can_be_done(phase: Phase, kind: EffectKind) -> None:
+    """INTRODUCE, DESTROY and ROLLBACK halt when a call is refused for good, page, and go on after `resume`."""
+    world = world_in(phase)
+    world.denied.add(kind)
+    until(world, lambda: rotation(world).halted is not None)
+    assert step(world).verdict.ruling is Ruling.HALT
+    assert "rotation.halted" in topics(world)
+    world.denied.clear()
+    world.command(commands.resume)
+    until(world, ended(world))
+
+
+def test_permanent_failure_halts_a_rollback() -> None:
+    """A rollback that is refused a call for good stops for a person."""
+    world = world_in(Phase.MONITOR)
+    world.denied.add(EffectKind.PROMOTE)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    until(world, lambda: rotation(world).halted is not None)
+    world.denied.clear()
+    world.command(commands.resume)
+    until(world, ended(world))
+
+
+def test_permanent_failure_elsewhere_holds_and_clears_by_itself() -> None:
+    """In OVERLAP a refused call holds and is tried again: what readers have is not at risk."""
+    world = world_in(Phase.INTRODUCE)
+    world.denied.add(EffectKind.PROMOTE)
+    until(world, lambda: rotation(world).hold is not None)
+    assert rotation(world).hold.reason is Reason.EFFECT_FAILED  # type: ignore[union-attr]
+    world.denied.clear()
+    until(world, ended(world))
+
+
+def test_transient_failure_is_tried_again_later() -> None:
+    """A call that timed out waits for its turn, and says until when."""
+    world = world_in(Phase.INTRODUCE)
+    world.fates = [Fate.FAILED, Fate.FAILED, Fate.FAILED]
+    step(world, 1)
+    waiting = step(world, 1)
+    assert waiting.verdict.reason is Reason.EFFECT_RETRYING
+    assert waiting.verdict.until is not None
+    assert not waiting.effects
+    until(world, ended(world))
+
+
+# Pauses
+
+
+def test_pause_stops_and_pages_once_it_has_run_out() -> None:
+    """A pause stops the rotation and its clock; past its expiry it pages like a hold."""
+    world = world_in(Phase.OVERLAP)
+    world.command(commands.pause, by="ada", why="freeze", now=world.now, lasting=seconds(50))
+    paused = step(world)
+    assert paused.verdict.reason is Reason.PAUSED
+    before = rotation(world).active(world.now)
+    world.advance(seconds(60))
+    assert step(world).verdict.reason is Reason.PAUSE_EXPIRED
+    assert rotation(world).active(world.now) == before
+    assert "rotation.held" in topics(world)
+    world.command(commands.resume)
+    until(world, ended(world))
+
+
+def test_rollback_runs_through_a_pause() -> None:
+    """A pause does not stop the way back."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.pause, by="ada", why="freeze", now=world.now)
+    step(world)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    until(world, ended(world))
+    assert world.current.serial == 0
