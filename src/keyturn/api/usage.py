@@ -14,6 +14,7 @@ from keyturn.api.access import Reporter, TheDaemon
 from keyturn.api.problems import ApiProblem
 from keyturn.api.views import UsageResult
 from keyturn.app.daemon import Daemon
+from keyturn.domain.errors import Refused
 from keyturn.ports.usage import UsageReport
 from keyturn.runtime.registry import WiredSource
 
@@ -78,7 +79,10 @@ def take(daemon: Daemon, source: str, body: bytes, batch: str | None) -> UsageRe
             HTTPStatus.FORBIDDEN, f"{source!r} is no `type: push` source of the configuration (any more): configure it"
         )
     reports, watermark = read_lines(body, wired, daemon.clock.now())
-    added = daemon.runtime.ingest.push(source, reports, watermark=watermark, batch=batch)
+    try:
+        added = daemon.runtime.ingest.push(source, reports, watermark=watermark, batch=batch)
+    except Refused as error:
+        raise ApiProblem(HTTPStatus.FORBIDDEN, str(error)) from None
     return UsageResult(accepted=len(reports) if added else 0, duplicate=not added)
 
 

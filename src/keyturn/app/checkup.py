@@ -25,14 +25,16 @@ class Finding:
     """Whether a rotation could not work; otherwise it is to be known."""
 
 
-def outside(registry: Registry, executor: Executor) -> list[Finding]:
-    """What each backend, authority and polled usage source says is missing, asked all at once."""
+def outside(registry: Registry, executor: Executor | None = None) -> list[Finding]:
+    """What each backend, authority and polled usage source says is missing: asked all at once by an executor, one after
+    another without."""
     asked: list[tuple[str, str, Callable[[], Sequence[str]]]] = [
         *(("backend", name, backend.check) for name, backend in registry.backends.items()),
         *(("issuer", name, authority.check) for name, authority in registry.authorities.items()),
         *(("source", name, source.poll.check) for name, source in registry.sources.items() if source.poll is not None),
     ]
-    answers = executor.run([_asking(kind, name, check) for kind, name, check in asked])
+    calls = [_asking(kind, name, check) for kind, name, check in asked]
+    answers = [call() for call in calls] if executor is None else executor.run(calls)
     return [finding for answer in answers for finding in answer]
 
 

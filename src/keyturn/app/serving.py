@@ -17,7 +17,8 @@ from keyturn.app.checkup import Finding, outside
 from keyturn.app.daemon import Daemon, open_daemon
 from keyturn.app.state import OPERATOR, token_file
 from keyturn.config import Config
-from keyturn.domain.errors import ConfigError
+from keyturn.domain.errors import ConfigError, KeyturnError
+from keyturn.logs import place_of
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ SURFACE = "keyturn.api:create_api"
 STOPS = (signal.SIGTERM, signal.SIGINT)
 GRACE = 3
 """Seconds for requests under way when stopping."""
+HTTP_ENDED = "the HTTP server ended"
 ASK_AGAIN = 30.0
 """Seconds between two looks at what is still missing."""
 LISTENING_WITHIN = 30.0
@@ -43,17 +45,20 @@ def serve(config: Config, *, announce: Callable[[str], None]) -> None:
     before = {number: signal.signal(number, on_signal) for number in STOPS}
     try:
         with listen(config) as listener, open_daemon(config) as daemon:
-            server = HttpServer(daemon, listener, on_end=lambda: stop.put("the HTTP server ended"))
+            server = HttpServer(daemon, listener, on_end=lambda: stop.put(HTTP_ENDED))
             server.start()
             daemon.start()
             log.info("serving", url=server.url, credentials=len(config.credentials))
             announce(f"keyturn serves at {server.url}; operator token: {token_file(config.state_dir, OPERATOR)}")
             ended = threading.Event()
-            threading.Thread(target=report_missing, args=(daemon, announce, ended), daemon=True).start()
+            # A thread of its own, which no stop waits for: what it asks may take long to answer.
+            threading.Thread(target=_reporting, args=(daemon, announce, ended), daemon=True).start()
             reason = stop.get()
             log.info("stopping", reason=reason)
             ended.set()
             server.stop()
+            if reason == HTTP_ENDED:
+                raise KeyturnError("the HTTP server ended by itself: the log says why; start again")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -114,11 +119,21 @@ class HttpServer:
                 self._on_end()
 
 
+def _reporting(daemon: Daemon, announce: Callable[[str], None], ended: threading.Event) -> None:
+    try:
+        report_missing(daemon, announce, ended)
+    except Exception as error:  # noqa: BLE001 - what it only tells must not end what works
+        if not ended.is_set():  # plugins that are being closed may say anything
+            log.error("check-up met a defect", **place_of(error))  # noqa: TRY400 - a traceback may show values
+
+
 def report_missing(daemon: Daemon, announce: Callable[[str], None], ended: threading.Event) -> None:
     """Say in one line what is missing, again when that changes, until nothing is. Ticks go on trying meanwhile."""
     said: list[Finding] = []
     while not ended.is_set():
-        missing = outside(daemon.registry, daemon.executor)
+        missing = outside(daemon.registry)
+        if ended.is_set():
+            return
         if missing and missing != said:
             line = "; ".join(f"{finding.subject}: {finding.message}" for finding in missing)
             log.warning("missing", findings=[f"{finding.subject}: {finding.message}" for finding in missing])

@@ -13,6 +13,7 @@ OPENINGS = {
     "started": "began",
     "hold": "stopped and called for someone",
     "halt": "halted and called for someone",
+    "deadline": "was over its time",
     "released": "went on: no longer",
 }
 

@@ -106,7 +106,7 @@ def test_source_may_not_speak_for_what_it_does_not_cover(house: House) -> None:
     """Whoever reports usage can provoke a rollback: only the credentials that name the source listen to it."""
     with furnished(house) as (daemon, key_id):
         answer = house.push(line(key_id), token="source-other")
-        assert answer.status_code == 409
+        assert answer.status_code == 403
         assert "may not speak for 'payments'" in answer.json()["detail"]
         assert rows(daemon) == []
 

@@ -170,3 +170,20 @@ def test_due_credential_starts_by_itself(house: House) -> None:
         daemon.tick()
         daemon.tick()
         assert [rotation.started_by for rotation in daemon.store.live()] == ["schedule"]
+
+
+def test_command_during_a_tick_gets_a_tick_of_its_own(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tick under way may be past the credential already: one more follows it."""
+    began, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow() -> None:
+        began.release()
+        go_on.wait(WITHIN)
+
+    with house.daemon() as daemon:
+        monkeypatch.setattr(daemon.runtime, "tick", slow)
+        daemon.start()
+        assert began.acquire(timeout=WITHIN)
+        daemon.wake()
+        go_on.set()
+        assert began.acquire(timeout=WITHIN)
