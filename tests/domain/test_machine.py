@@ -2,72 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import pytest
 from tests.domain.outlook import topics
-from tests.domain.places import Client, seconds
-from tests.domain.promises import judge, standing
+from tests.domain.places import seconds
+from tests.domain.scenes import ended, returning, rotation, step, until, world_in
 from tests.domain.world import POLICY, Fate, World
 
 from keyturn.domain import commands, machine
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.guards import CHAIN
-from keyturn.domain.machine import EDGES, PHASES, Decision, decide
-from keyturn.domain.model import Force, Rotation, VersionState
+from keyturn.domain.machine import EDGES, PHASES, decide
+from keyturn.domain.model import Force, VersionState
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline
 from keyturn.domain.reasons import MEANING, Reason
 from keyturn.domain.verdicts import Ruling
-
-
-def world_in(phase: Phase, **policy: object) -> World:
-    """A calm world with four clients, whose rotation has just come to a phase."""
-    world = World(policy=replace(POLICY, **policy))  # type: ignore[arg-type]
-    for index in range(4):
-        world.add_client(target=f"t{index % 2}", held=index > 1)
-    world.advance(seconds(30))
-    world.start()
-    until(world, lambda: world.rotation is not None and world.rotation.phase is phase)
-    return world
-
-
-def step(world: World, span: float = 5) -> Decision:
-    """Some seconds, and one tick, with every promise held."""
-    world.advance(seconds(span))
-    decision = world.tick(judge)
-    assert decision is not None
-    standing(world)
-    return decision
-
-
-def until(world: World, done: Callable[[], bool], ticks: int = 200) -> list[Decision]:
-    """Tick until something is so."""
-    decisions = []
-    for _ in range(ticks):
-        if done():
-            return decisions
-        decisions.append(step(world))
-    raise AssertionError(f"never: {decisions[-1].verdict}")
-
-
-def rotation(world: World) -> Rotation:
-    """The live one."""
-    assert world.rotation is not None
-    return world.rotation
-
-
-def ended(world: World) -> Callable[[], bool]:
-    """Whether no rotation lives."""
-    return lambda: world.rotation is None
-
-
-def returning(world: World) -> Client:
-    """A client comes back with the old version, after a longer silence than was required of it."""
-    return world.add_client(every=70, refresh=None, holds=0)
-
 
 # The way through
 
@@ -193,7 +143,7 @@ def test_rollback_from_every_phase_before_destroy(phase: Phase) -> None:
     assert decisions[-1].rotation.phase is Phase.ROLLED_BACK
     assert decisions[-1].rotation.versions[0].state is VersionState.CURRENT
     drained = any(d.verdict.reason is Reason.DRAINING for d in decisions)
-    assert drained is (phase not in (Phase.INTRODUCE,))
+    assert drained is (phase is not Phase.INTRODUCE)
 
 
 def test_rollback_enables_before_it_promotes_and_promotes_before_it_disables() -> None:

@@ -33,11 +33,6 @@ class Quiet:
     users: tuple[tuple[str, timedelta], ...] = ()
     """Clients whose silence is still too short, and how much is missing."""
 
-    @property
-    def silent(self) -> bool:
-        """Known, and long enough for everyone."""
-        return self.known and not self.users
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
