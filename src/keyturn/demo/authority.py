@@ -55,7 +55,7 @@ class Authority:
         return frozenset(self._values)
 
     def alive(self, kid: str) -> list[str]:
-        """Where a key is not refused, one line each: on a new connection and on every one held open since before."""
+        """Where a key is not refused, one line a node: on a new connection, or on one held open since before."""
         value = self._values.get(kid)
         if value is None:
             return [f"key {kid} was never seen in a key table"]
@@ -64,10 +64,12 @@ class Authority:
             status = node.present(value)
             if status not in REFUSALS:
                 lines.append(f"{node.name} answers {status} to key {kid} on a new connection")
-        for node, connection in self._held:
-            held = _present(connection, value)
-            if held is not None and held not in REFUSALS:
-                lines.append(f"{node.name} answers {held} to key {kid} on a connection held open since before")
+        held = [(node.name, _present(connection, value)) for node, connection in self._held]
+        answered = {(name, status) for name, status in held if status is not None and status not in REFUSALS}
+        lines += [
+            f"{name} answers {status} to key {kid} on a connection held open since before"
+            for name, status in sorted(answered)
+        ]
         return lines
 
     def orphans(self, *, current: str) -> list[str]:

@@ -69,7 +69,7 @@ def _one(name: str, backend: str, folder: Path, seed: int, console: Console) -> 
     view = View(f"{name} on {backend}", console)
     try:
         return perform(SCENARIOS[name](seed), backend=backend, folder=folder, view=view)
-    except PartFailed as error:
+    except (PartFailed, OSError) as error:
         return Report.of_failure(scenario=name, backend=backend, why=str(error))
 
 
