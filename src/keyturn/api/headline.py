@@ -9,12 +9,23 @@ from keyturn.domain.reasons import MEANING, Reason
 from keyturn.domain.verdicts import Ruling, Verdict
 from keyturn.runtime.tick import Status
 
-WORDS = {
+BEFORE = {
     Ruling.ADVANCE: "moves on at the next tick",
-    Ruling.WAIT: "waits",
-    Ruling.HOLD: "HOLDS",
     Ruling.RETREAT: "goes back to monitor at the next tick",
     Ruling.ROLL_BACK: "rolls back at the next tick",
+}
+"""What moves a rotation, before it is done."""
+
+AFTER = {
+    Ruling.ADVANCE: "has just come here",
+    Ruling.RETREAT: "has just gone back",
+    Ruling.ROLL_BACK: "has just turned back",
+}
+"""The same when the last tick has done it: the rotation is in its new phase, for that reason."""
+
+WORDS = {
+    Ruling.WAIT: "waits",
+    Ruling.HOLD: "HOLDS",
     Ruling.HALT: "is HALTED",
 }
 
@@ -29,7 +40,8 @@ def headline(status: Status, now: datetime) -> str:
     way = f"{name}: v{rotation.outgoing[0]} → v{rotation.incoming} in {rotation.phase}"
     if verdict is None:
         return f"{way}: what blocks is not known yet"
-    return f"{way} {WORDS[verdict.ruling]}: {_why(verdict)} {_clears(rotation, verdict, now)}".rstrip()
+    words = WORDS | (AFTER if rotation.cause is verdict.reason else BEFORE)
+    return f"{way} {words[verdict.ruling]}: {_why(verdict)} {_clears(rotation, verdict, now)}".rstrip()
 
 
 def _why(verdict: Verdict) -> str:
@@ -49,7 +61,7 @@ def _clears(rotation: Rotation, verdict: Verdict, now: datetime) -> str:
     if verdict.ruling is not Ruling.WAIT:
         return ""
     if verdict.until is None:
-        return "When that clears cannot be told from the clock."
+        return "No earliest time is known."
     if verdict.until <= now:
         return "Clears at the next tick, unless something else blocks then."
     return f"Clears at {_time(verdict.until)} at the earliest ({_span((verdict.until - now).total_seconds())})."
