@@ -8,10 +8,11 @@ from contextlib import suppress
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.domain.findings import authority_ill, failing
+from tests.domain.ground import POLICY, Fate
 from tests.domain.outlook import both_accepted, may_be_rolled_back, must_end
 from tests.domain.places import Client, seconds
 from tests.domain.promises import judge, standing
-from tests.domain.world import POLICY, Fate, World
+from tests.domain.world import World
 
 from keyturn.domain import commands
 from keyturn.domain.effects import EffectKind

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from tests.domain.ground import POLICY
 from tests.domain.places import Client, seconds
 from tests.domain.promises import judge, standing
-from tests.domain.world import POLICY, World
+from tests.domain.world import World
 
 from keyturn.domain.machine import Decision
 from keyturn.domain.model import Rotation

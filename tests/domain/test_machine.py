@@ -1,19 +1,19 @@
-"""The machine by example: one behaviour a test, in the simulated world."""
+"""The machine by example: the way through, its tables, deadlines, failed calls and pauses."""
 
 from __future__ import annotations
 
 import pytest
+from tests.domain.ground import POLICY, Fate
 from tests.domain.outlook import topics
 from tests.domain.places import seconds
 from tests.domain.scenes import ended, returning, rotation, step, until, world_in
-from tests.domain.world import POLICY, Fate, World
+from tests.domain.world import World
 
 from keyturn.domain import commands, machine
-from keyturn.domain.effects import Effect, EffectKind
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.guards import CHAIN
 from keyturn.domain.machine import EDGES, PHASES, decide
 from keyturn.domain.model import Force, VersionState
-from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline
 from keyturn.domain.reasons import MEANING, Reason
@@ -128,183 +128,6 @@ def test_ruling_without_an_edge_is_a_defect() -> None:
 def test_every_reason_has_a_meaning() -> None:
     """No reason without a sentence for people."""
     assert set(MEANING) == set(Reason)
-
-
-# The ways back
-
-
-@pytest.mark.parametrize("phase", [Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE])
-def test_rollback_from_every_phase_before_destroy(phase: Phase) -> None:
-    """One word of an operator brings the old version back, drains the new one and destroys it."""
-    world = world_in(phase)
-    world.command(commands.roll_back, by="ada", why="it fails")
-    decisions = until(world, ended(world))
-    assert decisions[0].verdict.reason is Reason.OPERATOR_ROLLBACK
-    assert decisions[-1].rotation.phase is Phase.ROLLED_BACK
-    assert decisions[-1].rotation.versions[0].state is VersionState.CURRENT
-    drained = any(d.verdict.reason is Reason.DRAINING for d in decisions)
-    assert drained is (phase is not Phase.INTRODUCE)
-
-
-def test_rollback_enables_before_it_promotes_and_promotes_before_it_disables() -> None:
-    """Out of RETIRE the old version is enabled, then served, and only then is the new one taken away."""
-    world = world_in(Phase.RETIRE)
-    world.command(commands.roll_back, by="ada", why="it fails")
-    calls = [effect.kind for d in until(world, ended(world)) for effect in d.effects]
-    order = list(dict.fromkeys(calls))
-    assert order[:4] == [EffectKind.ENABLE, EffectKind.PROMOTE, EffectKind.DISABLE, EffectKind.REVOKE]
-
-
-def test_late_mint_is_known_and_removed_after_a_rollback() -> None:
-    """A mint whose outcome comes after the rollback names its version, which is then revoked and removed."""
-    world = world_in(Phase.INTRODUCE)
-    step(world)
-    world.fates = [Fate.LATE]
-    until(world, lambda: bool(world.late))
-    world.command(commands.roll_back, by="ada", why="never mind")
-    mint = world.late.pop()
-    key_id = world.perform(mint)
-    world._record(mint, key_id=key_id)
-    final = until(world, ended(world))[-1].rotation
-    assert final.versions[1].key_id == "k1"
-    assert world.verifiers["g0"].table[1] is Entry.REVOKED
-
-
-def test_refused_use_retreats_and_enables_at_once() -> None:
-    """A real holder refused in RETIRE makes the old version accepted again, in the same tick's calls."""
-    world = world_in(Phase.RETIRE)
-    returning(world)
-    back = until(world, lambda: rotation(world).phase is Phase.MONITOR)[-1]
-    assert back.verdict.reason is Reason.REFUSED_USE
-    assert [e.kind for e in back.effects] == [EffectKind.ENABLE]
-    assert back.rotation.retreats == 1
-    assert back.rotation.first_entered[Phase.MONITOR].at < back.rotation.entered.at
-
-
-def test_too_many_retreats_hold_until_resumed() -> None:
-    """A rotation that retreats too often stands until an operator resumes it, the old version accepted meanwhile."""
-    world = world_in(Phase.RETIRE, maximum_retreats=0)
-    sleeper = returning(world)
-    back = until(world, lambda: rotation(world).hold is not None or rotation(world).phase is Phase.MONITOR)
-    assert [e.kind for e in back[-1].effects] == [EffectKind.ENABLE]
-    held = step(world)
-    assert held.verdict.reason is Reason.TOO_MANY_RETREATS
-    assert step(world).verdict.latch
-    sleeper.refresh = seconds(20)
-    world.command(commands.resume)
-    assert rotation(world).retreats == 0
-    until(world, ended(world))
-
-
-def test_final_force_does_not_retreat() -> None:
-    """After `--final` a refused use neither retreats nor blocks."""
-    world = world_in(Phase.MONITOR)
-    world.add_client(refresh=None, holds=0)
-    world.command(commands.force, serial=0, by="ada", why="a dead machine", final=True)
-    decisions = until(world, ended(world))
-    assert decisions[0].verdict.reason is Reason.FORCED
-    assert decisions[-1].rotation.phase is Phase.COMPLETED
-
-
-def test_own_disable_that_lands_late_is_undone() -> None:
-    """A disable sent before a retreat and done after it is our own doing: it is undone, not held as another's hand."""
-    world = world_in(Phase.RETIRE)
-    disable = Effect(id="late", kind=EffectKind.DISABLE, serial=0, verifiers=("g0", "g1"))
-    returning(world)
-    until(world, lambda: rotation(world).phase is Phase.MONITOR)
-    until(world, lambda: len(rotation(world).up) == 2)
-    world.land(disable)
-    assert [e.kind for e in step(world).effects] == [EffectKind.ENABLE]
-
-
-def test_disable_asks_for_silence_each_time() -> None:
-    """A disable that could not be done is not repeated once somebody uses the old version again."""
-    world = world_in(Phase.MONITOR)
-    world.denied.add(EffectKind.DISABLE)
-    until(world, lambda: rotation(world).phase is Phase.RETIRE)
-    assert step(world, 1).verdict.reason is Reason.EFFECT_FAILED
-    back = returning(world)
-    until(world, lambda: 0 in back.last_use)
-    world.denied.clear()
-    waiting = step(world)
-    assert waiting.verdict.reason is Reason.OLD_IN_USE
-    assert not waiting.effects
-
-
-# Verifiers
-
-
-def test_joining_verifier_is_mended_in_overlap() -> None:
-    """A verifier that joins gets old and new before the next wave."""
-    world = world_in(Phase.OVERLAP)
-    world.join()
-    kinds = [e.kind for e in step(world).effects + step(world).effects]
-    assert kinds == [EffectKind.ENABLE, EffectKind.INSTALL]
-
-
-def test_verifier_that_comes_back_stale_in_the_soak_is_mended_and_the_soak_begins_anew() -> None:
-    """A verifier that was away in RETIRE and accepts the old version again is no stranger's doing."""
-    world = world_in(Phase.RETIRE)
-    until(world, lambda: rotation(world).soak is not None)
-    begun = rotation(world).soak
-    world.set_away(world.verifiers["g0"], True)
-    step(world)
-    world.rebuild(world.verifiers["g0"])
-    world.verifiers["g0"].table[1] = Entry.ACTIVE
-    assert [e.kind for e in step(world).effects] == [EffectKind.DISABLE]
-    step(world)
-    assert rotation(world).soak is not None
-    assert rotation(world).soak != begun
-
-
-@pytest.mark.parametrize(("phase", "serial"), [(Phase.MONITOR, 0), (Phase.MONITOR, 1), (Phase.RETIRE, 1)])
-def test_table_changed_behind_our_back_is_held_not_mended(phase: Phase, serial: int) -> None:
-    """A verifier that agreed and was never away, and now refuses, is reported, paused or not."""
-    world = world_in(phase)
-    step(world)
-    step(world)
-    world.lose(world.verifiers["g1"], serial)
-    decision = step(world)
-    assert decision.verdict.reason is Reason.AUTHORITY_CHANGED
-    assert not decision.effects
-    world.command(commands.pause, by="ada", why="a look", now=world.now)
-    assert not step(world).effects
-    world.mend_tables()
-    world.command(commands.resume)
-    until(world, ended(world))
-
-
-def test_old_version_enabled_by_hand_in_the_soak_is_held() -> None:
-    """Somebody enabled the disabled version: keyturn asks, and does not disable it again."""
-    world = world_in(Phase.RETIRE)
-    until(world, lambda: rotation(world).soak is not None)
-    world.verifiers["g1"].table[0] = Entry.ACTIVE
-    decision = step(world)
-    assert decision.verdict.reason is Reason.AUTHORITY_CHANGED
-    assert "again" in decision.verdict.detail
-    assert not decision.effects
-
-
-def test_rollback_does_not_wait_for_an_unreachable_verifier() -> None:
-    """On the way back a verifier that cannot be reached does not keep readers from the old version."""
-    world = world_in(Phase.MONITOR)
-    world.set_away(world.verifiers["g0"], True)
-    world.command(commands.roll_back, by="ada", why="it fails")
-    assert EffectKind.PROMOTE in [e.kind for e in step(world).effects]
-    waiting = until(world, lambda: EffectKind.DISABLE in [line.kind for line in world.journal.values()])
-    assert waiting
-    assert step(world).verdict.reason is Reason.VERIFIER_UNREACHABLE
-    world.set_away(world.verifiers["g0"], False)
-    until(world, ended(world))
-
-
-def test_authority_that_names_no_verifier_blocks() -> None:
-    """No verifier is not every verifier."""
-    world = world_in(Phase.MONITOR)
-    nodes, world.verifiers = world.verifiers, {}
-    assert step(world).verdict.reason is Reason.VERIFIER_UNREACHABLE
-    world.verifiers = nodes
-    until(world, ended(world))
 
 
 # Deadlines

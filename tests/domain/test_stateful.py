@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+import random
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
 from tests.domain.rotations import Rotations
 
-TestRotations = Rotations.TestCase
-TestRotations.settings = settings(
-    max_examples=150,
-    stateful_step_count=40,
+BUDGET = settings(
+    max_examples=600,
+    stateful_step_count=30,
     deadline=None,
     derandomize=False,
     print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    database=None,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
 )
+
+
+@pytest.mark.slow
+def test_promises_hold_whatever_happens() -> None:
+    """No order of faults, hands and commands makes the machine break a promise or stand still in silence."""
+    chosen = random.SystemRandom().randrange(2**32)
+    print(f"seed {chosen}")  # noqa: T201 - shown when the test fails, to run it again
+
+    @seed(chosen)
+    class Seeded(Rotations):
+        """The rules, with this seed."""
+
+    run_state_machine_as_test(Seeded, settings=BUDGET)
