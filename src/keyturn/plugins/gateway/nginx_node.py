@@ -86,11 +86,14 @@ class NginxNode:
                 self.test_config(deadline)
             self._reload(deadline)
 
-    def disambiguate(self) -> None:
-        """Reload once more, if that is what it takes to know by which table the node serves."""
+    def settle(self) -> None:
+        """Reload, if that is what it takes to know by which table the node serves, or if a change of ours was interrupted
+        before its reload: nobody else may ever send it. What a hand wrote and did not reload is left as it is."""
         deadline = self._deadline()
         with self._file.locked(within=self._settings.timeout):
-            if self._judge(self._file.identity()) is Rules.AMBIGUOUS:
+            identity = self._file.identity()
+            judged = self._judge(identity)
+            if judged is Rules.AMBIGUOUS or (judged is Rules.OWED and self._wrote(identity)):
                 self.test_config(deadline)
                 self._reload(deadline)
 
@@ -166,6 +169,10 @@ class NginxNode:
         with contextlib.suppress(Absent), failures(self._record_path):
             return ReloadRecord.from_bytes(self._record_path.read_bytes())
         return None
+
+    def _wrote(self, identity: TableIdentity) -> bool:
+        record = self._read_record()
+        return record is not None and record.table == identity
 
     def _judge(self, identity: TableIdentity) -> Rules:
         return judge(

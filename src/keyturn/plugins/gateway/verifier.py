@@ -51,8 +51,8 @@ class Verifier:
         before = None
         try:
             before = self.node.standing()
-            if before.rules is Rules.AMBIGUOUS:
-                self.node.disambiguate()
+            if before.rules in (Rules.AMBIGUOUS, Rules.OWED):
+                self.node.settle()
         except Transient as failure:
             unknown = failure
         answers = self._presenter.present(value, mark)
