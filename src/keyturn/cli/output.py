@@ -43,7 +43,7 @@ def show_json(content: Any) -> None:
 
 def show_line(text: str, *, bold: bool = False) -> None:
     """One line, never wrapped in a pipe."""
-    typer.secho(text, bold=bold)
+    typer.secho(text, bold=bold or None)
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Row]) -> None:
@@ -59,7 +59,10 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Row]) -> None:
 
 def rich_table(title: str, header: Sequence[str], rows: Sequence[Row]) -> Table:
     """For a terminal."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    # Without frames all of a status fits a terminal of ordinary height.
+    table = Table(
+        title=f"\n{title}", title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
+    )
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:

@@ -164,17 +164,7 @@ def _seen(seen: dict[str, Any]) -> Tables:
         for verifier in seen["verifiers"]
         for serial, acceptance in verifier["acceptance"].items()
     ]
-    clients: list[Row] = [
-        (
-            client["name"],
-            f"v{serial}",
-            moment(used),
-            moment(client["last_success"].get(serial)),
-            moment(client["last_refusal"].get(serial)),
-        )
-        for client in seen["clients"]
-        for serial, used in client["last_use"].items()
-    ]
+    clients = [row for client in seen["clients"] for row in _client(client)]
     sources: list[Row] = [
         (source["name"], source["kind"], source["sees_failures"], moment(source["watermark"]))
         for source in seen["sources"]
@@ -184,4 +174,20 @@ def _seen(seen: dict[str, Any]) -> Tables:
         ("Verifiers", ["verifier", "version", "probed", "listed"], verifiers),
         ("Clients", ["client", "version", "last use", "last success", "last refusal"], clients),
         ("Usage sources", ["source", "kind", "sees failures", "complete up to"], sources),
+    ]
+
+
+def _client(client: dict[str, Any]) -> list[Row]:
+    """A row for each version that it used; a client that was never seen is waited for too."""
+    if not client["last_use"]:
+        return [(client["name"], None, "never", None, None)]
+    return [
+        (
+            client["name"],
+            f"v{serial}",
+            moment(used),
+            moment(client["last_success"].get(serial)),
+            moment(client["last_refusal"].get(serial)),
+        )
+        for serial, used in client["last_use"].items()
     ]

@@ -27,8 +27,12 @@ def until(condition: Any, what: str) -> None:
         time.sleep(0.01)
 
 
-def counted(house: House, line: str) -> bool:
-    return line in house.ask("GET", "/metrics").text
+def counted(house: House, series: str) -> float:
+    """A metric's value now."""
+    for line in house.ask("GET", "/metrics").text.splitlines():
+        if line.startswith(f"{series} "):
+            return float(line.rsplit(" ", 1)[1])
+    raise AssertionError(f"no series {series}")
 
 
 def test_clock_ticks_by_itself_and_at_once_after_a_command(house: House) -> None:
@@ -54,9 +58,9 @@ def test_tick_that_raises_is_counted_and_the_next_one_comes(
     with house.daemon() as daemon:
         monkeypatch.setattr(daemon.runtime, "tick", broken)
         daemon.start()
-        until(lambda: counted(house, f'keyturn_failed_ticks_total{{kind="{kind}"}} 2.0'), "two ticks that failed")
+        until(lambda: counted(house, f'keyturn_failed_ticks_total{{kind="{kind}"}}') >= 2, "two ticks that failed")
         monkeypatch.undo()
-        until(lambda: not counted(house, "keyturn_ticks_total 0.0"), "a tick that ended well")
+        until(lambda: counted(house, "keyturn_ticks_total") > 0, "a tick that ended well")
     captured = capfd.readouterr()
     logged = captured.out + captured.err
     assert ("hunter2" in logged) == (kind == "failure")

@@ -29,7 +29,7 @@ STATUS = {
     Reply.DENY: 401,
     Reply.REJECT: 422,
 }
-TIMEOUT = 0.5
+TIMEOUT = 1.0
 
 
 class Receiver(ThreadingHTTPServer):
@@ -45,8 +45,8 @@ class Receiver(ThreadingHTTPServer):
         self.bodies: list[dict[str, object]] = []
         self.status = 204
         self.headers: dict[str, str] = {}
-        self.hanging = threading.Event()
-        self.hanging.set()
+        self.answering = threading.Event()
+        self.answering.set()
 
     @property
     def url(self) -> str:
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.server.hanging.wait(5)
+        self.server.answering.wait(5)
         status = self.server.status
         try:
             message = Webhook(self.server.secret).verify(body, dict(self.headers))
@@ -112,9 +112,9 @@ class WebhookHarness(NotifierHarness):
             self.receiver.server_close()
             return
         if reply is Reply.HANG:
-            self.receiver.hanging.clear()
+            self.receiver.answering.clear()
             return
-        self.receiver.hanging.set()
+        self.receiver.answering.set()
         if self.receiver.socket.fileno() == -1:
             self._come_back()
         self.receiver.status = STATUS[reply]
@@ -133,7 +133,7 @@ class WebhookHarness(NotifierHarness):
     def close(self) -> None:
         for notifier in self.made:
             notifier.close()
-        self.receiver.hanging.set()
+        self.receiver.answering.set()
         if self.receiver.socket.fileno() != -1:
             self.receiver.shutdown()
             self.receiver.server_close()

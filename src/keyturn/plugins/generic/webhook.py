@@ -100,12 +100,13 @@ class WebhookNotifier:
             ) from None
 
     def _post(self, body: bytes, headers: Mapping[str, str]) -> requests.Response:
+        seconds = self._options.timeout.total_seconds()
         try:
             return self._session.post(
                 self._options.url,
                 data=body,
                 headers=dict(headers),
-                timeout=self._options.timeout.total_seconds() / 2,  # connecting and answering have half of it each
+                timeout=(seconds / 4, seconds * 3 / 4),  # connecting takes one round trip, answering takes work
                 allow_redirects=False,
                 stream=True,  # what the receiver says is of no interest, however long it is
             )
