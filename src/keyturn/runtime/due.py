@@ -12,6 +12,9 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.phases import Phase
 from keyturn.domain.schedule import Schedule
 
+CRON_FIELDS = ("minute", "hour", "day", "month", "day_of_week")
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+
 DOUBLINGS = 6
 """After that many rollbacks in a row the wait grows no further."""
 
@@ -58,8 +61,39 @@ def zone_of(schedule: Schedule) -> ZoneInfo:
 
 
 def trigger_of(schedule: Schedule) -> CronTrigger:
-    """The cron expression as a trigger. Raises `ConfigError` saying what is wrong with it."""
+    """The cron expression as a trigger, read as crontab(5) reads it. Raises `ConfigError` saying what is wrong with it."""
+    fields = (schedule.cron or "").split()
     try:
-        return CronTrigger.from_crontab(schedule.cron or "", timezone=zone_of(schedule))
+        if len(fields) != len(CRON_FIELDS):
+            raise ValueError(f"{len(fields)} fields")  # noqa: TRY301 - one place says what is wrong with it
+        named = dict(zip(CRON_FIELDS, fields, strict=True))
+        named["day_of_week"] = ",".join(_weekdays(part) for part in named["day_of_week"].lower().split(","))
+        if named["day"] != "*" and named["day_of_week"] != "*":
+            # crontab(5) takes either of the two, most people mean both, and a window missed is a quarter lost.
+            raise ValueError("day of month and day of week are both given; leave one of them `*`")  # noqa: TRY301
+        return CronTrigger(**named, timezone=zone_of(schedule))
     except ValueError as error:
         raise ConfigError(f"cron {schedule.cron!r}: {error}; five fields are needed, such as '0 10 * * tue'") from error
+
+
+def _weekdays(part: str) -> str:
+    """One part of a day-of-week field by name: APScheduler counts from Monday, crontab(5) from Sunday."""
+    span, slash, step = part.partition("/")
+    if span == "*" and not slash:
+        return "*"
+    first, dash, last = span.partition("-")
+    if span == "*":
+        days = list(range(7))
+    else:
+        start = _weekday(first)
+        end = _weekday(last) if dash else start
+        days = [day % 7 for day in range(start, (end if end >= start else end + 7) + 1)]
+    return ",".join(WEEKDAYS[day] for day in days[:: int(step) if slash else 1])
+
+
+def _weekday(word: str) -> int:
+    if word in WEEKDAYS:
+        return WEEKDAYS.index(word)
+    if word.isdecimal() and int(word) <= 7:
+        return int(word) % 7
+    raise ValueError(f"{word!r} is no day of the week")
