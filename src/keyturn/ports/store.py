@@ -170,7 +170,7 @@ class AccessToken:
 
     name: str
     role: str
-    """`operator` or `source`."""
+    """`operator`, `viewer` or `source`."""
     source: str | None
     digest: str
     """SHA-256 of the token, hexadecimal: tokens are 256 random bits, so no slow hash is needed."""
@@ -264,8 +264,9 @@ class Store(Protocol):
         received_at: datetime,
     ) -> bool:
         """Add rows, move the source's watermark (never back) and cursor (None leaves either), all in one transaction.
-        False, and nothing changed, when `batch` was seen from this source before. Rows whose bucket the source had declared complete are
-        late: they count as use at once, but stay out of `usage` (the detector's buckets) and are counted."""
+        False, and nothing changed, when `batch` was seen from this source before. Rows whose bucket the source had
+        declared complete are late: they count as use at once, but stay out of `usage` (the detector's buckets) and are
+        counted."""
 
     def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
         """Rows with start ≤ bucket start < end, by start then client, summed over sources."""
