@@ -77,6 +77,17 @@ def must_end(world: World) -> None:
     raise AssertionError(f"P10: no end is reached from {world.rotation.phase}: {other.rotation}")
 
 
+def stands_aloud(world: World) -> None:
+    """P10: even where no fault ever ends, nothing stands longer than its deadline without a word."""
+    if world.rotation is None:
+        return
+    other = world.fork()
+    for _ in range(60):
+        other.advance(TICK)
+        other.tick(judge)
+        standing(other)
+
+
 def topics(world: World) -> set[str]:
     """What people were told about."""
     return {message.topic for _, message in world.messages.values()}

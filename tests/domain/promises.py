@@ -22,6 +22,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     """Everything that a decision must not do, on the world in which it is to be done."""
     settle(world)
     after = decision.rotation
+    stands_where_told(world, before, decision)
     for effect in decision.effects:
         if effect.kind is EffectKind.PROMOTE and effect.target is not None:
             if effect.serial in world.targets[effect.target].copies:  # else it cannot be carried out
@@ -49,6 +50,21 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
             verifier.excused.add(after.outgoing[0])
     if not after.live:
         ended_clean(world, after)
+
+
+def stands_where_told(world: World, before: Rotation, decision: Decision) -> None:
+    """Under a pause, a halt or a latched hold nothing goes on; what was true may be made so again."""
+    kinds = {effect.kind for effect in decision.effects}
+    if world.obstacle is not None and before.versions[before.incoming].key_id is None:
+        seen = any(not target.away for target in world.targets.values())
+        assert EffectKind.MINT not in kinds or not seen, "minted over an obstacle"
+    latched = before.hold is not None and before.hold.latched
+    if before.phase is Phase.ROLLBACK or not (before.pause or before.halted or latched):
+        return
+    assert kinds <= {EffectKind.INSTALL, EffectKind.ENABLE, EffectKind.PROMOTE}, f"{kinds} while it stands"
+    undone = decision.rotation.phase in (before.phase, Phase.ROLLBACK, Phase.MONITOR)
+    assert undone, f"{before.phase} → {decision.rotation.phase} while it stands"
+    assert EffectKind.PROMOTE not in kinds or decision.rotation.phase is Phase.ROLLBACK, "a wave while it stands"
 
 
 def accept_before_use(world: World, serial: int) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.domain.findings import authority_ill, failing
 from tests.domain.ground import POLICY, Fate
-from tests.domain.outlook import both_accepted, may_be_rolled_back, must_end
+from tests.domain.outlook import both_accepted, may_be_rolled_back, must_end, stands_aloud
 from tests.domain.places import Client, seconds
 from tests.domain.promises import judge, standing
 from tests.domain.world import World
@@ -38,7 +38,7 @@ class Rotations(RuleBasedStateMachine):
         lag=st.sampled_from([0, 0, 8]),
         laggard=st.sampled_from([None, None, 10, 130]),
         phase=PHASES,
-        event=st.sampled_from(["nothing", "roll back", "join", "away", "mute", "force"]),
+        event=st.sampled_from(["nothing", "roll back", "join", "away", "mute", "force", "return"]),
     )
     def clients_use_it(self, held: bool, lag: int, laggard: int | None, phase: Phase, event: str) -> None:
         """Faults begin once a rotation has come to some phase in a calm world, often with a telling one: otherwise the
@@ -65,7 +65,10 @@ class Rotations(RuleBasedStateMachine):
             self.source_falters(0, down=True, mute=True, lag=5)
         elif event == "force":
             self.operator_forces(final=False)
+        elif event == "return":
+            self.world.add_client(every=70, refresh=None, holds=0)
         self.tick(5, 2)
+        self.outlook()  # one event alone shows most clearly what becomes of it
 
     # Time
 
@@ -275,8 +278,12 @@ class Rotations(RuleBasedStateMachine):
         both_accepted(self.world)
 
     def teardown(self) -> None:
-        if sys.exc_info()[0] is not None:
-            return
+        if sys.exc_info()[0] is None:
+            self.outlook()
+
+    def outlook(self) -> None:
+        """Whatever has led here, the ways on and back are open."""
+        stands_aloud(self.world)
         both_accepted(self.world)
         may_be_rolled_back(self.world)
         must_end(self.world)

@@ -186,6 +186,10 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "rollback leads to an end": other_edge(Phase.MONITOR, Ruling.ROLL_BACK, Phase.ROLLED_BACK),
     "operator's rollback ignored": no_guard(guards.operator_rollback),
     "joined verifier is not mended": drop(Phase.OVERLAP, "accept_old"),
+    "pause ignored": no_guard(guards.paused),
+    "halt ignored": no_guard(guards.halted),
+    "latch ignored": no_guard(guards.latched),
+    "obstacle ignored": no_guard(guards.obstacle),
     "no deadlines": no_deadlines,
     "nobody is paged": nobody_is_paged,
 }

@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.domain.rotations import Rotations
 
 BUDGET = settings(
-    max_examples=600,
+    max_examples=300,
     stateful_step_count=30,
     deadline=None,
     derandomize=False,
