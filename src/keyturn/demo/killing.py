@@ -14,7 +14,8 @@ from keyturn.demo.waiting import PartFailed
 
 ENOUGH = 20
 ENOUGH_OPEN = 8
-MOST = 32
+UNPLANNED = 4
+"""The most kills a phase that meet no intent on purpose: they are spread over the rotation, and leave it time to go on."""
 LAST = "destroy"
 POLL = 0.002
 SERVING = b"keyturn serves at"
@@ -58,6 +59,8 @@ class Killer:
         self._weighed: dict[Attempt, bool] = {}
         self._up = True
         self._log_offset = 0
+        self._left: frozenset[Attempt] = frozenset()
+        self._unplanned: Counter[str] = Counter()
         self._due = time.monotonic() + self._random.uniform(*RUNNING_FOR)
 
     @property
@@ -69,25 +72,28 @@ class Killer:
         if not self._up and self._announced():
             self._came_up()
         phase, live = self._journal.phase()
-        if not live or len(self.kills) >= MOST:
-            time.sleep(POLL)
+        if not live:
             return
         if wanted := self._wanted(phase):
-            time.sleep(self._random.uniform(0, LATER_IN_EFFECT))
+            time.sleep(self._random.uniform(0, LATER_IN_EFFECT) if phase != LAST else 0)
             # The outcome may have come meanwhile: that was too late.
             if wanted & self._journal.open():
-                self._kill(Moment.INTENT_OPEN, phase, wanted)
-        elif time.monotonic() >= self._due and not (phase == LAST and self._enough()):
-            self._kill(Moment.RUNNING if self._up else Moment.START_UP, phase, frozenset())
+                self._kill(phase)
+        elif time.monotonic() >= self._due and self._may_be_unplanned(phase):
+            self._unplanned[phase] += 1
+            self._kill(phase)
         else:
             time.sleep(POLL)
 
     def _enough(self) -> bool:
         return len(self.kills) >= ENOUGH and self.counts[Moment.INTENT_OPEN] >= ENOUGH_OPEN
 
+    def _may_be_unplanned(self, phase: str) -> bool:
+        return self._unplanned[phase] < UNPLANNED and not (phase == LAST and self._enough())
+
     def _wanted(self, phase: str) -> frozenset[Attempt]:
         """Attempts that are under way now and that a kill is meant for; each is weighed once."""
-        opened = self._journal.open()
+        opened = self._journal.open() - self._left
         for attempt in opened - self._weighed.keys():
             chance = AT_FIRST_TRY if attempt[1] == 1 else AT_LATER_TRY
             if self._enough():
@@ -98,7 +104,7 @@ class Killer:
             self._weighed[attempt] = self._random.random() < chance
         return frozenset(attempt for attempt in opened if self._weighed[attempt])
 
-    def _kill(self, moment: Moment, phase: str, wanted: frozenset[Attempt]) -> None:
+    def _kill(self, phase: str) -> None:
         part = self._daemon.part
         if part is None or not part.alive:
             code = None if part is None else part.exit_code
@@ -107,17 +113,21 @@ class Killer:
         at = datetime.now(UTC)
         still = self._journal.open()
         _, live = self._journal.phase()
-        if moment is Moment.INTENT_OPEN and not wanted & still:
-            moment = Moment.RUNNING
-        # What stays open is not under way any more: the next try has a number of its own.
-        self._weighed |= dict.fromkeys(still, False)
         if live:
-            self.kills.append(Kill(moment=moment, phase=phase, at=at))
+            self.kills.append(Kill(moment=self._moment(still), phase=phase, at=at))
+        # What stays open is under way no more: the next try has a number of its own.
+        self._left = still
         self._log_offset = part.log.stat().st_size
         self._daemon.start()
         self._up = False
         early = self._random.random() < IN_START_UP and 2 * self.counts[Moment.START_UP] < len(self.kills)
         self._due = time.monotonic() + (self._random.uniform(*STARTING_FOR) if early else float("inf"))
+
+    def _moment(self, still: frozenset[Attempt]) -> Moment:
+        """What the kill met, by what it left: an intent counts for the kill that it was opened before, and no other."""
+        if still - self._left:
+            return Moment.INTENT_OPEN
+        return Moment.RUNNING if self._up else Moment.START_UP
 
     def _announced(self) -> bool:
         part = self._daemon.part

@@ -51,6 +51,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     backends = list(BACKENDS) if options.backend == ALL else [options.backend]
     several = ALL in (options.scenario, options.backend)
     reports = []
+    if options.report is not None:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
     with _folder(options.keep) as folder:
         for backend in backends:
             for name in scenarios:
