@@ -59,12 +59,12 @@ def stands_where_told(world: World, before: Rotation, decision: Decision) -> Non
         seen = any(not target.away for target in world.targets.values())
         assert EffectKind.MINT not in kinds or not seen, "minted over an obstacle"
     latched = before.hold is not None and before.hold.latched
-    if before.phase is Phase.ROLLBACK or not (before.pause or before.halted or latched):
+    if Phase.ROLLBACK in (before.phase, decision.rotation.phase) or not (before.pause or before.halted or latched):
         return
-    assert kinds <= {EffectKind.INSTALL, EffectKind.ENABLE, EffectKind.PROMOTE}, f"{kinds} while it stands"
-    undone = decision.rotation.phase in (before.phase, Phase.ROLLBACK, Phase.MONITOR)
-    assert undone, f"{before.phase} → {decision.rotation.phase} while it stands"
-    assert EffectKind.PROMOTE not in kinds or decision.rotation.phase is Phase.ROLLBACK, "a wave while it stands"
+    assert kinds <= {EffectKind.INSTALL, EffectKind.ENABLE}, f"{kinds} while it stands"
+    retreats = (before.phase, decision.rotation.phase) == (Phase.RETIRE, Phase.MONITOR)
+    stays = decision.rotation.phase is before.phase
+    assert stays or retreats, f"{before.phase} → {decision.rotation.phase} while it stands"
 
 
 def accept_before_use(world: World, serial: int) -> None:

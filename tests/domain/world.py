@@ -62,6 +62,8 @@ class World(Ground):
         self.late = []
         self.rotations += 1
         self.heard = self.now
+        for client in self.clients.values():
+            client.acknowledged = False  # of what an owner said of another rotation
         for verifier in self.verifiers.values():
             verifier.backup = dict(verifier.table)
         self.forced = set()
