@@ -25,7 +25,7 @@ class Crash:
     name = "crash"
     # Dwells longer than the time between two kills: one that started over would never end in time.
     timing = Timing(minimum_overlap=10.0, silence=14.0, soak=10.0)
-    limit = 170.0
+    limit = 200.0
     laggard = False
 
     def __init__(self, seed: int) -> None:

@@ -11,7 +11,7 @@ class Happy:
 
     name = "happy"
     timing = Timing()
-    limit = 75.0
+    limit = 90.0
     laggard = False
 
     def play(self, run: Run) -> None:

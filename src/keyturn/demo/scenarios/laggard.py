@@ -21,7 +21,7 @@ class LaggardForced:
 
     name = "laggard"
     timing = Timing()
-    limit = 75.0
+    limit = 90.0
     laggard = True
 
     def __init__(self) -> None:

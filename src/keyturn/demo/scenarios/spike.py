@@ -19,7 +19,7 @@ class Spike:
     name = "spike"
     # Long enough in MONITOR that there is something to break.
     timing = Timing(silence=12.0)
-    limit = 75.0
+    limit = 90.0
     laggard = False
 
     def __init__(self) -> None:
