@@ -129,6 +129,7 @@ def check(
     config: Config = None,
     as_json: AsJson = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the configuration's JSON Schema.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing outside: the configuration alone.")] = False,
 ) -> None:
     """Find what can be found without rotating."""
     from keyturn.cli import check as checking
@@ -136,7 +137,7 @@ def check(
     if schema:
         checking.show_schema()
     else:
-        checking.check(_needed(config), as_json=as_json)
+        checking.check(_needed(config), as_json=as_json, offline=offline)
 
 
 @application.command()
