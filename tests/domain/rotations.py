@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from itertools import product
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -23,7 +24,8 @@ from keyturn.domain.phases import Phase
 CALLS = st.sampled_from(sorted(EffectKind))
 FATES = st.sampled_from([fate for fate in Fate if fate is not Fate.DONE])
 INDEX = st.integers(0, 3)
-PHASES = st.sampled_from([phase for phase in Phase if not phase.is_end and phase is not Phase.ROLLBACK])
+PHASES = [phase for phase in Phase if not phase.is_end and phase is not Phase.ROLLBACK]
+EVENTS = ["nothing", "roll back", "join", "away", "mute", "force", "return", "obstacle", "hand"]
 
 
 class Rotations(RuleBasedStateMachine):
@@ -37,8 +39,8 @@ class Rotations(RuleBasedStateMachine):
         held=st.booleans(),
         lag=st.sampled_from([0, 0, 8]),
         laggard=st.sampled_from([None, None, 10, 130]),
-        phase=PHASES,
-        event=st.sampled_from(["nothing", "roll back", "join", "away", "mute", "force", "return"]),
+        phase=st.sampled_from(PHASES),
+        event=st.sampled_from(EVENTS),
     )
     def clients_use_it(self, held: bool, lag: int, laggard: int | None, phase: Phase, event: str) -> None:
         """Faults begin once a rotation has come to some phase in a calm world, often with a telling one: otherwise the
@@ -67,6 +69,12 @@ class Rotations(RuleBasedStateMachine):
             self.operator_forces(final=False)
         elif event == "return":
             self.world.add_client(every=70, refresh=None, holds=0)
+        elif event == "obstacle":
+            self.obstacle(there=True)
+        elif event == "hand":
+            self.secret_overwritten(0, missing=False)
+            self.tick(5, 1)
+            self.secret_put_back()
         self.tick(5, 2)
         self.outlook()  # one event alone shows most clearly what becomes of it
 
@@ -287,3 +295,9 @@ class Rotations(RuleBasedStateMachine):
         both_accepted(self.world)
         may_be_rolled_back(self.world)
         must_end(self.world)
+
+
+def one_event_each() -> None:
+    """Every kind of telling event, alone, in every phase, with and without lag: no chance about it."""
+    for phase, event, lag in product(PHASES, EVENTS, (0, 8)):
+        Rotations().clients_use_it(held=True, lag=lag, laggard=None, phase=phase, event=event)

@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
-from tests.domain.rotations import Rotations
+from tests.domain.rotations import Rotations, one_event_each
 
 BUDGET = settings(
     max_examples=300,
@@ -19,6 +19,11 @@ BUDGET = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_promises_hold_under_one_event_anywhere() -> None:
+    """One adverse event in any phase breaks no promise, and leaves the ways on and back open."""
+    one_event_each()
 
 
 @pytest.mark.slow
