@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.domain.ground import Fate
 from tests.domain.places import seconds
-from tests.domain.scenes import ended, returning, rotation, step, until, world_in
+from tests.domain.scenes import ended, returning, rotation, situation, step, until, world_in
 
-from keyturn.domain import commands
+from keyturn.domain import commands, steps
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.model import VersionState
-from keyturn.domain.observations import Entry
+from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.verdicts import Verdict
 
 # The ways back
 
@@ -189,3 +192,31 @@ def test_authority_that_names_no_verifier_blocks() -> None:
     assert step(world).verdict.reason is Reason.VERIFIER_UNREACHABLE
     world.verifiers = nodes
     until(world, ended(world))
+
+
+def test_disable_that_still_settles_is_undone_at_once() -> None:
+    """After a retreat the old version is enabled although older rules may still be served: nobody waits for our own
+    disable to settle first. A verifier that had agreed and was changed by another's hand is left to the guard."""
+    s = situation(world_in(Phase.MONITOR))
+    name, old = min(s.seen.verifiers), s.old
+    settling = replace(
+        s.seen.verifiers[name],
+        acceptance={**s.seen.verifiers[name].acceptance, old: Acceptance.UNSETTLED},
+        entries={**s.seen.verifiers[name].entries, old: Entry.DISABLED},
+    )
+    seen = replace(s.seen, verifiers={**s.seen.verifiers, name: settling})
+    retreated = steps.accept_old(replace(s, seen=seen, rotation=replace(s.rotation, up=frozenset())))
+    assert isinstance(retreated, tuple)
+    assert [(one.kind, one.verifiers) for one in retreated] == [(EffectKind.ENABLE, (name,))]
+    waiting = steps.accept_old(replace(s, seen=seen))
+    assert isinstance(waiting, Verdict)
+    assert waiting.reason is Reason.NOT_ACCEPTED_YET
+
+
+def test_version_that_was_not_tried_is_not_called_unreachable() -> None:
+    """In the tick that mints, no verifier has been asked about the new version: that is said, not that it is away."""
+    s = situation(world_in(Phase.OVERLAP))
+    blind = {name: replace(seen, acceptance={s.old: Acceptance.ACCEPTED}) for name, seen in s.seen.verifiers.items()}
+    verdict = steps.accept_new(replace(s, seen=replace(s.seen, verifiers=blind)))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.reason, verdict.detail) == (Reason.NOT_ACCEPTED_YET, f"v{s.new} has not been tried yet")

@@ -93,6 +93,10 @@ class Situation:
         seen = self.seen.verifiers.get(verifier)
         return seen.acceptance.get(serial, Acceptance.UNREACHABLE) if seen is not None else Acceptance.UNREACHABLE
 
+    def unasked(self, verifier: str, serial: int) -> bool:
+        """Whether this tick has not tried a version at a verifier, as when it was only just made or its value is away."""
+        return serial not in self.seen.verifiers[verifier].acceptance
+
     def entry(self, verifier: str, serial: int) -> Entry:
         """What the authority lists for a version at a verifier."""
         seen = self.seen.verifiers.get(verifier)

@@ -73,6 +73,10 @@ def _accepted(
     refusing = s.verifiers(serial, *REFUSING)
     # What was changed behind our back is reported by a guard, and not mended.
     joining = tuple(v for v in refusing if v not in s.behind_our_back(serial))
+    if kind is EffectKind.ENABLE:
+        # A disable of ours that is still settling is undone at once, not waited for.
+        settling = s.verifiers(serial, Acceptance.UNSETTLED)
+        joining += tuple(v for v in settling if s.entry(v, serial) is Entry.DISABLED and v not in s.rotation.up)
     if joining:
         return (effect(s, kind, serial, verifiers=joining),)
     if refusing:
@@ -82,9 +86,11 @@ def _accepted(
     if lagging:
         return wait(
             Reason.NOT_ACCEPTED_YET,
-            f"{', '.join(lagging)} may still serve older rules for v{serial}",
+            f"{', '.join(lagging)} may still serve older rules",
             verifiers=list(lagging),
         )
+    if any(s.unasked(v, serial) for v in away):
+        return wait(Reason.NOT_ACCEPTED_YET, f"v{serial} has not been tried yet", verifiers=list(away))
     if away and unreachable_blocks:
         return wait(Reason.VERIFIER_UNREACHABLE, f"cannot ask {', '.join(away)}", verifiers=list(away))
     if not s.seen.verifiers:
@@ -213,7 +219,7 @@ def disable_doomed(s: Situation) -> tuple[Effect, ...] | Verdict | None:
         if unsettled:
             return wait(
                 Reason.NOT_ACCEPTED_YET,
-                f"{', '.join(unsettled)} may still serve older rules for v{serial}",
+                f"{', '.join(unsettled)} may still serve older rules",
                 verifiers=list(unsettled),
             )
         away = s.verifiers(serial, Acceptance.UNREACHABLE)
