@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.unit.docs.drawing import PAGE, drawing, page_with
+
 from keyturn.domain.reasons import MEANING, Reason
 
 ROOT = Path(__file__).parents[3]
@@ -15,6 +17,12 @@ def test_every_reason_is_documented_with_its_meaning() -> None:
     text = (ROOT / "docs" / "reasons.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, flags=re.MULTILINE))
     assert rows == {str(reason): MEANING[reason] for reason in Reason}
+
+
+def test_machine_is_drawn_as_its_tables_are() -> None:
+    """ARCHITECTURE.md shows the phases, edges, rows and guards that the tables have; `python -m tests.unit.docs.drawing`
+    draws them anew."""
+    assert PAGE.read_text() == page_with(drawing())
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:
