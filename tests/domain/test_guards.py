@@ -11,6 +11,8 @@ from tests.domain.scenes import ended, rotation, situation, step, until, world_i
 from tests.domain.world import World
 
 from keyturn.domain import commands, steps
+from keyturn.domain.machine import decide
+from keyturn.domain.model import Hold
 from keyturn.domain.observations import Acceptance, Entry, Obstacle, UsageSeen
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
@@ -305,3 +307,17 @@ def test_credential_without_clients_still_needs_silence() -> None:
     until(world, lambda: rotation(world).phase is Phase.RETIRE)
     assert world.now - since >= seconds(40)
     until(world, ended(world))
+
+
+def test_passing_hold_does_not_end_one_that_an_operator_must_end() -> None:
+    """While the authority is ill a hold for a value set by hand stays remembered, and stands when the authority is well."""
+    s = situation(world_in(Phase.MONITOR))
+    standing = Hold(reason=Reason.TARGET_FOREIGN, since=s.now, latched=True, detail="by hand")
+    held = replace(s.rotation, hold=standing, stopped_since=s.now)
+    ill = replace(s.seen, usage=replace(s.seen.usage, finding=authority_ill()))
+    during = decide(held, ill, s.now)
+    assert during.verdict.reason is Reason.AUTHORITY_ILL
+    assert during.rotation.hold is not None
+    assert during.rotation.hold.reason is Reason.TARGET_FOREIGN
+    after = decide(during.rotation, s.seen, s.now)
+    assert (after.verdict.reason, after.verdict.latch) == (Reason.TARGET_FOREIGN, True)
