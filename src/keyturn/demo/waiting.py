@@ -58,12 +58,14 @@ def wait_until(
 
 @contextlib.contextmanager
 def signals_end_the_run() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind like an exception, so that `with` blocks run their exits."""
+    """SIGTERM and SIGHUP unwind like an exception, so that `with` blocks run their exits; SIGINT as it does by default,
+    also in a job that a shell put into the background with SIGINT ignored."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     former = {s: signal.signal(s, leave) for s in (signal.SIGTERM, signal.SIGHUP)}
+    former[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
