@@ -31,9 +31,6 @@ class EffectKind(StrEnum):
     """Remove a target's copy of a version."""
 
 
-IRREVERSIBLE = frozenset({EffectKind.REVOKE, EffectKind.REMOVE})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """One outside call, made whole by the executor from the rotation it belongs to."""

@@ -90,7 +90,3 @@ class Refused(KeyturnError):
 
 class StaleRevision(KeyturnError):
     """A commit lost its compare-and-swap: the rotation has moved since it was read."""
-
-
-class LeaseLost(KeyturnError):
-    """The lease is no longer ours, or does not outlast the call's timeout: the call must not be sent."""

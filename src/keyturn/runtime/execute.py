@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from keyturn.domain.effects import Effect, EffectKind
-from keyturn.domain.errors import Absent, Conflict, Failure, LeaseLost, StaleRevision, Throttled, Transient
+from keyturn.domain.errors import Absent, Conflict, Failure, StaleRevision, Throttled, Transient
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
 from keyturn.ports.backend import Target
@@ -71,7 +71,7 @@ class Execute:
         try:
             self._still_current(rotation)
             made = self._perform(effect, rotation, wired)
-        except (StaleRevision, LeaseLost) as error:
+        except StaleRevision as error:
             return Outcome(state=IntentState.NOT_SENT, at=self.clock.now(), message=str(error))
         except Failure as error:
             return Outcome(
