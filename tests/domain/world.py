@@ -16,7 +16,7 @@ from keyturn.domain import commands, machine
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.machine import Decision
-from keyturn.domain.model import Rotation, begin
+from keyturn.domain.model import Rotation
 from keyturn.domain.observations import (
     Acceptance,
     ClientSeen,
@@ -31,6 +31,7 @@ from keyturn.domain.observations import (
     VerifierSeen,
 )
 from keyturn.domain.phases import Phase
+from keyturn.domain.succession import begin
 
 
 class TroubleError(Exception):
@@ -98,7 +99,9 @@ class World(Ground):
             before = self.journal.get(effect.id)
             attempts = before.seen.attempts + 1 if before is not None else 1
             self.journal[effect.id] = Written(
-                seen=EffectSeen(attempts=attempts, succeeded=False), kind=effect.kind, rotation=after.id
+                seen=EffectSeen(kind=effect.kind, serial=effect.serial, attempts=attempts, succeeded=False),
+                kind=effect.kind,
+                rotation=after.id,
             )
         for message in decision.messages:
             self.messages.setdefault(message.id, (self.now, message))
@@ -138,6 +141,8 @@ class World(Ground):
         attempts = before.seen.attempts
         retry_at = self.now + seconds(min(15, 2**attempts)) if failure is not None else None
         seen = EffectSeen(
+            kind=effect.kind,
+            serial=effect.serial,
             attempts=attempts,
             succeeded=failure is None,
             failure=failure,
@@ -155,8 +160,8 @@ class World(Ground):
         changed = change(self.rotation, **arguments)
         self.rotation = replace(changed, revision=changed.revision + 1)
         self.heard = self.now
-        if change is commands.force and changed.force is not None:
-            self.forced.add(changed.force.serial)
+        if change is commands.force:
+            self.forced |= set(changed.forced)
 
     # What can be known
 

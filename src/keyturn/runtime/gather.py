@@ -149,9 +149,15 @@ def _ask(
 
 def _seen(intent: Intent) -> EffectSeen:
     outcome = intent.outcome
+    effect = intent.effect
     if outcome is None:
-        return EffectSeen(attempts=intent.attempts, succeeded=False)
+        return EffectSeen(
+            kind=effect.kind, serial=effect.serial, target=effect.target, attempts=intent.attempts, succeeded=False
+        )
     return EffectSeen(
+        kind=effect.kind,
+        serial=effect.serial,
+        target=effect.target,
         attempts=intent.attempts,
         succeeded=outcome.state is IntentState.SUCCEEDED,
         failure=outcome.failure,
