@@ -80,7 +80,8 @@ def decide(rotation: Rotation, seen: Observations, now: datetime) -> Decision:
 def _without_way_back(s: Situation, verdict: Verdict) -> Verdict:
     """Where nothing that is not compromised can be restored, rolling back means that another rotation takes over; but one
     new version after another that fails is a person's matter."""
-    if verdict.ruling is not Ruling.ROLL_BACK or s.restorable:
+    failed_before = verdict.reason in FAILURES and s.old in s.rotation.failed
+    if verdict.ruling is not Ruling.ROLL_BACK or (s.restorable and not failed_before):
         return verdict
     if verdict.reason in FAILURES and len(s.rotation.failed) >= s.policy.maximum_remints:
         return replace(verdict, ruling=Ruling.HALT, reason=Reason.TOO_MANY_REMINTS)

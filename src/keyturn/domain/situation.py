@@ -171,8 +171,11 @@ class Situation:
     # Verifiers
 
     def acceptance(self, verifier: str, serial: int) -> Acceptance:
-        """How a verifier treats a version; what was not asked counts as unreachable, which is unknown."""
+        """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose lost
+        value an operator has waived, the authority's listing speaks."""
         seen = self.seen.verifiers.get(verifier)
+        if seen is not None and serial not in seen.acceptance and serial in self.rotation.waived:
+            return LISTED_AS[self.entry(verifier, serial)]
         return seen.acceptance.get(serial, Acceptance.UNREACHABLE) if seen is not None else Acceptance.UNREACHABLE
 
     def unasked(self, verifier: str, serial: int) -> bool:

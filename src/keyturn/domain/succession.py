@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from keyturn.domain.model import Rotation, Stamp, Version, VersionState
+from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.situation import Situation
@@ -72,7 +73,7 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
         marks={serial: mark for serial, mark in before.marks.items() if serial in outgoing},
         failed=before.failed | {before.incoming} if failed else before.failed,
         disabled_at={serial: at for serial, at in before.disabled_at.items() if serial in outgoing},
-        revoked=before.revoked & set(outgoing),
+        revoked=frozenset(serial for serial in outgoing if serial in before.revoked or _revoked(s, serial)),
         waived={serial: who for serial, who in before.waived.items() if serial in outgoing},
         passed=before.passed,
         cause=before.cause,
@@ -92,6 +93,11 @@ def _home(s: Situation) -> int:
         return rotation.restoring
     began = any(serial == rotation.incoming for _, serial in rotation.promised)
     return rotation.incoming if began else rotation.outgoing[0]
+
+
+def _revoked(s: Situation, serial: int) -> bool:
+    """Whether somebody revoked it: there is no way back from that, whoever did it."""
+    return any(s.entry(verifier, serial) is Entry.REVOKED for verifier in s.seen.verifiers)
 
 
 def _buried(s: Situation, serial: int) -> bool:
