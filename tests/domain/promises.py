@@ -39,7 +39,8 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
             assert after.phase is Phase.DESTROY or room, f"P3: v{effect.serial} is revoked in {after.phase}"
         if effect.kind is EffectKind.REVOKE:
             for verifier in world.verifiers.values():
-                refused = verifier.away or not verifier.ever_accepts(effect.serial, world.now)
+                blind = verifier.away or not world.readable(effect.serial)
+                refused = blind or not verifier.ever_accepts(effect.serial, world.now)
                 assert refused or after.phase is Phase.DESTROY, f"v{effect.serial} is revoked before it is disabled"
     if before.phase is Phase.OVERLAP and after.phase is Phase.MONITOR and not emergency(after):
         watched(world, after, world.policy.minimum_overlap, failures=True)
