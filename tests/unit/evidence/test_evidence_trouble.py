@@ -93,18 +93,20 @@ def test_a_hold_lasts_as_long_as_the_trouble() -> None:
 def test_a_light_trouble_takes_longer_to_be_known_over() -> None:
     """Good requests end a hold by what they exclude: more of them after fewer failures."""
 
+    state = learnt(seeded()).state()
+
     def held(rate: float, seconds: int) -> float:
         lengths = []
-        for _ in range(5):
+        for _ in range(15):
             rng = seeded()
-            detector = learnt(rng)
+            detector = FailureDetector.from_state(state)
             run(detector, rng, range(10), 0.001)
             during = run(detector, rng, range(10, 10 + seconds), rate)
-            assert during[-1] is not None
+            assert any(during)
             lengths.append(sum(map(bool, run(detector, rng, range(10 + seconds, 300), 0.001))))
         return float(np.median(lengths))
 
-    assert held(1.0, 20) <= 1 < held(0.015, 150) <= 20
+    assert held(1.0, 20) < held(0.015, 150) <= 20
 
 
 def test_failures_of_the_new_alone_after_a_trouble_roll_back() -> None:
