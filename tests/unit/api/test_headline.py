@@ -30,10 +30,8 @@ ROTATION = begin(
     by="ada",
 )
 HALT = Verdict(ruling=Ruling.HALT, reason=Reason.TOO_MANY_REMINTS)
-MARKED = replace(
-    ROTATION,
-    marks={1: Mark(at=NOW, by="ada", why="in a log", grace=timedelta(minutes=5), cut_at=NOW + timedelta(minutes=15))},
-)
+CUT = NOW + timedelta(minutes=15)
+MARKED = replace(ROTATION, marks={1: Mark(at=NOW, by="ada", why="in a log", grace=timedelta(minutes=5), cut_at=CUT)})
 
 
 def said(rotation: Rotation | None, verdict: Verdict | None = None, *, due_at: datetime | None = None) -> str:
@@ -116,14 +114,14 @@ def test_every_ruling_has_its_words() -> None:
 @pytest.mark.parametrize("reason", [Reason.GRACE, Reason.NO_ROOM])
 def test_wait_for_the_cut_names_what_cuts_it_short(reason: Reason) -> None:
     """The emergency stands first, with its cut; the command names the version whose time it is."""
-    line = said(MARKED, wait(reason, "v1 is in the way", until=NOW + timedelta(minutes=15)))
+    line = said(MARKED, wait(reason, "v1 is in the way", until=CUT))
     assert line.startswith(
         "payments: EMERGENCY: v1 compromised, cut off at 2030-01-01 12:15:00 UTC at the latest; v1 → v2 in introduce waits: "
     )
     assert line.endswith(
         "(in 15 min). `keyturn emergency payments --version 1 --cut-now --reason TEXT` does not wait for it."
     )
-    assert "--cut-now" not in said(MARKED, wait(Reason.BAKING, until=NOW + timedelta(minutes=15)))
+    assert "--cut-now" not in said(MARKED, wait(Reason.BAKING, until=CUT))
 
 
 def test_cut_that_is_over() -> None:
@@ -161,8 +159,10 @@ def test_obstacle_is_passed_in_an_emergency_only() -> None:
     [
         (
             Phase.MONITOR,
-            "`keyturn resume payments` gives it that time again, "
-            "`keyturn force payments --version 1 --reason TEXT` stands in for silence.",
+            (
+                "`keyturn resume payments` gives it that time again, "
+                "`keyturn force payments --version 1 --reason TEXT` stands in for silence."
+            ),
         ),
         (Phase.ROLLBACK, "`keyturn force payments --version 2 --reason TEXT` stands in for silence."),
         (Phase.RETIRE, "`keyturn resume payments` ends it."),
