@@ -162,6 +162,7 @@ def test_7_an_attacker_with_the_marked_key_stops_nothing_and_is_named() -> None:
     named = [message.text for _, message in world.messages.values() if message.topic == "compromised.use"]
     assert len(named) == 1
     assert attacker.name in named[0]
+    assert next(d.verdict.reason for d in said if d.rotation.phase is Phase.DESTROY) is Reason.GRACE
     clean(world, 1)
 
 
