@@ -59,8 +59,8 @@ def with_entry(state: State, index: int, serial: int, entry: Entry) -> State:
 
 
 def with_verifier(state: State, index: int, verifier: Verifier) -> State:
-    """The world with one verifier changed; what it accepts it is no longer excused for."""
-    if verifier.excused or verifier.hands:
+    """The world with one verifier changed; what it is seen to accept it is no longer excused for."""
+    if (verifier.excused or verifier.hands) and not verifier.away:
         accepted = {s for s in verifier.excused | verifier.hands if verifier.accepts(s)}
         verifier = verifier._replace(excused=verifier.excused - accepted, hands=verifier.hands - accepted)
     return state._replace(verifiers=(*state.verifiers[:index], verifier, *state.verifiers[index + 1 :]))

@@ -47,8 +47,6 @@ def commanded(state: State, rotation: Rotation) -> State:
 def _commands(state: State) -> Events:
     rotation = state.rotation
     with suppress(Refused):
-        yield "operator: rollback", commanded(state, commands.roll_back(rotation, **BY))
-    with suppress(Refused):
         yield "operator: pause", commanded(state, commands.pause(rotation, now=state.now, **BY))
     for serial in rotation.versions:
         for final in (False, True):

@@ -96,7 +96,7 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
             yield f"P2: {what} while {target.name} serves it"
     gone = not any(not v.away and v.accepts(serial) for v in state.verifiers)
     if effect.kind is EffectKind.REVOKE:
-        if not gone:
+        if not gone and serial not in state.rotation.revoked:
             yield f"P2: {what} while it is accepted still"
         if after.phase not in (Phase.DESTROY, Phase.ROLLBACK, *RESTING) and state.rotation.incoming in state.keys:
             yield f"P3: {what} in {after.phase}"
@@ -163,12 +163,17 @@ def _named(serial: int) -> str:
     return {FOREIGN: "a foreign value", MISSING: "nothing"}.get(serial, f"v{serial}")
 
 
-def at_rest(state: State) -> Iterator[str]:
-    """Where the daemon has nothing more to do by itself: what is compromised is cut, nobody stays refused, and an end is
-    as it was left."""
+def at_rest(state: State, decision: Decision) -> Iterator[str]:
+    """Where the daemon has nothing more to do by itself: something is in the way, what is compromised is cut, nobody
+    stays refused, and an end is as it was left."""
     rotation = state.rotation
     if state.denied is not None:
         return
+    if rotation.live and not (rotation.halted or rotation.pause or _in_the_way(state)):
+        standing = rotation.hold
+        if standing is None or not standing.latched:
+            why = standing.reason if standing is not None else decision.verdict.reason
+            yield f"P10: {rotation.phase} stands still ({why}), and nothing is in the way"
     for serial in state.marked & state.keys:
         for verifier in state.verifiers:
             if is_cut(state, serial) and not verifier.away and verifier.accepts(serial):
@@ -177,12 +182,22 @@ def at_rest(state: State) -> Iterator[str]:
     used = {target.serial for target in state.targets if not target.away and not target.hand}
     if not state.mute:
         used |= set(state.holds)
+    wanted &= set(rotation.outgoing) | {serial for _, serial in rotation.promised}
     for serial in wanted & used & rotation.served - state.marked - state.forced - rotation.revoked:
         for verifier in state.verifiers:
             if not verifier.away and not verifier.accepts(serial) and serial not in verifier.hands:
                 yield f"REFUSED: {verifier.name} refuses v{serial}, which is in use in {rotation.phase}, for ever"
     if not rotation.live:
         yield from _rested(state)
+
+
+def _in_the_way(state: State) -> bool:
+    """Whether anything is not as it should be, or as it soon will be."""
+    places = [*[t.away or t.hand or t.robbed for t in state.targets], *[v.away or v.hands for v in state.verifiers]]
+    behind = [held != t.serial for held, t in zip(state.holds, state.targets, strict=True)]
+    running = [mark.cut_at > state.now for mark in state.rotation.marks.values()]
+    others = (state.mute, state.accused is not None, state.obstacle, state.capacity is not None)
+    return any((*places, *behind, *running, *others))
 
 
 def _rested(state: State) -> Iterator[str]:

@@ -91,8 +91,8 @@ class Search:
                 return
             after = settle(commit(state, decision))
             reached = self._reach(after, at, move.label)
-            if reached == at:
-                for what in promises.at_rest(state):
+            if reached == at or (after.pending and self.index.get(send(after).key) == at):
+                for what in promises.at_rest(state, decision):
                     self._breach(what, at, move.label)
         else:
             self._reach(move.take(), at, move.label, benign_step=move.cause is not Cause.ADVERSE)
@@ -162,14 +162,22 @@ TICK = "tick"
 
 def steps(state: State) -> Iterator[Move]:
     """Every step that may be taken now."""
+    others = list(benign(state))
     if not state.pending and not state.horizon:
         yield Move(TICK, Cause.DAEMON, partial(_tick, state))
-    yield from benign(state)
+        if others and not state.budget and not state.late:
+            yield Move("a tick decides", Cause.DAEMON, partial(_decide_only, state))
+    yield from others
     yield from adverse(state)
 
 
 def _tick(state: State) -> State:
     return settle(commit(state, look_and_decide(state)))
+
+
+def _decide_only(state: State) -> State:
+    """For what may come between intent and outcome."""
+    return commit(state, look_and_decide(state))
 
 
 def settle(state: State) -> State:

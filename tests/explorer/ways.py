@@ -29,10 +29,9 @@ def benign(state: State) -> Iterator[Move]:
         yield Move(f"{called(effect)}, held up till now, is done", Cause.WORLD, partial(land, state, effect))
     if state.pending:
         yield Move("the calls are made", Cause.DAEMON, partial(send, state))
-        return
     for label, after in (*_returns(state), *_time(state)):
         yield Move(label, Cause.WORLD, partial(_same, after))
-    if state.rotation.live:
+    if state.rotation.live and not state.pending:
         for label, after in _words(state):
             yield Move(label, Cause.OPERATOR, partial(_same, after))
 
@@ -50,17 +49,17 @@ def _returns(state: State) -> Ways:
             yield f"{target.name} is back", with_target(state, index, target._replace(away=False))
         if target.serial in (FOREIGN, MISSING) and not target.away and not state.rotation.live:
             survivor = state.rotation.survivor
-            mended = target._replace(serial=survivor, number=target.number + 1, token="")
+            mended = target._replace(serial=survivor, number=target.number + 1, token="", hand=False)
             yield f"a hand gives {target.name} v{survivor} again", with_target(state, index, mended)
     for index, verifier in enumerate(state.verifiers):
         if verifier.away:
             back = verifier._replace(away=False, missed=False)
             yield f"{verifier.name} is back", with_verifier(state, index, back)
-            if verifier.missed and state.rotation.live and (old := _backup(state, back)) != back:
+            if verifier.missed and state.rotation.live and (old := _backup(state, back)).table != back.table:
                 yield f"{verifier.name} is back from a backup", with_verifier(state, index, old)
             continue
         for serial in sorted(verifier.hands):
-            if verifier.table[serial] in (Entry.ABSENT, Entry.DISABLED):
+            if verifier.table[serial] in (Entry.ABSENT, Entry.DISABLED) and serial not in state.marked:
                 mended = with_entry(state, index, serial, Entry.ACTIVE)
                 yield f"the hand gives {verifier.name} v{serial} again", mended
     if state.mute:
@@ -106,6 +105,8 @@ def _words(state: State) -> Ways:
     rotation = state.rotation
     with suppress(Refused):
         yield "operator: resume", commanded(state, commands.resume(rotation))
+    with suppress(Refused):
+        yield "operator: rollback", commanded(state, commands.roll_back(rotation, **BY))
     seen = observe(state)
     for target in state.targets:
         found = target.id or ""
