@@ -95,6 +95,10 @@ class Ground:
         self.late: list[Effect] = []
         self.journal: dict[str, Written] = {}
         self.rotation: Rotation | None = None
+        self.ended: Rotation | None = None
+        """The last rotation, which is kept as its end left it while none lives."""
+        self.room: int | None = None
+        """How many keys the authority takes in all; None: any number."""
         self.rotations = 0
         self.current = Version(serial=0, state=VersionState.CURRENT, key_id="k0", fingerprint="f0")
         self.next_serial = 1

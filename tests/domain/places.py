@@ -25,6 +25,7 @@ class Target:
     serials: dict[str, int] = field(default_factory=dict)
     """Which version of ours an id is; one that is missing here is another's."""
     copies: set[int] = field(default_factory=set)
+    marks: set[int] = field(default_factory=set)
     away: bool = False
     tokens: dict[str, str] = field(default_factory=dict)
     """Promote token → the id that it installed."""
@@ -43,6 +44,7 @@ class Target:
             id=self.id,
             serials=dict(self.serials),
             copies=set(self.copies),
+            marks=set(self.marks),
             away=self.away,
             tokens=dict(self.tokens),
             taken_by_hand=self.taken_by_hand,

@@ -115,7 +115,7 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
     for target in world.targets.values():
         assert target.serial != serial, f"P2: v{serial} is disabled while {target.name} serves it"
     rolling_back = after.phase is Phase.ROLLBACK
-    if serial in world.forced or (after.force is not None and after.force.serial == serial):
+    if serial in world.forced or serial in after.forced:
         return
     if rolling_back and serial not in world.ever_served:
         return
@@ -138,7 +138,7 @@ def soak_known(world: World, after: Rotation) -> None:
     begun = world.refused_since.get(doomed)
     assert begun is not None, f"v{doomed} is not refused everywhere and would be destroyed"
     assert min(failure_mark(world), usage_mark(world)) >= begun + world.policy.soak, "P4: the soak is not known"
-    if after.force is not None and after.force.final:
+    if any(force.final for force in after.forced.values()):
         return
     for client in world.clients.values():
         refused = client.last_refusal.get(doomed, begun)

@@ -10,12 +10,13 @@ from tests.domain.places import seconds
 from tests.domain.scenes import ended, rotation, situation, step, until, world_in
 from tests.domain.world import World
 
-from keyturn.domain import commands, steps
+from keyturn.domain import commands, establish, withdraw
 from keyturn.domain.machine import decide
 from keyturn.domain.model import Hold
 from keyturn.domain.observations import Acceptance, Entry, Obstacle, UsageSeen
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.rows import Row
 from keyturn.domain.verdicts import Ruling, Verdict
 
 REFUSES = Entry.ABSENT
@@ -176,19 +177,25 @@ def test_target_that_cannot_be_read_is_unknown_to_every_row() -> None:
     for target in world.targets.values():
         target.away = True
     s = situation(world)
-    for row in (steps.keep_old, steps.stage_new, steps.promote_waves, steps.served_everywhere, steps.remove_copies):
+    for row in (
+        establish.keep_old,
+        establish.stage_new,
+        establish.promote_waves,
+        withdraw.served_everywhere,
+        withdraw.remove_copies,
+    ):
         assert verdict_of(row(s)) is Reason.TARGET_UNKNOWN
-    assert verdict_of(steps.minimum_overlap(s)) is Reason.TARGET_UNKNOWN
+    assert verdict_of(establish.minimum_overlap(s)) is Reason.TARGET_UNKNOWN
 
 
 def test_survivor_must_be_served() -> None:
     """Nothing is taken away while readers of a target get something else."""
-    assert verdict_of(steps.served_everywhere(situation(world_in(Phase.INTRODUCE)))) is Reason.SURVIVOR_NOT_SERVED
+    assert verdict_of(withdraw.served_everywhere(situation(world_in(Phase.INTRODUCE)))) is Reason.SURVIVOR_NOT_SERVED
 
 
 def test_soak_that_has_not_begun_has_not_passed() -> None:
     """A soak is counted from when the old version was seen refused everywhere."""
-    assert verdict_of(steps.soaked(situation(world_in(Phase.RETIRE)))) is Reason.SOAKING
+    assert verdict_of(withdraw.soaked(situation(world_in(Phase.RETIRE)))) is Reason.SOAKING
 
 
 def test_soak_is_not_known_without_a_source_that_sees_failures() -> None:
@@ -200,8 +207,8 @@ def test_soak_is_not_known_without_a_source_that_sees_failures() -> None:
     assert ruling(world) == (Ruling.WAIT, Reason.WATERMARK_BEHIND)
 
 
-@pytest.mark.parametrize("row", [steps.clients_moved, steps.old_silent])
-def test_mute_source_leaves_silence_unknown(row: steps.Row) -> None:
+@pytest.mark.parametrize("row", [withdraw.clients_moved, withdraw.old_silent])
+def test_mute_source_leaves_silence_unknown(row: Row) -> None:
     """A source without a word blocks, and is named."""
     world = world_in(Phase.MONITOR)
     world.sources["reports"].mute = True
@@ -216,7 +223,7 @@ def test_no_source_at_all_leaves_everything_unknown() -> None:
     world = world_in(Phase.MONITOR)
     s = situation(world)
     s = replace(s, seen=replace(s.seen, usage=UsageSeen(clients=s.seen.usage.clients)))
-    assert verdict_of(steps.old_silent(s)) is Reason.SILENCE_UNKNOWN
+    assert verdict_of(withdraw.old_silent(s)) is Reason.SILENCE_UNKNOWN
     gone = replace(s.seen.usage.clients["c0"], last_success={})
     s = replace(s, seen=replace(s.seen, usage=UsageSeen(clients={"c0": gone})))
     assert s.laggards() == ("c0",)
@@ -239,7 +246,7 @@ def test_verifier_that_cannot_be_asked_or_listed_blocks_the_end() -> None:
     s = situation(world)
     lists_nothing = {name: replace(seen, entries={}) for name, seen in s.seen.verifiers.items()}
     s = replace(s, seen=replace(s.seen, verifiers=lists_nothing))
-    assert verdict_of(steps.revoke_doomed(s)) is Reason.VERIFIER_UNREACHABLE
+    assert verdict_of(withdraw.revoke_doomed(s)) is Reason.VERIFIER_UNREACHABLE
 
 
 def test_disable_waits_for_held_connections() -> None:

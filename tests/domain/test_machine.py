@@ -12,11 +12,12 @@ from tests.domain.world import World
 from keyturn.domain import commands, machine
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.guards import CHAIN
-from keyturn.domain.machine import EDGES, PHASES, decide
+from keyturn.domain.machine import decide
 from keyturn.domain.model import Force, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline
 from keyturn.domain.reasons import MEANING, Reason
+from keyturn.domain.tables import EDGES, PHASES
 from keyturn.domain.verdicts import Ruling
 
 # The way through
@@ -100,12 +101,14 @@ def test_effect_ids_are_deterministic_and_new_per_entry() -> None:
 def test_tables_are_closed() -> None:
     """Every ruling that moves, wherever a guard or the rows can give it, has an edge; every edge leads somewhere."""
     moving = {
+        "marked": {Ruling.SUPERSEDE},
+        "given_up": {Ruling.SUPERSEDE},
         "operator_rollback": {Ruling.ROLL_BACK},
         "new_version_fails": {Ruling.ROLL_BACK},
         "refused_use": {Ruling.RETREAT},
     }
     for phase in PHASES:
-        assert (phase, Ruling.ADVANCE) in EDGES
+        assert ((phase, Ruling.ADVANCE) in EDGES) is not phase.is_end
     for guard, phases in CHAIN:
         for ruling in moving.get(guard.__name__, set()):
             assert all((phase, ruling) in EDGES for phase in phases)
@@ -161,7 +164,7 @@ def test_force_answers_a_deadline_that_holds() -> None:
     world.command(commands.force, serial=0, by="ada", why="a dead machine")
     moved = step(world)
     assert moved.verdict.reason is Reason.FORCED
-    assert moved.verdict.detail == "ada: a dead machine"
+    assert moved.verdict.detail == "v0: ada: a dead machine"
 
 
 def test_deadline_extends_and_says_so() -> None:
@@ -174,9 +177,9 @@ def test_deadline_extends_and_says_so() -> None:
 def test_deadline_forces_in_its_owners_name_once() -> None:
     """`force` disables in the owner's name; after a refused use the deadline only holds."""
     world = stuck(OnDeadline.FORCE, owner="grace")
-    forced = until(world, lambda: rotation(world).force is not None)[-1]
+    forced = until(world, lambda: bool(rotation(world).forced))[-1]
     assert forced.verdict.reason is Reason.FORCED
-    assert rotation(world).force == Force(by="grace", why=forced.verdict.detail, serial=0)
+    assert rotation(world).forced == {0: Force(by="grace", why=forced.verdict.detail)}
     world.forced.add(0)
     until(world, lambda: rotation(world).hold is not None)
     assert rotation(world).deadline_spent
@@ -211,8 +214,8 @@ def test_rollback_deadline_forces_the_drain_in_its_owners_name() -> None:
     world = world_in(Phase.MONITOR, deadlines={**POLICY.deadlines, Phase.ROLLBACK: deadline})
     world.add_client(refresh=None)
     world.command(commands.roll_back, by="ada", why="it fails")
-    until(world, lambda: rotation(world).force is not None)
-    assert rotation(world).force.serial == 1  # type: ignore[union-attr]
+    until(world, lambda: bool(rotation(world).forced))
+    assert set(rotation(world).forced) == {1}
     world.forced.add(1)
     until(world, ended(world))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
@@ -13,12 +13,13 @@ from hypothesis import Phase as Stage
 from hypothesis.stateful import run_state_machine_as_test
 from tests.domain.rotations import Rotations, one_event_each
 
-from keyturn.domain import guards, machine, steps
+from keyturn.domain import establish, guards, machine, tables, transitions, withdraw
+from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance, UsageSeen
 from keyturn.domain.phases import Phase
+from keyturn.domain.rows import Row
 from keyturn.domain.situation import Quiet, Situation
-from keyturn.domain.steps import Row
 from keyturn.domain.verdicts import Ruling
 
 EXAMPLES = 400
@@ -27,10 +28,10 @@ Sabotage = Callable[[pytest.MonkeyPatch], None]
 
 def rows(patch: pytest.MonkeyPatch, phase: Phase, change: Callable[[list[Row]], list[Row]]) -> None:
     """Change the rows of one phase."""
-    tables: Mapping[Phase, tuple[Row, ...]] = {**machine.PHASES, phase: tuple(change(list(machine.PHASES[phase])))}
-    patch.setattr(machine, "PHASES", tables)
+    changed: Mapping[Phase, tuple[Row, ...]] = {**tables.PHASES, phase: tuple(change(list(tables.PHASES[phase])))}
+    patch.setattr(machine, "PHASES", changed)
     if phase is Phase.ROLLBACK:
-        patch.setattr(machine, "STANDING", {**machine.STANDING, phase: tables[phase]})
+        patch.setattr(machine, "STANDING", {**tables.STANDING, phase: changed[phase]})
 
 
 def without(*names: str) -> Callable[[list[Row]], list[Row]]:
@@ -60,13 +61,13 @@ def first(phase: Phase, row: Row) -> Sabotage:
 
 def no_edge(phase: Phase, ruling: Ruling) -> Sabotage:
     """Take an edge away."""
-    kept = {key: to for key, to in machine.EDGES.items() if key != (phase, ruling)}
+    kept = {key: to for key, to in tables.EDGES.items() if key != (phase, ruling)}
     return lambda patch: patch.setattr(machine, "EDGES", kept)
 
 
 def other_edge(phase: Phase, ruling: Ruling, to: Phase) -> Sabotage:
     """Let an edge lead elsewhere."""
-    edges = {**machine.EDGES, (phase, ruling): (to, machine.EDGES[phase, ruling][1])}
+    edges = {**tables.EDGES, (phase, ruling): (to, tables.EDGES[phase, ruling][1])}
     return lambda patch: patch.setattr(machine, "EDGES", edges)
 
 
@@ -97,8 +98,12 @@ def clock_instead_of_watermark(patch: pytest.MonkeyPatch) -> None:
 
 def promises_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Only promotes seen done count as ever promoted."""
-    commit = machine._commit_to
-    patch.setattr(machine, "_commit_to", lambda r, effects, now: replace(commit(r, effects, now), promised=r.promised))
+    commit = transitions.commit_to
+
+    def forget(r: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:
+        return replace(commit(r, effects, now), promised=r.promised, served=r.served)
+
+    patch.setattr(machine, "commit_to", forget)
 
 
 def no_deadlines(patch: pytest.MonkeyPatch) -> None:
@@ -124,7 +129,7 @@ def unsettled_is_accepted(patch: pytest.MonkeyPatch) -> None:
 
 def nothing_is_asked(patch: pytest.MonkeyPatch) -> None:
     """No verifier is asked whether it accepts anything."""
-    patch.setattr(steps, "_accepted", lambda *_, **__: None)
+    patch.setattr(establish, "_accepted", lambda *_, **__: None)
 
 
 def silence_cut_short(patch: pytest.MonkeyPatch) -> None:
@@ -144,15 +149,17 @@ def rollback_forgets_wave(patch: pytest.MonkeyPatch) -> None:
     def keep(after: Rotation) -> Rotation:
         return replace(after, restoring=after.outgoing[0], up=frozenset(), soak=None, pause=None)
 
-    patch.setattr(machine, "_ENTERING", {**machine._ENTERING, Phase.ROLLBACK: keep})
+    patch.setattr(transitions, "_ENTERING", {**transitions._ENTERING, Phase.ROLLBACK: keep})
 
 
 SABOTAGES: Mapping[str, Sabotage] = {
-    "promote before accept": both(drop(Phase.INTRODUCE, "accept_new"), drop(Phase.OVERLAP, "accept_new", "accept_old")),
+    "promote before accept": both(
+        drop(Phase.INTRODUCE, "accept_new"), drop(Phase.OVERLAP, "accept_new", "accept_kept")
+    ),
     "held connections forgotten": unsettled_is_accepted,
     "barriers dropped": nothing_is_asked,
     "skip KEEP": drop(Phase.INTRODUCE, "keep_old"),
-    "waves without bake": lambda patch: patch.setattr(steps, "_baked", lambda *_: None),
+    "waves without bake": lambda patch: patch.setattr(establish, "_baked", lambda *_: None),
     "bake on the clock alone": clock_instead_of_watermark,
     "disable before silence": both(
         drop(Phase.MONITOR, "clients_moved", "old_silent"), drop(Phase.RETIRE, "old_silent")
@@ -166,11 +173,11 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "drain dropped": drop(Phase.ROLLBACK, "drained"),
     "ever promoted forgets the intent": promises_forgotten,
     "rollback trusts overlap's promotes": rollback_forgets_wave,
-    "disable before all": first(Phase.ROLLBACK, steps.disable_doomed),
+    "disable before all": first(Phase.ROLLBACK, withdraw.disable_doomed),
     "copies left behind": drop(Phase.DESTROY, "remove_copies"),
     "copies left after rollback": drop(Phase.ROLLBACK, "remove_copies"),
-    "copies removed too early": first(Phase.RETIRE, steps.remove_copies),
-    "revoked before the soak": first(Phase.RETIRE, steps.revoke_doomed),
+    "copies removed too early": first(Phase.RETIRE, withdraw.remove_copies),
+    "revoked before the soak": first(Phase.RETIRE, withdraw.revoke_doomed),
     "never revoked": drop(Phase.DESTROY, "revoke_doomed"),
     "new one left alive by a rollback": drop(Phase.ROLLBACK, "disable_doomed", "revoke_doomed", "prove_dead"),
     "destroy without soak": drop(Phase.RETIRE, "soaked"),
@@ -178,14 +185,14 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "retreat edge removed": no_edge(Phase.RETIRE, Ruling.RETREAT),
     "retreat leads on": other_edge(Phase.RETIRE, Ruling.RETREAT, Phase.DESTROY),
     "retreat enables nothing": both(
-        drop(Phase.MONITOR, "accept_old"),
-        lambda patch: patch.setattr(machine, "STANDING", {**machine.STANDING, Phase.MONITOR: (steps.accept_new,)}),
+        drop(Phase.MONITOR, "accept_kept"),
+        lambda patch: patch.setattr(machine, "STANDING", {**tables.STANDING, Phase.MONITOR: (establish.accept_new,)}),
     ),
     "refused use ignored": no_guard(guards.refused_use),
     "rollback edge removed": no_edge(Phase.MONITOR, Ruling.ROLL_BACK),
     "rollback leads to an end": other_edge(Phase.MONITOR, Ruling.ROLL_BACK, Phase.ROLLED_BACK),
     "operator's rollback ignored": no_guard(guards.operator_rollback),
-    "joined verifier is not mended": drop(Phase.OVERLAP, "accept_old"),
+    "joined verifier is not mended": drop(Phase.OVERLAP, "accept_kept"),
     "pause ignored": no_guard(guards.paused),
     "latch ignored": no_guard(guards.latched),
     "obstacle ignored": no_guard(guards.obstacle),

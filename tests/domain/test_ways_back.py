@@ -9,7 +9,7 @@ from tests.domain.ground import Fate
 from tests.domain.places import seconds
 from tests.domain.scenes import ended, returning, rotation, situation, step, until, world_in
 
-from keyturn.domain import commands, steps
+from keyturn.domain import commands, establish
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.model import VersionState
 from keyturn.domain.observations import Acceptance, Entry
@@ -205,10 +205,10 @@ def test_disable_that_still_settles_is_undone_at_once() -> None:
         entries={**s.seen.verifiers[name].entries, old: Entry.DISABLED},
     )
     seen = replace(s.seen, verifiers={**s.seen.verifiers, name: settling})
-    retreated = steps.accept_old(replace(s, seen=seen, rotation=replace(s.rotation, up=frozenset())))
+    retreated = establish.accept_kept(replace(s, seen=seen, rotation=replace(s.rotation, up=frozenset())))
     assert isinstance(retreated, tuple)
     assert [(one.kind, one.verifiers) for one in retreated] == [(EffectKind.ENABLE, (name,))]
-    waiting = steps.accept_old(replace(s, seen=seen))
+    waiting = establish.accept_kept(replace(s, seen=seen))
     assert isinstance(waiting, Verdict)
     assert waiting.reason is Reason.NOT_ACCEPTED_YET
 
@@ -217,6 +217,6 @@ def test_version_that_was_not_tried_is_not_called_unreachable() -> None:
     """In the tick that mints, no verifier has been asked about the new version: that is said, not that it is away."""
     s = situation(world_in(Phase.OVERLAP))
     blind = {name: replace(seen, acceptance={s.old: Acceptance.ACCEPTED}) for name, seen in s.seen.verifiers.items()}
-    verdict = steps.accept_new(replace(s, seen=replace(s.seen, verifiers=blind)))
+    verdict = establish.accept_new(replace(s, seen=replace(s.seen, verifiers=blind)))
     assert isinstance(verdict, Verdict)
     assert (verdict.reason, verdict.detail) == (Reason.NOT_ACCEPTED_YET, f"v{s.new} has not been tried yet")

@@ -16,7 +16,7 @@ from keyturn.domain import commands, machine
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.machine import Decision
-from keyturn.domain.model import Rotation, begin
+from keyturn.domain.model import Rotation
 from keyturn.domain.observations import (
     Acceptance,
     ClientSeen,
@@ -30,7 +30,7 @@ from keyturn.domain.observations import (
     UsageSeen,
     VerifierSeen,
 )
-from keyturn.domain.phases import Phase
+from keyturn.domain.succession import begin
 
 
 class TroubleError(Exception):
@@ -60,6 +60,7 @@ class World(Ground):
         for effect in self.late:
             self.land(effect)
         self.late = []
+        self.ended = None
         self.rotations += 1
         self.heard = self.now
         for client in self.clients.values():
@@ -80,11 +81,16 @@ class World(Ground):
         self.next_serial += 1
 
     def tick(self, judge: Callable[[World, Rotation, Decision], None] | None = None) -> Decision | None:
-        """One pass of the daemon over the live rotation; `judge` sees what is decided before it is done."""
+        """One pass of the daemon over the live rotation, or over the end of the last; `judge` sees what is decided for a
+        live one before it is done."""
         before = self.rotation
         if before is None:
+            if self.ended is not None:
+                kept = machine.decide(self.ended, self.observe(self.ended), self.now)
+                self.commit(kept)
+                self.run(kept.effects)
             return None
-        decision = machine.decide(before, self.observe(), self.now)
+        decision = machine.decide(before, self.observe(before), self.now)
         self.commit(decision)
         if judge is not None:
             judge(self, before, decision)
@@ -98,15 +104,20 @@ class World(Ground):
             before = self.journal.get(effect.id)
             attempts = before.seen.attempts + 1 if before is not None else 1
             self.journal[effect.id] = Written(
-                seen=EffectSeen(attempts=attempts, succeeded=False), kind=effect.kind, rotation=after.id
+                seen=EffectSeen(kind=effect.kind, serial=effect.serial, attempts=attempts, succeeded=False),
+                kind=effect.kind,
+                rotation=after.id,
             )
         for message in decision.messages:
             self.messages.setdefault(message.id, (self.now, message))
         self.rotation = after
-        if not after.live:
-            survivor = after.incoming if after.phase is Phase.COMPLETED else after.outgoing[0]
-            self.current = after.versions[survivor]
-            self.rotation = None
+        if decision.successor is not None:
+            self.rotation = decision.successor
+            self.next_serial += 1
+            self.ended = None
+        elif not after.live:
+            self.current = after.versions[after.survivor]
+            self.rotation, self.ended = None, after
 
     def run(self, effects: tuple[Effect, ...]) -> None:
         """Carry effects out, as their fates will have it."""
@@ -138,6 +149,8 @@ class World(Ground):
         attempts = before.seen.attempts
         retry_at = self.now + seconds(min(15, 2**attempts)) if failure is not None else None
         seen = EffectSeen(
+            kind=effect.kind,
+            serial=effect.serial,
             attempts=attempts,
             succeeded=failure is None,
             failure=failure,
@@ -155,8 +168,8 @@ class World(Ground):
         changed = change(self.rotation, **arguments)
         self.rotation = replace(changed, revision=changed.revision + 1)
         self.heard = self.now
-        if change is commands.force and changed.force is not None:
-            self.forced.add(changed.force.serial)
+        if change is commands.force:
+            self.forced |= set(changed.forced)
 
     # What can be known
 
@@ -164,10 +177,11 @@ class World(Ground):
         """Whether a version's value can be had from some target."""
         return any(not t.away and (serial in t.copies or t.serial == serial) for t in self.targets.values())
 
-    def observe(self) -> Observations:
+    def observe(self, rotation: Rotation | None = None) -> Observations:
         """What a tick sees; whatever cannot be reached is unknown."""
-        assert self.rotation is not None
-        minted = [serial for serial, v in self.rotation.versions.items() if v.key_id is not None]
+        rotation = rotation or self.rotation
+        assert rotation is not None
+        minted = [serial for serial, v in rotation.versions.items() if v.key_id is not None]
         asked = [serial for serial in minted if self.readable(serial)]
         watermarks = {
             name: SourceSeen(kind=source.kind, watermark=source.told(), sees_failures=source.sees_failures)
@@ -182,8 +196,25 @@ class World(Ground):
                 clients={name: _seen(client) for name, client in self.clients.items()},
                 finding=self.finding,
             ),
-            effects={name: line.seen for name, line in self.journal.items() if line.rotation == self.rotation.id},
+            effects={name: line.seen for name, line in self.journal.items() if line.rotation == rotation.id},
+            late=frozenset(
+                (line.kind, line.seen.serial)
+                for line in self.journal.values()
+                if line.rotation != rotation.id and (line.seen.attempts > 1 or not line.seen.succeeded)
+            ),
+            found={
+                serial: (self.keys[serial], f"f{serial}")
+                for serial in rotation.versions
+                if serial in self.keys and serial not in minted
+                if any(serial in target.copies for target in self.targets.values() if not target.away)
+            },
+            room=None if self.room is None else max(0, self.room - len(self.listed())),
         )
+
+    def listed(self) -> set[int]:
+        """Keys that take a place at the authority."""
+        entries = (verifier.table.items() for verifier in self.verifiers.values())
+        return {serial for table in entries for serial, e in table if e in (Entry.ACTIVE, Entry.DISABLED)}
 
     def _look(self, target: Target) -> TargetSeen:
         if target.away:
@@ -193,7 +224,8 @@ class World(Ground):
             kind = ServingKind.MISSING
         obstacles = (self.obstacle,) if self.obstacle is not None else ()
         serving = Serving(kind=kind, serial=target.serial, id=target.id)
-        return TargetSeen(serving=serving, copies=frozenset(target.copies), obstacles=obstacles)
+        marks = frozenset(target.marks)
+        return TargetSeen(serving=serving, copies=frozenset(target.copies), obstacles=obstacles, marked=marks)
 
     def _ask(self, verifier: Verifier, minted: list[int], asked: list[int]) -> VerifierSeen:
         acceptance = {serial: verifier.probe(serial, self.now) for serial in asked}
@@ -231,6 +263,10 @@ class World(Ground):
             raise TroubleError(FailureKind.CONFLICT, f"v{effect.serial} is revoked at {verifier.name}")
         elif effect.kind is EffectKind.DISABLE:
             verifier.change(effect.serial, Entry.DISABLED, self.now)
+        elif entry is Entry.ABSENT and self.room is not None and effect.serial not in self.listed():
+            if len(self.listed()) >= self.room:
+                raise TroubleError(FailureKind.CONFLICT, "the authority is full")
+            verifier.change(effect.serial, Entry.ACTIVE, self.now)
         elif effect.kind is EffectKind.ENABLE or entry is Entry.ABSENT:
             verifier.change(effect.serial, Entry.ACTIVE, self.now)
 
@@ -247,6 +283,13 @@ class World(Ground):
         if target.away:
             raise TroubleError(FailureKind.TRANSIENT, f"{target.name} is away")
         serial = effect.serial
+        if effect.kind is EffectKind.MARK:
+            target.marks.add(serial)
+            return None
+        if effect.kind is EffectKind.MINT and effect.expected is not None and serial not in target.copies:
+            if target.id != effect.expected:
+                raise TroubleError(FailureKind.CONFLICT, f"{target.name} serves something else")
+            target.serials[target.id] = serial
         if effect.kind is EffectKind.MINT:
             self.keys.setdefault(serial, f"k{serial}")
             target.copies.add(serial)

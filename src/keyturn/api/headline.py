@@ -13,6 +13,7 @@ BEFORE = {
     Ruling.ADVANCE: "moves on at the next tick",
     Ruling.RETREAT: "goes back to monitor at the next tick",
     Ruling.ROLL_BACK: "rolls back at the next tick",
+    Ruling.SUPERSEDE: "gives way to another rotation at the next tick",
 }
 """What moves a rotation, before it is done."""
 
@@ -20,6 +21,7 @@ AFTER = {
     Ruling.ADVANCE: "has just come here",
     Ruling.RETREAT: "has just gone back",
     Ruling.ROLL_BACK: "has just turned back",
+    Ruling.SUPERSEDE: "has just given way to another rotation",
 }
 """The same when the last tick has done it: the rotation is in its new phase, for that reason."""
 

@@ -6,36 +6,48 @@ from dataclasses import replace
 from datetime import datetime
 
 from keyturn.domain.effects import EffectKind
-from keyturn.domain.model import Rotation, Stamp
-from keyturn.domain.observations import Acceptance, Observations
+from keyturn.domain.model import Mark, Rotation, Stamp, Version
+from keyturn.domain.observations import Acceptance, Observations, ServingKind
 from keyturn.domain.phases import Phase
+from keyturn.domain.rows import effect
 from keyturn.domain.situation import Situation
-from keyturn.domain.steps import REFUSING, effect
+from keyturn.domain.withdraw import refused_everywhere
 
 
 def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
     """The rotation with what this tick saw for the first time."""
     s = Situation(rotation=rotation, seen=seen, now=now)
+    promoted = _promoted(s)
     return replace(
-        _learn_mint(s),
-        promoted=_promoted(s),
+        rotation,
+        versions=_versions(s),
+        served=rotation.served | _served(s),
+        promoted=promoted,
+        marks=_marks(replace(s, rotation=replace(rotation, promoted=promoted))),
         up=_up(s),
         soak=_soak(s),
         proven=_proven(s),
     )
 
 
-def _learn_mint(s: Situation) -> Rotation:
-    rotation = s.rotation
-    version = rotation.versions[s.new]
-    if version.key_id is not None:
-        return rotation
-    # Of whichever entry: a mint whose outcome comes after a rollback or a resume has made the version all the same.
-    done = next((one for one in s.seen.effects.values() if one.key_id is not None), None)
-    if done is None:
-        return rotation
-    known = replace(version, key_id=done.key_id, fingerprint=done.fingerprint)
-    return replace(rotation, versions={**rotation.versions, s.new: known})
+def _versions(s: Situation) -> dict[int, Version]:
+    """Key ids as they become known, also of a mint whose outcome comes after a rollback, a resume, or in another
+    rotation."""
+    known = dict(s.seen.found)
+    for one in s.seen.effects.values():
+        if one.kind is EffectKind.MINT and one.key_id is not None and one.fingerprint is not None:
+            known[one.serial] = (one.key_id, one.fingerprint)
+    versions = dict(s.rotation.versions)
+    for serial, (key_id, fingerprint) in known.items():
+        if serial in versions and versions[serial].key_id is None:
+            versions[serial] = replace(versions[serial], key_id=key_id, fingerprint=fingerprint)
+    return versions
+
+
+def _served(s: Situation) -> set[int]:
+    servings = [s.serving(target) for target in s.rotation.targets]
+    ours = {one.serial for one in servings if one.kind is ServingKind.OURS and one.serial is not None}
+    return ours & set(s.rotation.versions)
 
 
 def _promoted(s: Situation) -> dict[str, Stamp]:
@@ -48,11 +60,23 @@ def _promoted(s: Situation) -> dict[str, Stamp]:
             continue
         if rotation.phase is Phase.ROLLBACK:
             # Readers may get the old version here already; only our own promote spends what a late worker holds.
-            done = s.seen.effects.get(effect(s, EffectKind.PROMOTE, s.survivor, target=target).id)
-            if done is None or not done.succeeded:
+            ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
+            if not any(one.succeeded for name, one in s.seen.effects.items() if name.startswith(ours)):
                 continue
         promoted[target] = rotation.stamp(s.now)
     return promoted
+
+
+def _marks(s: Situation) -> dict[int, Mark]:
+    """The grace of a compromised version begins to run out when the last target was promoted away from it."""
+    marks = dict(s.rotation.marks)
+    last = s.last_promote()
+    if last is None or any(target not in s.rotation.promoted for target in s.rotation.targets):
+        return marks
+    for serial, mark in marks.items():
+        if serial != s.survivor:
+            marks[serial] = replace(mark, cut_at=min(mark.cut_at, last.at + mark.grace))
+    return marks
 
 
 def _up(s: Situation) -> frozenset[str]:
@@ -60,15 +84,15 @@ def _up(s: Situation) -> frozenset[str]:
         return frozenset()  # these two phases bring every verifier to where it should be, whoever changed it
 
     def meets(verifier: str) -> bool:
-        if s.acceptance(verifier, s.new) is not Acceptance.ACCEPTED:
+        if s.acceptance(verifier, s.survivor) is not Acceptance.ACCEPTED:
             return False
-        old = s.acceptance(verifier, s.old)
         if s.phase_is(Phase.OVERLAP, Phase.MONITOR):
-            return old is Acceptance.ACCEPTED
-        return old not in (Acceptance.ACCEPTED, Acceptance.UNSETTLED)
+            kept = [serial for serial in s.rotation.outgoing if s.kept(serial)]
+            return all(s.acceptance(verifier, serial) is Acceptance.ACCEPTED for serial in kept)
+        return all(verifier not in s.still(v, Acceptance.ACCEPTED, Acceptance.UNSETTLED) for v in s.doomed)
 
     def away(verifier: str) -> bool:
-        return s.acceptance(verifier, s.new) is Acceptance.UNREACHABLE
+        return s.acceptance(verifier, s.survivor) is Acceptance.UNREACHABLE
 
     there = [v for v in s.seen.verifiers if not away(v)]
     return frozenset(v for v in there if v in s.rotation.up or meets(v))
@@ -77,19 +101,14 @@ def _up(s: Situation) -> frozenset[str]:
 def _soak(s: Situation) -> Stamp | None:
     if s.rotation.soak is not None or not s.phase_is(Phase.RETIRE):
         return s.rotation.soak
-    everyone = set(s.seen.verifiers)
-    refused = all(
-        serial in s.rotation.disabled_at and everyone == set(s.verifiers(serial, *REFUSING))
-        for serial in s.rotation.outgoing
-    )
-    return s.rotation.stamp(s.now) if refused and everyone else None
+    minted = [serial for serial in s.rotation.outgoing if s.minted(serial)]
+    return s.rotation.stamp(s.now) if all(refused_everywhere(s, serial) for serial in minted) else None
 
 
 def _proven(s: Situation) -> tuple[int, ...]:
     proven = list(s.rotation.proven)
     for serial in s.doomed:
-        names = tuple(sorted(s.seen.verifiers))
-        done = s.seen.effects.get(effect(s, EffectKind.PROVE_DEAD, serial, verifiers=names).id)
+        done = s.seen.effects.get(effect(s, EffectKind.PROVE_DEAD, serial).id)
         if done is not None and done.succeeded and serial not in proven:
             proven.append(serial)
     return tuple(proven)

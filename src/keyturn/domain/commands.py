@@ -7,43 +7,179 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from keyturn.domain.errors import Refused
-from keyturn.domain.model import Force, Pause, Rotation
+from keyturn.domain.model import Adopting, Force, Mark, Pause, Rotation
+from keyturn.domain.observations import Observations, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.situation import Situation
 
 PAUSE_FOR = timedelta(hours=24)
 
 
 def roll_back(rotation: Rotation, *, by: str, why: str) -> Rotation:
-    """Ask for the old version back. Refused once the old one is being destroyed: nothing is left to roll back to."""
+    """Ask for the old version back. Refused once the old one is being destroyed, and for one that is compromised: it
+    never comes back (promise P8)."""
     _live(rotation)
+    old = rotation.outgoing[0]
     if rotation.phase is Phase.ROLLBACK:
         raise Refused(f"{rotation.credential} is rolling back already: see `keyturn status {rotation.credential}`")
-    if rotation.phase is Phase.DESTROY:
+    if rotation.versions[old].compromised_at is not None:
+        raise Refused(f"v{old} of {rotation.credential} is compromised and never comes back; the way out is forward")
+    if rotation.phase is Phase.DESTROY or old in rotation.revoked:
         raise Refused(
-            f"v{rotation.outgoing[0]} of {rotation.credential} is being destroyed and cannot come back; "
+            f"v{old} of {rotation.credential} is being destroyed and cannot come back; "
             "let the rotation finish, then rotate again"
         )
     return replace(rotation, rollback_asked=f"{by}: {why}")
 
 
-def force(rotation: Rotation, *, serial: int, by: str, why: str, final: bool = False) -> Rotation:
-    """Put a person's word in the place of silence: MONITOR's for the old version, ROLLBACK's drain for the new."""
+def emergency(
+    rotation: Rotation,
+    *,
+    serial: int,
+    by: str,
+    why: str,
+    now: datetime,
+    grace: timedelta | None = None,
+    cut_now: bool = False,
+) -> Rotation:
+    """Report a version compromised: from this commit on it is never enabled or promoted again, and it is disabled when
+    its grace is over, `grace_cap` after the first report at the latest, with `cut_now` at once. Pause, holds and a halt
+    are lifted. A second report may only shorten the grace."""
     _live(rotation)
-    expected = {Phase.MONITOR: rotation.outgoing[0], Phase.ROLLBACK: rotation.incoming}.get(rotation.phase)
-    if expected is None:
+    version = rotation.versions.get(serial)
+    if version is None:
+        named = ", ".join(f"v{known}" for known in sorted(rotation.versions))
+        raise Refused(f"the rotation of {rotation.credential} concerns {named}, not v{serial}: name one of them")
+    if version.key_id is None:
+        raise Refused(f"v{serial} of {rotation.credential} is not made yet: nobody can have it")
+    policy, before = rotation.policy, rotation.marks.get(serial)
+    grace = policy.grace if grace is None else grace
+    if grace < timedelta(0) or grace > policy.grace_cap:
+        raise Refused(f"a grace of {grace} is not between 0 and the policy's grace_cap of {policy.grace_cap}")
+    cut_at = now if cut_now else now + policy.grace_cap
+    mark = Mark(at=now, by=by, why=why, grace=grace, cut_at=cut_at)
+    if before is not None:
+        mark = replace(before, grace=min(before.grace, grace), cut_at=min(before.cut_at, cut_at))
+    marked = replace(version, compromised_at=version.compromised_at or now)
+    return replace(
+        _unstopped(rotation),
+        versions={**rotation.versions, serial: marked},
+        marks={**rotation.marks, serial: mark},
+        rollback_asked=None,
+    )
+
+
+def _unstopped(rotation: Rotation) -> Rotation:
+    """Without pause, hold or halt; what was refused for good is tried anew."""
+    return replace(
+        rotation,
+        pause=None,
+        hold=None,
+        halted=None,
+        retreats=0,
+        entry=rotation.entry + (1 if rotation.halted is not None else 0),
+    )
+
+
+def force(rotation: Rotation, *, serial: int, by: str, why: str, final: bool = False) -> Rotation:
+    """Put a person's word in the place of silence for one version: in MONITOR an outgoing one, in ROLLBACK one that is
+    withdrawn. With `final` a refused use does not bring it back."""
+    _live(rotation)
+    if rotation.phase not in (Phase.MONITOR, Phase.ROLLBACK):
         raise Refused(
             f"{rotation.credential} is in {rotation.phase}, which waits for no silence; force stands in for silence "
             "only, in monitor and rollback"
         )
-    if serial != expected:
+    doomed = [
+        version.serial
+        for version in rotation.versions.values()
+        if version.serial != rotation.survivor and version.compromised_at is None
+    ]
+    if serial not in doomed:
+        named = ", ".join(f"v{known}" for known in doomed) or "none: a compromised one goes when its grace is over"
         raise Refused(
-            f"in {rotation.phase} the version to disable is v{expected}, not v{serial}; look at "
-            f"`keyturn status {rotation.credential}` again and name v{expected} if you mean it"
+            f"in {rotation.phase} the version to disable is {named}, not v{serial}; look at "
+            f"`keyturn status {rotation.credential}` again and name it if you mean it"
         )
     # Where the deadline holds for an operator's word, this is it.
     hold = rotation.hold if rotation.hold is None or rotation.hold.reason is not Reason.DEADLINE else None
-    return replace(rotation, hold=hold, force=Force(by=by, why=why, serial=serial, final=final))
+    return replace(rotation, hold=hold, forced={**rotation.forced, serial: Force(by=by, why=why, final=final)})
+
+
+def reassert(rotation: Rotation, seen: Observations, *, target: str, found: str, by: str, why: str) -> Rotation:
+    """Overwrite what another's hand put at a target, and which the operator names by the backend's id ("" for nothing),
+    with the version that the phase calls for. Refused when that is not what readers get now, or the version is
+    compromised. Who asked and why is in the trail."""
+    del by, why
+    s = _at(rotation, seen, target, found)
+    serial = s.called_for(target)
+    if s.serves(target, serial):
+        raise Refused(f"{target} serves v{serial}, as it should: there is nothing to reassert")
+    if s.marked(serial):
+        raise Refused(f"v{serial} is compromised and is never given to readers again; accept or wait for v{s.new}")
+    return _looked(replace(rotation, reasserted={**rotation.reasserted, target: found}))
+
+
+def accept(rotation: Rotation, seen: Observations, *, target: str, found: str, by: str, why: str) -> Rotation:
+    """Take another's value for the credential's next version: this rotation ends, and one takes over that adopts it once
+    every verifier accepts it. In an emergency, an obstacle's id instead: it is let pass. Refused for anything that is
+    not there now, and for a version of ours."""
+    del by, why
+    _live(rotation)
+    obstacles = {one.id for one in seen.targets[target].obstacles} if target in seen.targets else set()
+    if found in obstacles:
+        if not any(version.compromised_at is not None for version in rotation.versions.values()):
+            raise Refused(f"{found} stands in the way at {target}: remove it there; only an emergency lets it pass")
+        return _looked(replace(rotation, passed=rotation.passed | {found}))
+    serving = _at(rotation, seen, target, found).serving(target)
+    if serving.kind is not ServingKind.FOREIGN:
+        what = "nothing" if serving.kind is ServingKind.MISSING else f"v{serving.serial}"
+        raise Refused(
+            f"{target} serves {what}, which cannot be adopted: use `reassert`, or `rollback` for an old version"
+        )
+    return _looked(replace(rotation, accepted=Adopting(target=target, id=found)))
+
+
+def accept_lost(rotation: Rotation, seen: Observations, *, serial: int, by: str, why: str) -> Rotation:
+    """Go on although a version's value cannot be read back: before DESTROY without a way back, after it without having
+    tried that it is dead. Refused while the value can be read everywhere."""
+    _live(rotation)
+    if serial not in rotation.versions or serial == rotation.survivor:
+        raise Refused(f"v{serial} is no version that the rotation of {rotation.credential} leaves behind")
+    held = [seen.targets[t].copies if t in seen.targets else None for t in rotation.targets]
+    if all(copies is not None and serial in copies for copies in held):
+        raise Refused(f"the value of v{serial} is kept at every target: nothing is lost")
+    return _looked(replace(rotation, waived={**rotation.waived, serial: f"{by}: {why}"}))
+
+
+def abandon(rotation: Rotation, *, by: str, why: str) -> Rotation:
+    """Give up a rotation that is halted, or that destroys or rolls back in vain: another takes over every version of it."""
+    _live(rotation)
+    if rotation.halted is None and rotation.phase not in (Phase.ROLLBACK, Phase.DESTROY):
+        raise Refused(
+            f"{rotation.credential} is in {rotation.phase} and not halted: use `keyturn rollback {rotation.credential}`"
+        )
+    return replace(rotation, abandoned=f"{by}: {why}")
+
+
+def _at(rotation: Rotation, seen: Observations, target: str, found: str) -> Situation:
+    """The situation, in which readers of a target get what the operator believes."""
+    _live(rotation)
+    s = Situation(rotation=rotation, seen=seen, now=rotation.started_at)
+    if target not in rotation.targets:
+        raise Refused(f"{rotation.credential} has no target {target!r}; it has {', '.join(rotation.targets)}")
+    serving = s.serving(target)
+    if serving.kind is ServingKind.UNKNOWN:
+        raise Refused(f"{target} cannot be read now, so nothing is known of what its readers get: try again")
+    if (serving.id or "") != found:
+        raise Refused(f"readers of {target} get {serving.id or 'nothing'} now, not {found or 'nothing'}: look again")
+    return s
+
+
+def _looked(rotation: Rotation) -> Rotation:
+    """Without the hold that asked an operator to look."""
+    return replace(rotation, hold=None)
 
 
 def pause(rotation: Rotation, *, by: str, why: str, now: datetime, lasting: timedelta = PAUSE_FOR) -> Rotation:
@@ -51,6 +187,8 @@ def pause(rotation: Rotation, *, by: str, why: str, now: datetime, lasting: time
     _live(rotation)
     if rotation.phase is Phase.ROLLBACK:
         raise Refused(f"{rotation.credential} is rolling back, which a pause does not stop")
+    if any(version.compromised_at is not None for version in rotation.versions.values()):
+        raise Refused(f"{rotation.credential} is in an emergency, which a pause does not stop")
     if rotation.pause is not None:
         raise Refused(f"{rotation.credential} is paused already, by {rotation.pause.by}")
     return replace(rotation, pause=Pause(by=by, until=now + lasting, why=why))
@@ -68,15 +206,7 @@ def resume(rotation: Rotation) -> Rotation:
             )
         raise Refused(f"{rotation.credential} is not paused, held or halted")
     overdue = hold is not None and hold.reason is Reason.DEADLINE
-    return replace(
-        rotation,
-        pause=None,
-        hold=None,
-        halted=None,
-        retreats=0,
-        entry=rotation.entry + (1 if rotation.halted is not None else 0),
-        extensions=rotation.extensions + (1 if overdue else 0),
-    )
+    return replace(_unstopped(rotation), extensions=rotation.extensions + (1 if overdue else 0))
 
 
 def _live(rotation: Rotation) -> None:

@@ -29,6 +29,8 @@ class EffectKind(StrEnum):
     """Present a revoked version to every verifier and be refused."""
     REMOVE = "remove"
     """Remove a target's copy of a version."""
+    MARK = "mark"
+    """Write beside the secret, at a target, that a version is compromised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +38,14 @@ class Effect:
     """One outside call, made whole by the executor from the rotation it belongs to."""
 
     id: str
-    """`rotation/entry-phase/kind/vN[/target]`: the idempotency token; a phase entered again makes new ones."""
+    """`rotation/entry-phase/kind/vN[/target[/expected]]`: the idempotency token; a phase entered again makes new ones,
+    and so does a promote that expects something else."""
     kind: EffectKind
     serial: int
     target: str | None = None
     expected: str | None = None
-    """For a promote: the backend's id of what readers get now, the other half of the compare-and-swap."""
+    """The backend's id of what readers get now. For a promote it is the other half of the compare-and-swap; a mint that
+    has one makes nothing, but takes over the value that readers get under it."""
     verifiers: tuple[str, ...] = ()
     """For what is done at the authority: the verifiers that lack it."""
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.evidence import Finding
 from keyturn.domain.observations import Acceptance, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.rows import REFUSING, anothers
 from keyturn.domain.situation import Situation
-from keyturn.domain.steps import REFUSING
 from keyturn.domain.verdicts import Evidence, Ruling, Verdict, hold
 
 Guard = Callable[[Situation], "Verdict | None"]
@@ -20,6 +21,29 @@ Guard = Callable[[Situation], "Verdict | None"]
 FEW_CULPRITS = 0.1
 """Failures confined to at most this share of the known clients (and always to one) are the version's, not the
 authority's, when every verifier accepts both (DESIGN §6)."""
+
+
+def marked(s: Situation) -> Verdict | None:
+    """The version that is to survive was reported compromised: readers get the old one again, or, where that is none or
+    marked too, another rotation takes over (promise P8)."""
+    if not s.marked(s.survivor):
+        return None
+    back = s.rotation.restoring is None
+    detail = f"v{s.survivor} is compromised"
+    mark = s.rotation.marks.get(s.survivor)
+    if mark is not None:
+        detail += f", reported by {mark.by}: {mark.why}"
+    return Verdict(ruling=Ruling.ROLL_BACK if back else Ruling.SUPERSEDE, reason=Reason.COMPROMISED, detail=detail)
+
+
+def given_up(s: Situation) -> Verdict | None:
+    """An operator gave the rotation up, or accepted another's value: another rotation takes over."""
+    if s.rotation.accepted is not None:
+        detail = f"{s.rotation.accepted.target} serves {s.rotation.accepted.id}, which is adopted"
+        return Verdict(ruling=Ruling.SUPERSEDE, reason=Reason.FOREIGN_ACCEPTED, detail=detail)
+    if s.rotation.abandoned is not None:
+        return Verdict(ruling=Ruling.SUPERSEDE, reason=Reason.ABANDONED, detail=s.rotation.abandoned)
+    return None
 
 
 def operator_rollback(s: Situation) -> Verdict | None:
@@ -41,7 +65,7 @@ def new_version_fails(s: Situation) -> Verdict | None:
     def ruled(ruling: Ruling, reason: Reason, detail: str) -> Verdict:
         return Verdict(ruling=ruling, reason=reason, detail=detail, evidence=evidence)
 
-    retired = s.phase_is(Phase.RETIRE)
+    retired = s.old in s.rotation.disabled_at
     for verifier in s.verifiers(s.new, *REFUSING):
         if retired or s.acceptance(verifier, s.old) is Acceptance.ACCEPTED:
             return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED, f"{blame}; {verifier} refuses v{s.new}")
@@ -73,11 +97,10 @@ def _evidence(s: Situation, finding: Finding) -> Evidence:
 
 
 def refused_use(s: Situation) -> Verdict | None:
-    """A real holder of the disabled version was refused: it is still needed."""
-    if s.rotation.force is not None and s.rotation.force.final:
-        return None
+    """A real holder of a disabled version was refused: it is still needed. Nobody's need brings back a version that is
+    compromised or was disabled for good."""
     for serial in s.rotation.outgoing:
-        users = s.refused_users(serial)
+        users = s.refused_users(serial) if s.kept(serial) else ()
         if users:
             return Verdict(
                 ruling=Ruling.RETREAT,
@@ -132,77 +155,75 @@ def obstacle(s: Situation) -> Verdict | None:
     for name in s.rotation.targets:
         seen = s.seen.targets.get(name)
         for found in seen.obstacles if seen is not None else ():
+            if found.id in s.rotation.passed:
+                continue
             age = f", {s.now - found.since} old" if found.since is not None else ""
             return hold(Reason.OBSTACLE, f"{name}: {found.what} {found.id}{age}", target=name, id=found.id)
     return None
 
 
 def anothers_hand(s: Situation) -> Verdict | None:
-    """Readers of a target get something that this rotation does not explain."""
-    for name in s.rotation.targets:
+    """Readers of a target get something that this rotation does not explain. In an emergency that holds up only what is
+    to be done at that target, which its rows say."""
+    for name in s.rotation.targets if not s.hurried else ():
         serving = s.serving(name)
-        if serving.kind is ServingKind.FOREIGN:
-            return hold(
-                Reason.TARGET_FOREIGN, f"{name} serves {serving.id}, which is not ours", latch=True, target=name
-            )
-        if serving.kind is ServingKind.MISSING:
-            return hold(Reason.TARGET_MISSING, f"readers of {name} get nothing", latch=True, target=name)
-        if serving.kind is ServingKind.OURS and serving.serial not in _explained(s, name):
-            return hold(
-                Reason.TARGET_FOREIGN,
-                f"{name} serves v{serving.serial}, which this phase did not put there",
-                latch=True,
-                target=name,
-            )
+        if s.to_reassert(name) or _to_be_adopted(s, name) or s.came_late(name):
+            continue
+        if (found := anothers(s, name, latch=not s.rotation.phase.is_end)) is not None:
+            return found
+        if serving.kind is ServingKind.OURS and serving.serial not in s.explained(name):
+            detail = f"{name} serves v{serving.serial}, which this phase did not put there"
+            return hold(Reason.TARGET_FOREIGN, detail, latch=True, target=name, found=serving.id or "")
     return None
 
 
-def _explained(s: Situation, target: str) -> frozenset[int | None]:
-    """What readers of a target may get, by our own doing."""
-    if s.phase_is(Phase.INTRODUCE):
-        return frozenset({s.old})
-    if target in s.rotation.promoted:
-        return frozenset({s.new})
-    return frozenset({s.old, s.new}) if (target, s.new) in s.rotation.promised else frozenset({s.old})
+def _to_be_adopted(s: Situation, target: str) -> bool:
+    adopting = s.rotation.adopting
+    return adopting is not None and (adopting.target, adopting.id) == (target, s.serving(target).id)
 
 
 def way_back_lost(s: Situation) -> Verdict | None:
     """Before the point of no return every target holds a readable copy of the old version (promise P3)."""
     lost = [t for t in s.rotation.targets if (copies := s.copies(t)) is not None and s.old not in copies]
-    if lost:
-        return hold(Reason.ROLLBACK_VALUE_LOST, f"{', '.join(lost)} holds no copy of v{s.old}", targets=lost)
-    return None
+    if not lost or not s.restorable or s.old in s.rotation.waived:
+        return None
+    return hold(Reason.ROLLBACK_VALUE_LOST, f"{', '.join(lost)} holds no copy of v{s.old}", targets=lost, serial=s.old)
 
 
 def authority_changed(s: Situation) -> Verdict | None:
     """A verifier that met the post-conditions no longer does, and it was never away: reported, not silently mended."""
-    retired = s.phase_is(Phase.RETIRE, Phase.DESTROY)
-    for serial in (s.new,) if retired else (s.new, s.old):
+    parallel = s.phase_is(Phase.OVERLAP, Phase.MONITOR)
+    for serial in (s.survivor, *(v for v in s.rotation.outgoing if parallel and s.kept(v))):
         for verifier in s.behind_our_back(serial):
             return hold(Reason.AUTHORITY_CHANGED, f"{verifier} refuses v{serial} now", verifier=verifier)
-    if retired and s.rotation.soak is not None:
-        for verifier in s.verifiers(s.old, Acceptance.ACCEPTED):
+    for serial in s.doomed if not parallel and s.rotation.soak is not None else ():
+        again = s.sent(EffectKind.ENABLE, serial) or s.sent(EffectKind.INSTALL, serial) or s.marked(serial)
+        for verifier in s.verifiers(serial, Acceptance.ACCEPTED) if not again else ():
             if verifier in s.rotation.up:
-                return hold(Reason.AUTHORITY_CHANGED, f"{verifier} accepts v{s.old} again", verifier=verifier)
+                return hold(Reason.AUTHORITY_CHANGED, f"{verifier} accepts v{serial} again", verifier=verifier)
     return None
 
 
 WATCHED = frozenset({Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
 BEFORE_DESTROY = WATCHED | {Phase.INTRODUCE}
-EVERY = frozenset(phase for phase in Phase if not phase.is_end)
-STOPPABLE = EVERY - {Phase.ROLLBACK}
+LIVE = frozenset(phase for phase in Phase if not phase.is_end)
+STOPPABLE = LIVE - {Phase.ROLLBACK}
 """A rollback runs to its end under a pause or a hold (MACHINE.md, trace 6)."""
+RESTING = frozenset({Phase.COMPLETED, Phase.ROLLED_BACK})
+"""Ends after which it is still watched that everything stays as it was left."""
 
 CHAIN: tuple[tuple[Guard, frozenset[Phase]], ...] = (
+    (marked, LIVE),
+    (given_up, LIVE),
     (operator_rollback, BEFORE_DESTROY),
     (new_version_fails, WATCHED),
     (refused_use, frozenset({Phase.RETIRE})),
-    (halted, EVERY),
+    (halted, LIVE),
     (latched, STOPPABLE),
     (paused, STOPPABLE),
     (too_many_retreats, frozenset({Phase.MONITOR})),
     (obstacle, frozenset({Phase.INTRODUCE})),
-    (anothers_hand, BEFORE_DESTROY),
+    (anothers_hand, STOPPABLE | RESTING),
     (way_back_lost, WATCHED),
-    (authority_changed, WATCHED | {Phase.DESTROY}),
+    (authority_changed, WATCHED | RESTING | {Phase.DESTROY}),
 )

@@ -5,94 +5,33 @@ walked in order, and the first whose post-condition is not observed says what to
 advances. A transition takes the edge that `EDGES` names for its phase and ruling; there is no other way to change phase.
 
 A hold, pause or halt commits no new intent but those of `STANDING` rows, which only re-establish what was already true,
-and of ROLLBACK, which runs to its end.
+of ROLLBACK, which runs to its end, and of `ALWAYS`: what is compromised is cut off in its time, whatever stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from keyturn.domain import steps
 from keyturn.domain.absorb import absorb
-from keyturn.domain.effects import Effect, EffectKind, Message
+from keyturn.domain.effects import Effect, Message
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.guards import CHAIN
-from keyturn.domain.model import Hold, Rotation, VersionState
+from keyturn.domain.model import Rotation
 from keyturn.domain.notices import notices
 from keyturn.domain.observations import Observations
 from keyturn.domain.overdue import overdue, spend
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.rows import Row
 from keyturn.domain.situation import Situation
-from keyturn.domain.steps import Row
+from keyturn.domain.succession import succeed
+from keyturn.domain.tables import ALWAYS, EDGES, PHASES, STANDING
+from keyturn.domain.transitions import commit_to, enter, stand
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
-PHASES: Mapping[Phase, tuple[Row, ...]] = {
-    Phase.INTRODUCE: (steps.keep_old, steps.mint, steps.stage_new, steps.accept_new),
-    Phase.OVERLAP: (
-        steps.accept_old,
-        steps.accept_new,
-        steps.promote_waves,
-        steps.bake_last_wave,
-        steps.minimum_overlap,
-    ),
-    Phase.MONITOR: (
-        steps.accept_old,
-        steps.accept_new,
-        steps.served_everywhere,
-        steps.clients_moved,
-        steps.old_silent,
-    ),
-    Phase.RETIRE: (
-        steps.accept_new,
-        steps.served_everywhere,
-        steps.old_silent,
-        steps.disable_doomed,
-        steps.soaked,
-    ),
-    Phase.DESTROY: (
-        steps.accept_new,
-        steps.served_everywhere,
-        steps.revoke_doomed,
-        steps.prove_dead,
-        steps.remove_copies,
-    ),
-    Phase.ROLLBACK: (
-        steps.accept_restored,
-        steps.promote_restored,
-        steps.served_everywhere,
-        steps.drained,
-        steps.disable_doomed,
-        steps.revoke_doomed,
-        steps.prove_dead,
-        steps.remove_copies,
-    ),
-}
-
-STANDING: Mapping[Phase, tuple[Row, ...]] = {
-    Phase.OVERLAP: (steps.accept_old, steps.accept_new),
-    Phase.MONITOR: (steps.accept_old, steps.accept_new),
-    Phase.RETIRE: (steps.accept_new,),
-    Phase.ROLLBACK: PHASES[Phase.ROLLBACK],
-}
-
-EDGES: Mapping[tuple[Phase, Ruling], tuple[Phase, Reason | None]] = {
-    (Phase.INTRODUCE, Ruling.ADVANCE): (Phase.OVERLAP, Reason.ACCEPTED_EVERYWHERE),
-    (Phase.INTRODUCE, Ruling.ROLL_BACK): (Phase.ROLLBACK, None),
-    (Phase.OVERLAP, Ruling.ADVANCE): (Phase.MONITOR, Reason.OVERLAP_PASSED),
-    (Phase.OVERLAP, Ruling.ROLL_BACK): (Phase.ROLLBACK, None),
-    (Phase.MONITOR, Ruling.ADVANCE): (Phase.RETIRE, Reason.OLD_SILENT),
-    (Phase.MONITOR, Ruling.ROLL_BACK): (Phase.ROLLBACK, None),
-    (Phase.RETIRE, Ruling.ADVANCE): (Phase.DESTROY, Reason.SOAKED),
-    (Phase.RETIRE, Ruling.RETREAT): (Phase.MONITOR, None),
-    (Phase.RETIRE, Ruling.ROLL_BACK): (Phase.ROLLBACK, None),
-    (Phase.DESTROY, Ruling.ADVANCE): (Phase.COMPLETED, Reason.PROVEN_DEAD),
-    (Phase.ROLLBACK, Ruling.ADVANCE): (Phase.ROLLED_BACK, Reason.RESTORED),
-}
-"""(phase, ruling) → (next phase, its reason when the verdict brings none). A test draws and documents these."""
-
+MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUPERSEDE})
+FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED})
 PERMANENT = frozenset({FailureKind.DENIED, FailureKind.INVALID})
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
@@ -103,29 +42,60 @@ class Decision:
     """What follows from what was seen: the rotation as it is to be remembered, what to do, whom to tell, and why."""
 
     rotation: Rotation
+    successor: Rotation | None = None
+    """The rotation that takes over in the same commit, when this one ends as SUPERSEDED."""
     effects: tuple[Effect, ...] = ()
     messages: tuple[Message, ...] = ()
     verdict: Verdict
 
 
 def decide(rotation: Rotation, seen: Observations, now: datetime) -> Decision:
-    """The one place where a rotation's next step is decided.
+    """The one place where a rotation's next step is decided; one that has ended is kept as its end left it.
 
     Pure: the same arguments give the same decision, and nothing else is looked at. Raises `KeyError` for a ruling that
     has no edge, which is a defect in the tables.
     """
     s = Situation(rotation=absorb(rotation, seen, now), seen=seen, now=now)
     verdict, effects = _rule(s)
-    after = s.rotation
-    if verdict.ruling in (Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK):
+    verdict = _without_way_back(s, verdict)
+    after, successor = s.rotation, None
+    if not after.live and verdict.ruling is Ruling.ADVANCE:
+        verdict = wait(Reason.AT_REST)
+    if verdict.ruling in MOVING:
         verdict, after = _take(s, verdict)
         if after.live:
             _, effects = _rule(replace(s, rotation=after))
     else:
-        after = spend(_stand(after, verdict, now), verdict)
-    after = _commit_to(after, effects, now)
+        after = spend(stand(after, verdict, now), verdict)
+    if after.phase is Phase.SUPERSEDED:
+        successor = succeed(s, failed=verdict.reason in FAILURES)
+        effects = ()
+    if after.live:
+        effects = _beside(replace(s, rotation=after), effects)
+    after = commit_to(after, effects, now)
     after, messages = notices(rotation, replace(s, rotation=after), verdict)
-    return Decision(rotation=after, effects=effects, messages=messages, verdict=verdict)
+    return Decision(rotation=after, successor=successor, effects=effects, messages=messages, verdict=verdict)
+
+
+def _without_way_back(s: Situation, verdict: Verdict) -> Verdict:
+    """Where nothing that is not compromised can be restored, rolling back means that another rotation takes over; but one
+    new version after another that fails is a person's matter."""
+    failed_before = verdict.reason in FAILURES and s.old in s.rotation.failed
+    if verdict.ruling is not Ruling.ROLL_BACK or (s.restorable and not failed_before):
+        return verdict
+    if verdict.reason in FAILURES and len(s.rotation.failed) >= s.policy.maximum_remints:
+        return replace(verdict, ruling=Ruling.HALT, reason=Reason.TOO_MANY_REMINTS)
+    return replace(verdict, ruling=Ruling.SUPERSEDE)
+
+
+def _beside(s: Situation, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    """The effects, and before them what is done beside everything else."""
+    others = []
+    for row in ALWAYS:
+        found = row(s)
+        if isinstance(found, tuple):
+            others += [one for one in _attempt(s, found)[1] if one not in effects]
+    return (*others, *effects)
 
 
 def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
@@ -137,7 +107,7 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
                 return verdict, _standing(s)
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
-    if verdict.ruling is Ruling.WAIT and (late := overdue(s, verdict)) is not None:
+    if verdict.ruling is Ruling.WAIT and s.rotation.live and (late := overdue(s, verdict)) is not None:
         return late, effects if late.ruling is Ruling.WAIT else _standing(s)
     return verdict, effects
 
@@ -184,102 +154,11 @@ def _take(s: Situation, verdict: Verdict) -> tuple[Verdict, Rotation]:
     """Follow the edge of a ruling."""
     to, reason = EDGES[s.rotation.phase, verdict.ruling]
     if reason is not None:
-        forced = s.rotation.force is not None and s.rotation.phase is Phase.MONITOR
-        verdict = replace(verdict, reason=Reason.FORCED if forced else reason)
-        if forced and s.rotation.force is not None:
-            verdict = replace(verdict, detail=f"{s.rotation.force.by}: {s.rotation.force.why}")
-    after = _stand(s.rotation, None, s.now)
-    stamp = after.stamp(s.now)
-    first = {**after.first_entered}
-    first.setdefault(to, stamp)
-    after = replace(
-        after,
-        phase=to,
-        entry=after.entry + 1,
-        entered=stamp,
-        first_entered=first,
-        cause=verdict.reason,
-        hold=None,
-        halted=None,
-        extensions=after.extensions if verdict.ruling is Ruling.RETREAT else 0,
-    )
-    return verdict, _ENTERING[to](after) if to in _ENTERING else after
-
-
-def _enter_monitor(after: Rotation) -> Rotation:
-    for serial in after.outgoing:
-        after = after.with_version(serial, VersionState.PREVIOUS)
-    after = after.with_version(after.incoming, VersionState.CURRENT)
-    if not after.disabled_at:
-        return after
-    return replace(
-        after,
-        retreats=after.retreats + 1,
-        disabled_at={},
-        soak=None,
-        up=frozenset(),
-        deadline_spent=after.deadline_spent or after.force is not None,
-        force=None,
-    )
-
-
-def _enter_rollback(after: Rotation) -> Rotation:
-    old = after.outgoing[0]
-    after = after.with_version(old, VersionState.CURRENT)
-    if after.versions[after.incoming].state is VersionState.CURRENT:
-        after = after.with_version(after.incoming, VersionState.PREVIOUS)
-    return replace(after, restoring=old, promoted={}, up=frozenset(), force=None, soak=None, pause=None)
-
-
-def _enter_end(after: Rotation) -> Rotation:
-    survivor = after.incoming if after.restoring is None else after.restoring
-    for serial in after.versions:
-        after = after.with_version(serial, VersionState.DESTROYED)
-    return after.with_version(survivor, VersionState.CURRENT)
-
-
-_ENTERING = {
-    Phase.MONITOR: _enter_monitor,
-    Phase.ROLLBACK: _enter_rollback,
-    Phase.COMPLETED: _enter_end,
-    Phase.ROLLED_BACK: _enter_end,
-}
-
-
-def _stand(rotation: Rotation, verdict: Verdict | None, now: datetime) -> Rotation:
-    """Begin, keep or end a standstill; the rotation's clock stops with it."""
-    ruling = verdict.ruling if verdict is not None else None
-    standing = ruling in (Ruling.HOLD, Ruling.HALT) or (verdict is not None and verdict.reason is Reason.PAUSED)
-    if standing and rotation.stopped_since is None:
-        rotation = replace(rotation, stopped_since=now)
-    if not standing and rotation.stopped_since is not None:
-        stopped = rotation.stopped_for + (now - rotation.stopped_since)
-        rotation = replace(rotation, stopped_since=None, stopped_for=stopped)
-    if verdict is None or ruling not in (Ruling.HOLD, Ruling.HALT):
-        return replace(rotation, hold=None)
-    before = rotation.halted if ruling is Ruling.HALT else rotation.hold
-    if ruling is Ruling.HOLD and before is not None and before.latched and not verdict.latch:
-        return rotation  # a hold that passes by itself does not end one that only an operator ends
-    same = before is not None and before.reason is verdict.reason
-    held = Hold(
-        reason=verdict.reason,
-        since=before.since if same and before is not None else now,
-        latched=verdict.latch or ruling is Ruling.HALT,
-        detail=verdict.detail,
-        pages=before.pages if same and before is not None else 0,
-    )
-    return replace(rotation, halted=held, hold=None) if ruling is Ruling.HALT else replace(rotation, hold=held)
-
-
-def _commit_to(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:
-    """What the intents themselves change, remembered in the same commit, whether they are ever sent or not."""
-    for one in effects:
-        if one.kind is EffectKind.PROMOTE and one.target is not None:
-            rotation = replace(rotation, promised=rotation.promised | {(one.target, one.serial)})
-        if one.kind is EffectKind.DISABLE:
-            disabled = {one.serial: now, **rotation.disabled_at}
-            rotation = replace(rotation, disabled_at=disabled, soak=None)  # a soak with a gap in it begins anew
-            rotation = rotation.with_version(one.serial, VersionState.DISABLED)
-        if one.kind is EffectKind.REVOKE and rotation.phase is Phase.DESTROY:
-            rotation = replace(rotation, revoking=True)
-    return rotation
+        forces = sorted(s.rotation.forced.items()) if s.rotation.phase is Phase.MONITOR else []
+        verdict = replace(verdict, reason=Reason.FORCED if forces else reason)
+        if forces:
+            words = "; ".join(f"v{serial}: {force.by}: {force.why}" for serial, force in forces)
+            verdict = replace(verdict, detail=words)
+        elif to is Phase.OVERLAP and (away := [v for v in s.seen.verifiers if s.left_out(v)]):
+            verdict = replace(verdict, detail=f"left out, for they cannot be reached: {', '.join(sorted(away))}")
+    return verdict, enter(s, verdict, to)

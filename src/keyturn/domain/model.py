@@ -69,8 +69,31 @@ class Force:
 
     by: str
     why: str
-    serial: int
     final: bool = False
+    """A refused use does not bring it back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A report that a version is compromised, and until when it may still be used. Its clock is the wall's: no pause,
+    hold or successor restarts it."""
+
+    at: datetime
+    by: str
+    why: str
+    grace: timedelta
+    """From the last target's promote of the version that takes its place."""
+    cut_at: datetime
+    """When it is disabled at the latest, served or not. Only ever moves earlier."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopting:
+    """A value that another's hand gave to readers, and that is to become the credential's next version."""
+
+    target: str
+    id: str
+    """The backend's id of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +109,12 @@ class Rotation:
     versions: Mapping[int, Version]
     """Every version this rotation concerns, by serial: outgoing ∪ {incoming}."""
     outgoing: tuple[int, ...]
-    """Newest first: the first is what readers got before this rotation."""
+    """The first is what readers got last before this rotation, the only one that a rollback restores."""
     incoming: int
+    adopting: Adopting | None = None
+    """Where the incoming version's value is found; None: it is made."""
+    supersedes: str | None = None
+    """The rotation that this one took over from."""
     started_at: datetime
     started_by: str
     phase: Phase = Phase.INTRODUCE
@@ -102,6 +129,12 @@ class Rotation:
     """How long holds and pauses have stopped the rotation's clock, all in all."""
     promised: frozenset[tuple[str, int]] = frozenset()
     """(target, serial) of every promote whose intent was ever committed, sent or not."""
+    served: frozenset[int] = frozenset()
+    """Versions that readers may ever have got: promised to them, or seen to be served, whoever did it."""
+    marks: Mapping[int, Mark] = field(default_factory=dict)
+    """By serial: who reported it compromised, and when it is cut off."""
+    failed: frozenset[int] = frozenset()
+    """Versions that failed when nothing could be restored, of the rotations that this one took over from."""
     promoted: Mapping[str, Stamp] = field(default_factory=dict)
     """By target: when the survivor's promote was first seen done; starts anew in ROLLBACK."""
     up: frozenset[str] = frozenset()
@@ -110,8 +143,8 @@ class Rotation:
     """By serial: when the intent to disable it was committed; refused uses count from here."""
     soak: Stamp | None = None
     """When every outgoing version was first seen refused everywhere."""
-    revoking: bool = False
-    """The first revoke intent is committed: nothing can be restored any more, its outcome unknown or not."""
+    revoked: frozenset[int] = frozenset()
+    """Versions for which a revoke intent was ever committed: they cannot come back, its outcome unknown or not."""
     proven: tuple[int, ...] = ()
     """Serials whose death was proven on every verifier."""
     restoring: int | None = None
@@ -120,8 +153,18 @@ class Rotation:
     extensions: int = 0
     deadline_spent: bool = False
     """A deadline's force was tried and retreated from: from now on it only holds."""
-    force: Force | None = None
+    forced: Mapping[int, Force] = field(default_factory=dict)
+    """By serial: whose word stands in for silence."""
+    waived: Mapping[int, str] = field(default_factory=dict)
+    """By serial: who goes on without a value that is lost, and why."""
+    passed: frozenset[str] = frozenset()
+    """Ids of obstacles that an operator lets an emergency run past."""
+    reasserted: Mapping[str, str] = field(default_factory=dict)
+    """By target: the backend's id ("" for none) of what an operator wants overwritten with what the phase calls for."""
     rollback_asked: str | None = None
+    abandoned: str | None = None
+    accepted: Adopting | None = None
+    """What an operator wants adopted, by a rotation that takes over."""
     pause: Pause | None = None
     hold: Hold | None = None
     halted: Hold | None = None
@@ -155,34 +198,11 @@ class Rotation:
         return replace(self, versions=versions)
 
     @property
+    def survivor(self) -> int:
+        """The version that is to be left when the rotation ends as it now stands."""
+        return self.incoming if self.restoring is None else self.restoring
+
+    @property
     def live(self) -> bool:
         """Whether it counts as the credential's one rotation (promise P7)."""
         return not self.phase.is_end
-
-
-def begin(
-    *,
-    id: str,
-    credential: str,
-    policy: Policy,
-    targets: tuple[str, ...],
-    current: Version,
-    incoming: int,
-    now: datetime,
-    by: str,
-) -> Rotation:
-    """A new rotation that leads from `current` to a version with the serial `incoming`."""
-    stamp = Stamp(at=now, active=timedelta(0))
-    return Rotation(
-        id=id,
-        credential=credential,
-        policy=policy,
-        targets=targets,
-        versions={current.serial: current, incoming: Version(serial=incoming, state=VersionState.PENDING)},
-        outgoing=(current.serial,),
-        incoming=incoming,
-        started_at=now,
-        started_by=by,
-        entered=stamp,
-        first_entered={Phase.INTRODUCE: stamp},
-    )

@@ -23,6 +23,7 @@ def notices(before: Rotation, s: Situation, verdict: Verdict) -> tuple[Rotation,
     messages = [*_transition(before, after, verdict), *_refresh(before, after)]
     if verdict.reason in (Reason.DEADLINE_EXTENDED, Reason.FORCED) and after.entry == before.entry:
         messages.append(_message(after, f"deadline/{after.extensions}", "rotation.deadline", verdict.detail))
+    messages += _compromised_use(s)
     after, reminders = _remind(s, verdict)
     after, pages = _page(after, s.now)
     return after, (*messages, *reminders, *pages)
@@ -54,6 +55,21 @@ def _refresh(before: Rotation, after: Rotation) -> list[Message]:
             _message(after, f"refresh/{target}", "client.refresh", text, target=target, version=str(serial))
         )
     return messages
+
+
+def _compromised_use(s: Situation) -> list[Message]:
+    """Whoever presents a compromised version after its cut is named, once; it stops and brings back nothing."""
+    rotation = s.rotation
+    return [
+        Message(
+            id=f"{rotation.credential}/compromised/v{serial}/{client}",
+            topic="compromised.use",
+            text=f"{rotation.credential}: {client} presents v{serial}, which is compromised and refused",
+            details=(("client", client), ("credential", rotation.credential), ("version", str(serial))),
+        )
+        for serial in sorted(rotation.marks)
+        for client in s.refused_users(serial)
+    ]
 
 
 def _remind(s: Situation, verdict: Verdict) -> tuple[Rotation, list[Message]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.evidence import Finding
 
@@ -46,6 +47,8 @@ class TargetSeen:
     copies: frozenset[int] | None
     """Serials of which keyturn keeps a readable copy here; None when the target could not be read."""
     obstacles: tuple[Obstacle, ...] = ()
+    marked: frozenset[int] = frozenset()
+    """Serials of which it is written here that they are compromised."""
 
 
 class Acceptance(StrEnum):
@@ -146,6 +149,9 @@ class UsageSeen:
 class EffectSeen:
     """The journal's word on one effect: tried how often, and how the last try went."""
 
+    kind: EffectKind
+    serial: int
+    target: str | None = None
     attempts: int
     succeeded: bool
     failure: FailureKind | None = None
@@ -166,3 +172,10 @@ class Observations:
     usage: UsageSeen = UsageSeen()
     effects: Mapping[str, EffectSeen] = field(default_factory=dict)
     """By effect id, of this rotation."""
+    late: frozenset[tuple[EffectKind, int]] = frozenset()
+    """Calls of earlier rotations of the credential that may still land, or have landed late: their outcome is not known,
+    or they took more than one attempt."""
+    found: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    """By serial: key id and fingerprint of a version that was not known to be made, but whose copy is at a target."""
+    room: int | None = None
+    """How many more keys of this credential the authority takes; None: no limit is known."""

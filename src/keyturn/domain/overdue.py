@@ -44,8 +44,8 @@ def spend(rotation: Rotation, verdict: Verdict) -> Rotation:
     """The rotation after a deadline has ruled: forced in its owner's name, or given the same time again."""
     if verdict.reason is Reason.FORCED:
         owner = rotation.policy.deadline(rotation.phase).owner or "deadline"
-        serial = rotation.outgoing[0] if rotation.phase is Phase.MONITOR else rotation.incoming
-        return replace(rotation, force=Force(by=owner, why=verdict.detail, serial=serial))
+        force = Force(by=owner, why=verdict.detail)
+        return replace(rotation, forced={serial: force for serial in rotation.versions if serial != rotation.survivor})
     if verdict.reason is Reason.DEADLINE_EXTENDED:
         return replace(rotation, extensions=rotation.extensions + 1)
     return rotation

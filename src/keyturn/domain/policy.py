@@ -74,6 +74,14 @@ class Policy:
     """A rotation that retreats more often than this holds for an operator."""
     retry_after: timedelta = timedelta(days=1)
     """After a rollback the next scheduled start waits this long, doubling each time."""
+    grace: timedelta = timedelta(minutes=5)
+    """In an emergency: how long a compromised version stays accepted after the last target's promote."""
+    grace_cap: timedelta = timedelta(minutes=15)
+    """The longest a compromised version stays accepted after it was reported, whatever has been promoted by then."""
+    maximum_remints: int = 3
+    """How many new versions in a row may fail while nothing can be restored, before a person must look."""
+    drift_every: timedelta = timedelta(hours=1)
+    """Between rotations: how often it is checked that everything is still as the last one left it."""
     page_every: timedelta = timedelta(minutes=15)
     """How often a standstill pages again."""
     deadlines: Mapping[Phase, Deadline] = field(default_factory=lambda: dict(DEFAULT_DEADLINES))
@@ -101,6 +109,10 @@ class Policy:
             found.append(
                 f"minimum_overlap {self.minimum_overlap} is shorter than propagation + client_refresh + pool_lifetime = "
                 f"{self.computed_overlap}: raise it to at least that"
+            )
+        if self.grace > self.grace_cap:
+            found.append(
+                f"grace {self.grace} is longer than grace_cap {self.grace_cap}, which ends it: lower it, or raise the cap"
             )
         if self.wave_size < 1:
             found.append(f"wave_size is {self.wave_size}: a wave promotes at least one target")

@@ -26,6 +26,9 @@ class Reason(StrEnum):
     NEW_VERSION_FAILS = "new_version_fails"
     NEW_VERSION_REFUSED = "new_version_refused"
     REFUSED_USE = "refused_use"
+    COMPROMISED = "compromised"
+    ABANDONED = "abandoned"
+    FOREIGN_ACCEPTED = "foreign_accepted"
     # what waits
     EFFECTS_OUTSTANDING = "effects_outstanding"
     EFFECT_RETRYING = "effect_retrying"
@@ -41,6 +44,9 @@ class Reason(StrEnum):
     TARGET_UNKNOWN = "target_unknown"
     SURVIVOR_NOT_SERVED = "survivor_not_served"
     VERIFIER_UNREACHABLE = "verifier_unreachable"
+    GRACE = "grace"
+    NO_ROOM = "no_room"
+    AT_REST = "at_rest"
     # what holds and pages
     PAUSED = "paused"
     PAUSE_EXPIRED = "pause_expired"
@@ -54,6 +60,8 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     DEADLINE_EXTENDED = "deadline_extended"
     TOO_MANY_RETREATS = "too_many_retreats"
+    TOO_MANY_REMINTS = "too_many_remints"
+    UNPROVEN = "unproven"
     EFFECT_FAILED = "effect_failed"
 
 
@@ -70,6 +78,9 @@ MEANING: Mapping[Reason, str] = {
     Reason.NEW_VERSION_FAILS: "Clients fail with the new version while the old one is healthy.",
     Reason.NEW_VERSION_REFUSED: "Clients fail, and our own probes find a verifier that refuses the new version.",
     Reason.REFUSED_USE: "Somebody who really holds the disabled version tried to use it and was refused.",
+    Reason.COMPROMISED: "A version that readers were to get was reported compromised: it never comes back.",
+    Reason.ABANDONED: "An operator gave this rotation up; another takes over every version of it by name.",
+    Reason.FOREIGN_ACCEPTED: "An operator accepted a value that someone put there by hand; another rotation adopts it.",
     Reason.EFFECTS_OUTSTANDING: "Calls of this phase are being made.",
     Reason.EFFECT_RETRYING: "A call failed and is tried again later.",
     Reason.NOT_ACCEPTED_YET: "A verifier does not accept the version yet, or may still serve older rules.",
@@ -84,6 +95,9 @@ MEANING: Mapping[Reason, str] = {
     Reason.TARGET_UNKNOWN: "A target cannot be read, so what its readers get is not known.",
     Reason.SURVIVOR_NOT_SERVED: "Nothing is taken away while a target still gives it to readers.",
     Reason.VERIFIER_UNREACHABLE: "A verifier cannot be asked, so what it accepts is not known.",
+    Reason.GRACE: "A compromised version is disabled when its grace is over; until then its users can fetch the new one.",
+    Reason.NO_ROOM: "The authority takes no further key until another one is gone.",
+    Reason.AT_REST: "Nothing is under way, and everything is as the last rotation left it.",
     Reason.PAUSED: "An operator has paused the rotation.",
     Reason.PAUSE_EXPIRED: "A pause has run out and nobody has resumed: it pages like a hold.",
     Reason.AUTHORITY_ILL: "Old and new version fail alike: the authority has trouble, not the new version.",
@@ -96,5 +110,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.DEADLINE: "The phase has taken longer than its deadline.",
     Reason.DEADLINE_EXTENDED: "The phase has passed its deadline, and its policy waits once more.",
     Reason.TOO_MANY_RETREATS: "The old version was disabled and needed again too often.",
+    Reason.TOO_MANY_REMINTS: "New versions failed too often while nothing could be restored; a person must look.",
+    Reason.UNPROVEN: "The value of a revoked version cannot be read back, so its death cannot be tried; an operator signs.",
     Reason.EFFECT_FAILED: "A call was refused for good; a person must mend the cause.",
 }

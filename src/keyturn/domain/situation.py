@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.model import Rotation, Stamp
 from keyturn.domain.observations import (
     Acceptance,
@@ -22,6 +23,13 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 
 UNKNOWN_SERVING = Serving(kind=ServingKind.UNKNOWN)
+LISTED_AS = {
+    Entry.ACTIVE: Acceptance.ACCEPTED,
+    Entry.DISABLED: Acceptance.DISABLED,
+    Entry.REVOKED: Acceptance.REFUSED,
+    Entry.ABSENT: Acceptance.REFUSED,
+    Entry.UNKNOWN: Acceptance.UNREACHABLE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +57,7 @@ class Situation:
 
     @property
     def old(self) -> int:
-        """The version that readers got before this rotation."""
+        """The version that readers got last before this rotation."""
         return self.rotation.outgoing[0]
 
     @property
@@ -60,18 +68,50 @@ class Situation:
     @property
     def survivor(self) -> int:
         """The version that is to be left when the rotation ends as it now stands."""
-        if self.rotation.restoring is not None:
-            return self.rotation.restoring
-        return self.new
+        return self.rotation.survivor
 
     @property
     def doomed(self) -> tuple[int, ...]:
         """Every other version of the rotation."""
         return tuple(serial for serial in self.rotation.versions if serial != self.survivor)
 
+    # What became of versions
+
     def minted(self, serial: int) -> bool:
         """Whether the version ever got a key id, so that the authority may know it."""
         return self.rotation.versions[serial].key_id is not None
+
+    def marked(self, serial: int) -> bool:
+        """Whether the version was reported compromised: it is never enabled or promoted again (promise P8)."""
+        return self.rotation.versions[serial].compromised_at is not None
+
+    @property
+    def hurried(self) -> bool:
+        """Whether this is an emergency: a version that readers had is compromised."""
+        return any(self.marked(serial) for serial in self.rotation.outgoing)
+
+    def cut(self, serial: int) -> datetime | None:
+        """When a marked version is disabled, whatever else is under way."""
+        mark = self.rotation.marks.get(serial)
+        return mark.cut_at if mark is not None else None
+
+    @property
+    def restorable(self) -> bool:
+        """Whether the old version can come back: it is not compromised, and nothing of it was taken away for good."""
+        return not (self.marked(self.old) or self.old in self.rotation.revoked or self.phase_is(Phase.DESTROY))
+
+    def kept(self, serial: int) -> bool:
+        """Whether an outgoing version is to stay accepted until it is known silent."""
+        force = self.rotation.forced.get(serial)
+        given_up = self.marked(serial) or serial in self.rotation.revoked or (force is not None and force.final)
+        return serial in self.rotation.served and not given_up
+
+    def sent(self, kind: EffectKind, serial: int) -> bool:
+        """Whether a call of ours, of this rotation or of an earlier one that may land late, explains a difference."""
+        ours = any(one.kind is kind and one.serial == serial for one in self.seen.effects.values())
+        return ours or (kind, serial) in self.seen.late
+
+    # Targets
 
     def serving(self, target: str) -> Serving:
         """What readers of a target get."""
@@ -88,9 +128,54 @@ class Situation:
         seen = self.seen.targets.get(target)
         return seen.copies if seen is not None else None
 
+    def readable(self, serial: int) -> bool | None:
+        """Whether a version's value can be read back from anywhere; None when that is unknown."""
+        held = [self.copies(t) for t in self.rotation.targets]
+        if any(self.serves(t, serial) for t in self.rotation.targets) or any(serial in (h or ()) for h in held):
+            return True
+        return None if None in held else False
+
+    def to_reassert(self, target: str) -> bool:
+        """Whether an operator wants what readers of a target get now overwritten."""
+        serving = self.serving(target)
+        known = serving.kind is not ServingKind.UNKNOWN
+        return known and self.rotation.reasserted.get(target) == (serving.id or "")
+
+    def came_late(self, target: str) -> bool:
+        """Whether readers of a target get a version of ours that the phase does not call for, by our own late promote."""
+        serving = self.serving(target)
+        if serving.kind is not ServingKind.OURS or serving.serial is None or serving.serial in self.explained(target):
+            return False
+        return self.sent(EffectKind.PROMOTE, serving.serial)
+
+    def explained(self, target: str) -> frozenset[int]:
+        """What readers of a target may get, by our own doing."""
+        rotation = self.rotation
+        if rotation.phase.is_end or target in rotation.promoted:
+            return frozenset({self.survivor})
+        adopted = rotation.adopting is not None and rotation.adopting.target == target
+        begun = adopted or (target, self.new) in rotation.promised
+        return frozenset(rotation.versions) if begun else frozenset(rotation.outgoing)
+
+    def called_for(self, target: str) -> int:
+        """What readers of a target are to get by this phase."""
+        moving = self.phase_is(Phase.OVERLAP) and (target in self.rotation.promoted or self.hurried)
+        return self.old if self.phase_is(Phase.INTRODUCE, Phase.OVERLAP) and not moving else self.survivor
+
+    def waves(self) -> list[tuple[str, ...]]:
+        """The targets in the order and groups in which they are promoted; in an emergency all at once."""
+        targets = self.rotation.targets
+        size = len(targets) if self.hurried else max(1, self.policy.wave_size)
+        return [targets[i : i + size] for i in range(0, len(targets), size)]
+
+    # Verifiers
+
     def acceptance(self, verifier: str, serial: int) -> Acceptance:
-        """How a verifier treats a version; what was not asked counts as unreachable, which is unknown."""
+        """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose lost
+        value an operator has waived, the authority's listing speaks."""
         seen = self.seen.verifiers.get(verifier)
+        if seen is not None and serial not in seen.acceptance and serial in self.rotation.waived:
+            return LISTED_AS[self.entry(verifier, serial)]
         return seen.acceptance.get(serial, Acceptance.UNREACHABLE) if seen is not None else Acceptance.UNREACHABLE
 
     def unasked(self, verifier: str, serial: int) -> bool:
@@ -102,22 +187,32 @@ class Situation:
         seen = self.seen.verifiers.get(verifier)
         return seen.entries.get(serial, Entry.UNKNOWN) if seen is not None else Entry.UNKNOWN
 
+    def left_out(self, verifier: str) -> bool:
+        """Whether a verifier cannot be reached, and an emergency goes on without it."""
+        return self.hurried and self.acceptance(verifier, self.new) is Acceptance.UNREACHABLE
+
     def verifiers(self, serial: int, *states: Acceptance) -> tuple[str, ...]:
         """The verifiers that treat a version in one of these ways, in a steady order."""
         return tuple(v for v in sorted(self.seen.verifiers) if self.acceptance(v, serial) in states)
 
+    def still(self, serial: int, *states: Acceptance) -> tuple[str, ...]:
+        """The same for a version that is to be taken away: where its value cannot be tried, the listing speaks."""
+
+        def treats(verifier: str) -> Acceptance:
+            if self.unasked(verifier, serial):
+                return LISTED_AS[self.entry(verifier, serial)]
+            return self.acceptance(verifier, serial)
+
+        return tuple(v for v in sorted(self.seen.verifiers) if treats(v) in states)
+
     def behind_our_back(self, serial: int) -> tuple[str, ...]:
-        """Verifiers that had agreed, were never away, and refuse a version now. A disable by name, once we have asked
-        for one, is our own call come late."""
-        ours = serial in self.rotation.outgoing and Phase.RETIRE in self.rotation.first_entered
+        """Verifiers that had agreed, were never away, and refuse a version now. A disable by name, if we ever asked for
+        one, is our own call come late."""
+        ours = self.sent(EffectKind.DISABLE, serial)
         refusing = (Acceptance.REFUSED,) if ours else (Acceptance.REFUSED, Acceptance.DISABLED)
         return tuple(v for v in self.verifiers(serial, *refusing) if v in self.rotation.up)
 
-    def waves(self) -> list[tuple[str, ...]]:
-        """The targets in the order and groups in which they are promoted."""
-        size = max(1, self.policy.wave_size)
-        targets = self.rotation.targets
-        return [targets[i : i + size] for i in range(0, len(targets), size)]
+    # Time and use
 
     def last_promote(self, targets: Iterable[str] | None = None) -> Stamp | None:
         """When the last of these targets (all by default) was seen to serve what this entry promotes."""
@@ -171,6 +266,8 @@ class Situation:
     def refused_users(self, serial: int) -> tuple[str, ...]:
         """Clients that really hold a version we disabled and were refused since."""
         since = self.rotation.disabled_at.get(serial)
+        if since is None and self.rotation.soak is not None:
+            since = self.rotation.soak.at
         if since is None:
             return ()
         return tuple(

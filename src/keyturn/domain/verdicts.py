@@ -13,13 +13,15 @@ Evidence = Mapping[str, "str | int | float | bool | list[str] | None"]
 
 
 class Ruling(StrEnum):
-    """The six things that can be ruled."""
+    """What can be ruled."""
 
     ADVANCE = "advance"
     WAIT = "wait"
     HOLD = "hold"
     RETREAT = "retreat"
     ROLL_BACK = "roll_back"
+    SUPERSEDE = "supersede"
+    """End here; another rotation takes over every version that is not yet dead, by name."""
     HALT = "halt"
 
 

@@ -29,6 +29,8 @@ class TargetView:
     """Tokens of the copies that keyturn keeps here, out of readers' sight."""
     foreign: tuple[Foreign, ...] = ()
     """What stands in the way of an introduction: another's pending value, native rotation, another keyturn's mark."""
+    marked: frozenset[str] = frozenset()
+    """Public key ids that are marked compromised beside the secret, ours or anyone's."""
 
 
 class Target(Protocol):
@@ -75,6 +77,16 @@ class Target(Protocol):
         `served`: backend ids that once gave this version to readers. Where the backend keeps a history that can be
         destroyed, their data is destroyed too, never what readers get now; where it cannot (AWS Secrets Manager has no
         call that deletes one version), they are left to the backend's own pruning.
+        """
+
+    def mark(self, key_id: str) -> None:
+        """Write beside the secret that the version with this public key id is compromised, so that it is known without
+        our store (promise P8).
+
+        A mark is never taken away by us: it outlives every copy, promote and removal, and stands beside others, ours
+        and other people's. What readers get is untouched; whoever may look at the secret may see the mark, which names
+        the public id and the time alone. Marking again is no error and keeps the first time. Raises `Absent` where the
+        backend has no such secret, and `Invalid` when it has no room for another mark.
         """
 
 

@@ -49,8 +49,14 @@ class Issuer(Protocol):
         """A new credential. Where keyturn makes the value nothing outside changes; where the authority does, `token`
         marks the key as ours, so that an orphan can be told from a stranger's."""
 
+    def room(self) -> int | None:
+        """How many more keys the authority takes for this credential now, revoked ones not counted: each `install` of
+        a new key (or each `mint`, where the authority makes the value) takes one, each `revoke` gives one back. None
+        when no limit is known. Where there is no room that call raises `Conflict` and changes nothing."""
+
     def key_id(self, value: SecretValue) -> str:
-        """The public id of a value, as usage logs show it. Raises `Invalid` when it is none of this issuer's kind."""
+        """The public id of a value, as usage logs show it: `[A-Za-z0-9._-]{1,100}`, since it becomes part of names in
+        backends. Raises `Invalid` when the value is none of this issuer's kind."""
 
     def install(self, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:
         """Have these verifiers accept the key. A key that was revoked stays revoked (raises `Conflict`): a late call

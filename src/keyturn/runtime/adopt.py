@@ -6,7 +6,8 @@ import uuid
 from datetime import datetime
 
 from keyturn.domain.errors import Absent, Refused
-from keyturn.domain.model import Rotation, Version, VersionState, begin
+from keyturn.domain.model import Rotation, Version, VersionState
+from keyturn.domain.succession import begin
 from keyturn.ports.store import HistoryEntry, Store
 from keyturn.runtime.due import first_due
 from keyturn.runtime.registry import WiredCredential
@@ -15,8 +16,8 @@ from keyturn.runtime.registry import WiredCredential
 def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: datetime) -> None:
     """Register a credential that is seen for the first time with what its readers get now, as version 1.
 
-    Nothing outside is changed. Raises `Refused` when a target is empty or two targets hold different values, and
-    `Transient` or `Denied` when one cannot be read.
+    Nothing outside is changed. A mark that stands beside the secret is taken over (promise P8). Raises `Refused` when a
+    target is empty or two targets hold different values, and `Transient` or `Denied` when one cannot be read.
     """
     held = {}
     for name, target in wired.targets.items():
@@ -32,7 +33,14 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
         raise Refused(f"the targets of {wired.name} hold different values: make them one before keyturn takes over")
     fingerprint = prints.pop()
     key_id = next(iter(held.values()))[2]
-    version = Version(serial=1, state=VersionState.CURRENT, key_id=key_id, fingerprint=fingerprint)
+    marked = any(key_id in target.view().marked for target in wired.targets.values())
+    version = Version(
+        serial=1,
+        state=VersionState.CURRENT,
+        key_id=key_id,
+        fingerprint=fingerprint,
+        compromised_at=now if marked else None,
+    )
     store.register(wired.name, version, due_at=first_due(wired.schedule, now))
     for name, (backend_id, _, _) in held.items():
         store.bind(wired.name, name, backend_id, version.serial)
@@ -40,13 +48,21 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
 
 def begin_rotation(store: Store, wired: WiredCredential, *, by: str, why: str, now: datetime) -> Rotation:
     """Start a rotation of a registered credential. Raises `Refused` when one is live already."""
+    rotation = plan_rotation(store, wired, by=by, now=now)
+    store.begin(rotation, started(rotation, why=why, now=now))
+    return rotation
+
+
+def plan_rotation(store: Store, wired: WiredCredential, *, by: str, now: datetime) -> Rotation:
+    """The rotation that would start now, not begun yet. Raises `Refused` when the credential is not known, or has not
+    one current version."""
     credential = store.credential(wired.name)
     if credential is None:
         raise Refused(f"{wired.name} has not been read yet")
     current = [version for version in credential.versions.values() if version.state is VersionState.CURRENT]
     if len(current) != 1:
         raise Refused(f"{wired.name} has {len(current)} current versions: see `keyturn history {wired.name}`")
-    rotation = begin(
+    return begin(
         id=f"{wired.name}-{uuid.uuid4().hex[:12]}",
         credential=wired.name,
         policy=wired.policy,
@@ -56,15 +72,17 @@ def begin_rotation(store: Store, wired: WiredCredential, *, by: str, why: str, n
         now=now,
         by=by,
     )
-    entry = HistoryEntry(
+
+
+def started(rotation: Rotation, *, why: str, now: datetime) -> HistoryEntry:
+    """The first line of a rotation's trail."""
+    return HistoryEntry(
         at=now,
-        credential=wired.name,
+        credential=rotation.credential,
         rotation=rotation.id,
         phase=rotation.phase,
         kind="started",
         reason="started",
         detail=why,
-        by=by,
+        by=rotation.started_by,
     )
-    store.begin(rotation, entry)
-    return rotation

@@ -114,6 +114,8 @@ class Execute:
                 self._promote(effect, rotation, wired)
             case EffectKind.REMOVE:
                 self._remove(effect, rotation, wired)
+            case EffectKind.MARK:
+                self._target(effect, wired).mark(key_id or "")
             case EffectKind.PROVE_DEAD:
                 self._prove_dead(effect, rotation, wired)
             case EffectKind.INSTALL | EffectKind.ENABLE | EffectKind.DISABLE | EffectKind.REVOKE:
@@ -125,9 +127,12 @@ class Execute:
         return None
 
     def _mint(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> Made:
-        """Staged first, so that a rerun finds the value again instead of making another."""
+        """Staged first, so that a rerun finds the value again instead of making another. One that is adopted is kept as it
+        is found."""
         target = self._target(effect, wired)
         token = copy_token(rotation.credential, effect.serial)
+        if effect.expected is not None:
+            target.keep(token, serving=effect.expected)
         try:
             value = target.fetch(token)
         except Absent:

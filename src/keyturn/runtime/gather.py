@@ -26,7 +26,7 @@ from keyturn.ports.executor import Executor
 from keyturn.ports.store import Intent, IntentState, Store
 from keyturn.runtime.evidence import Silences, observe_usage
 from keyturn.runtime.registry import Registry, WiredCredential
-from keyturn.runtime.values import copied_serial, identify, value_of
+from keyturn.runtime.values import copied_serial, copy_token, identify, value_of
 
 log = structlog.get_logger(__name__)
 
@@ -49,12 +49,31 @@ class Gather:
         bindings = self.store.bindings(rotation.credential)
         targets = self.executor.run([self._look_at(rotation, wired, name, bindings) for name in rotation.targets])
         verifiers = self._ask_verifiers(rotation, wired)
+        seen = dict(zip(rotation.targets, targets, strict=True))
         return Observations(
-            targets=dict(zip(rotation.targets, targets, strict=True)),
+            targets=seen,
             verifiers=verifiers,
             usage=observe_usage(self.silences, self.registry, rotation),
             effects={name: _seen(intent) for name, intent in self.store.journal(rotation.id).items()},
+            late=self.store.uncertain(rotation.credential),
+            found=self._found(rotation, wired, seen),
+            room=_room(wired),
         )
+
+    def _found(
+        self, rotation: Rotation, wired: WiredCredential, seen: Mapping[str, TargetSeen]
+    ) -> dict[int, tuple[str, str]]:
+        """What copies tell of versions whose making was never recorded: a mint that came late, or of another rotation."""
+        unknown = {serial for serial, version in rotation.versions.items() if version.key_id is None}
+        found: dict[int, tuple[str, str]] = {}
+        for name, target in seen.items():
+            for serial in sorted(unknown & (target.copies or frozenset()) - set(found)):
+                try:
+                    value = wired.targets[name].fetch(copy_token(rotation.credential, serial))
+                    found[serial] = wired.issuer.key_id(value), value.fingerprint(self.fingerprint_key)
+                except Failure as error:
+                    log.debug("copy unreadable", credential=rotation.credential, version=serial, error=error.message)
+        return found
 
     def _look_at(
         self, rotation: Rotation, wired: WiredCredential, name: str, bindings: Mapping[tuple[str, str], int]
@@ -71,6 +90,7 @@ class Gather:
                     serving=self._recognise(rotation, name, target, view.serving, bindings),
                     copies=frozenset(serial for serial in copies if serial is not None),
                     obstacles=tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign),
+                    marked=frozenset(s for s, v in rotation.versions.items() if v.key_id in view.marked),
                 )
             except Failure as error:
                 log.warning("target unreadable", credential=rotation.credential, target=name, error=error.message)
@@ -147,11 +167,25 @@ def _ask(
     return VerifierSeen(acceptance=acceptance, entries=entries)
 
 
+def _room(wired: WiredCredential) -> int | None:
+    try:
+        return wired.issuer.room()
+    except Failure as error:
+        log.warning("room unknown", credential=wired.name, error=error.message)
+        return None
+
+
 def _seen(intent: Intent) -> EffectSeen:
     outcome = intent.outcome
+    effect = intent.effect
     if outcome is None:
-        return EffectSeen(attempts=intent.attempts, succeeded=False)
+        return EffectSeen(
+            kind=effect.kind, serial=effect.serial, target=effect.target, attempts=intent.attempts, succeeded=False
+        )
     return EffectSeen(
+        kind=effect.kind,
+        serial=effect.serial,
+        target=effect.target,
         attempts=intent.attempts,
         succeeded=outcome.state is IntentState.SUCCEEDED,
         failure=outcome.failure,

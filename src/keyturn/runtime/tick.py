@@ -5,21 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
+from keyturn.domain import commands
 from keyturn.domain.effects import Effect
 from keyturn.domain.errors import KeyturnError, Refused, StaleRevision
 from keyturn.domain.machine import Decision, decide
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Observations
+from keyturn.domain.reasons import Reason
 from keyturn.domain.verdicts import Verdict
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
 from keyturn.ports.store import Commit, Credential, HistoryEntry, Outcome, Store
-from keyturn.runtime.adopt import adopt, begin_rotation
+from keyturn.runtime.adopt import adopt, begin_rotation, plan_rotation, started
 from keyturn.runtime.due import after_end
 from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
@@ -33,6 +35,11 @@ log = structlog.get_logger(__name__)
 
 COMMAND_TRIES = 5
 """A command that finds the rotation moved reads it again this often: ticks move it all the time."""
+
+
+WATCHFUL = timedelta(minutes=10)
+"""For so long after an end a call of ours that was on its way is looked for at every tick, and then at the policy's pace:
+no plugin's timeout is as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +97,7 @@ class Runtime:
         self._intake.poll()
         self._adopt_unknown()
         self._start_due()
+        self._keep_ends()
         live = self._store.live()
         self._executor.run([partial(self._contained, r.credential, self._step, r) for r in live])
         self._silences.forget_all_but({r.id for r in live})
@@ -102,6 +110,50 @@ class Runtime:
         if self._store.credential(name) is None:
             adopt(self._store, wired, self._key, self._clock.now())
         return begin_rotation(self._store, wired, by=by, why=why, now=self._clock.now())
+
+    def emergency(
+        self,
+        name: str,
+        *,
+        serial: int | None,
+        by: str,
+        why: str,
+        grace: timedelta | None,
+        cut_now: bool,
+        dry_run: bool = False,
+    ) -> Rotation:
+        """Report a version compromised, and rotate away from it: with a rotation that starts now, or with the one under
+        way. None: the version that readers get, where only one can be meant. Raises `Refused` with the reason."""
+        live = self._store.live_of(name)
+        if serial is None and live is not None:
+            able = [v for v, known in sorted(live.versions.items()) if known.key_id and not known.compromised_at]
+            if len(able) != 1:
+                named = ", ".join(f"v{v}" for v in able) or "none that is not reported yet"
+                raise Refused(f"{name} has {named}: name the one that is compromised with --version")
+            serial = able[0]
+        now = self._clock.now()
+        report = partial(commands.emergency, by=by, why=why, now=now, grace=grace, cut_now=cut_now)
+        if live is not None and serial is not None:
+            change = partial(report, serial=serial)
+            return self.command(name, change, by=by, what=f"emergency v{serial}: {why}", dry_run=dry_run)
+        wired = self._registry.credential(name)
+        if self._store.credential(name) is None:
+            adopt(self._store, wired, self._key, now)
+        rotation = plan_rotation(self._store, wired, by=by, now=now)
+        current = rotation.outgoing[0]
+        if serial is not None and serial != current:
+            raise Refused(f"readers of {name} get v{current}; v{serial} is not accepted any more, and cannot come back")
+        rotation = report(rotation, serial=current)
+        if not dry_run:
+            self._store.begin(rotation, started(rotation, why=f"emergency v{current}: {why}", now=now))
+        return rotation
+
+    def look(self, name: str) -> Observations:
+        """The world of a credential's live rotation as it is now. Raises `Refused` when none is live."""
+        rotation = self._store.live_of(name)
+        if rotation is None:
+            raise Refused(f"no rotation of {name} is under way; `keyturn rotate {name}` starts one")
+        return self._gather.observe(rotation)
 
     def command(
         self,
@@ -174,6 +226,13 @@ class Runtime:
                 begin = partial(begin_rotation, by="schedule", why="due", now=self._clock.now())
                 self._contained(name, begin, self._store, wired)
 
+    def _keep_ends(self) -> None:
+        """Between rotations: what a late call of an ended one has changed is undone, and another's hand is reported."""
+        for name in self._store.to_check(self._clock.now()):
+            rotation = self._store.latest_of(name)
+            if name in self._registry.credentials and rotation is not None and not rotation.live:
+                self._contained(name, self._step, rotation)
+
     def _contained(self, name: str, call: Callable[..., object], *arguments: object) -> None:
         try:
             call(*arguments)
@@ -186,20 +245,22 @@ class Runtime:
         decision = decide(rotation, seen, now)
         self._looks[rotation.id] = decision.verdict, seen
         if decision.rotation == rotation and not decision.effects:
+            if not rotation.live:
+                self._store.set_check(rotation.credential, _next_check(decision, seen, now))
             return
-        committed = self._commit(rotation, decision, now)
+        committed = self._commit(rotation, decision, seen, now)
         attempts = {
             effect.id: (seen.effects[effect.id].attempts if effect.id in seen.effects else 0) + 1
             for effect in decision.effects
         }
         self._executor.run([self._carry_out(effect, committed, attempts[effect.id]) for effect in decision.effects])
 
-    def _commit(self, before: Rotation, decision: Decision, now: datetime) -> Rotation:
-        after = decision.rotation
+    def _commit(self, before: Rotation, decision: Decision, seen: Observations, now: datetime) -> Rotation:
+        after, successor = decision.rotation, decision.successor
         wired = self._registry.credential(after.credential)
         rolled_back = self._store.credential(after.credential)
         due = None
-        if not after.live:
+        if before.live and not after.live:
             due = after_end(wired.schedule, after, rolled_back.rolled_back if rolled_back is not None else 0, now)
         return self._store.commit(
             Commit(
@@ -209,8 +270,23 @@ class Runtime:
                 notifiers=wired.notifiers,
                 history=trail(before, decision, now),
                 due_at=due,
+                check_at=None if after.live else _next_check(decision, seen, now),
+                successor=successor,
+                successor_entry=None
+                if successor is None
+                else started(successor, why=f"takes over from {after.id}: {decision.verdict.detail}", now=now),
             )
         )
 
     def _carry_out(self, effect: Effect, rotation: Rotation, attempt: int) -> Callable[[], Outcome]:
         return lambda: self._execute.run(effect, rotation, attempt)
+
+
+def _next_check(decision: Decision, seen: Observations, now: datetime) -> datetime:
+    """When an ended rotation is looked at again: at the next tick while something is to be done, or may still land."""
+    ended = decision.rotation
+    doubtful = (seen.late or any(one.attempts > 1 or not one.succeeded for one in seen.effects.values())) and (
+        now - ended.entered.at < WATCHFUL
+    )
+    resting = decision.verdict.reason is Reason.AT_REST and not doubtful
+    return now + ended.policy.drift_every if resting else now

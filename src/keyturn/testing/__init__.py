@@ -17,5 +17,6 @@ with suppress(ImportError):
     import pytest
 
     # Before the suites are imported, so that a failed clause shows what it compared.
-    SUITES = ("issuer", "issuer_harness", "notifier", "usage", "target_copies", "target_failures", "target_promotion")
+    TARGET = ("target_copies", "target_failures", "target_marks", "target_promotion")
+    SUITES = ("issuer", "issuer_harness", "notifier", "usage", *TARGET)
     pytest.register_assert_rewrite(*(f"keyturn.testing.{suite}" for suite in SUITES))

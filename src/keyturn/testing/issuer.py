@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +17,10 @@ from keyturn.testing.secrecy import attempt, find_leaks, logs_recorded
 from keyturn.testing.trouble import Trouble
 
 __all__ = ["HeldConnection", "IssuerConformance", "IssuerHarness", "Trouble"]
+
+
+FILLABLE = 8
+"""Authorities with room for more keys than this are not filled to see what they say then."""
 
 
 class IssuerConformance(IssuerClauses):
@@ -36,6 +41,10 @@ class IssuerConformance(IssuerClauses):
         minted = mint(issuer)
         assert minted.value.reveal() not in minted.key_id
         assert len(minted.key_id) <= len(minted.value.reveal()) / 2
+
+    def test_key_id_can_be_part_of_a_name(self, issuer: Issuer) -> None:
+        """Backends write public ids into names and tags: `[A-Za-z0-9._-]{1,100}`."""
+        assert re.fullmatch(r"[A-Za-z0-9._-]{1,100}", mint(issuer).key_id)
 
     @pytest.mark.parametrize("nonsense", ["x", "not a key", "_", "☃" * 20, "a" * 5000])
     def test_key_id_of_another_kind_of_value_is_invalid(self, issuer: Issuer, nonsense: str) -> None:
@@ -171,6 +180,38 @@ class IssuerConformance(IssuerClauses):
         with pytest.raises(Conflict):
             harness.issuer().install(minted.key_id, minted.value, issuer.verifiers())
         assert accepting(harness, issuer, minted) == {False}
+
+    # Room
+
+    def test_room_is_taken_by_keys_and_given_back(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """Where a limit is known, each key takes one place of it, also while it is disabled, and a revoked one none."""
+        before = issuer.room()
+        if before is None:
+            pytest.skip("no limit is known")
+        minted = self.installed(harness, issuer)
+        assert issuer.room() == harness.issuer().room() == before - 1
+        issuer.install(minted.key_id, minted.value, issuer.verifiers())
+        assert issuer.room() == before - 1
+        issuer.disable(minted.key_id, issuer.verifiers())
+        assert issuer.room() == before - 1
+        issuer.revoke(minted.key_id, issuer.verifiers())
+        assert issuer.room() == before
+
+    def test_full_authority_refuses_another_key(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """Where there is no room another key is `Conflict`, and those that are there stay as they are; once one is
+        revoked it can be made."""
+        room = issuer.room()
+        if room is None or not 0 < room <= FILLABLE:
+            pytest.skip("no limit is known, or it is too high to be reached here")
+        there = [self.installed(harness, issuer) for _ in range(room)]
+        assert issuer.room() == 0
+        with pytest.raises(Conflict):
+            self.installed(harness, issuer)
+        assert issuer.room() == 0
+        assert all(self.settle(harness, issuer, one) == {Acceptance.ACCEPTED} for one in there)
+        issuer.revoke(there[0].key_id, issuer.verifiers())
+        self.installed(harness, issuer)
+        assert issuer.room() == 0
 
     # Connections that are open already
 

@@ -252,7 +252,7 @@ def everything(rotation: Rotation) -> Rotation:
         up=frozenset({"gate-2", "gate-1"}),
         disabled_at={1: NOW, 11: NOW + SECOND},
         soak=stamp,
-        revoking=True,
+        revoked=frozenset({1}),
         proven=(11, 1),
         restoring=11,
         retreats=2,

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn.domain.effects import Effect, EffectKind, Message
-from keyturn.domain.model import Rotation, Version, VersionState, begin
+from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
+from keyturn.domain.succession import begin
 from keyturn.ports.store import Commit, HistoryEntry, Store
 
 NOW = datetime(2030, 3, 31, 0, 59, 59, 999_999, tzinfo=UTC)

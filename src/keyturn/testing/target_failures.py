@@ -57,8 +57,9 @@ class FailureClauses(TargetClauses):
         assert harness.readers_get() == old
         twice(lambda target: target.remove(staged, served=[second]))
         twice(lambda target: target.remove(kept))
+        twice(lambda target: target.mark("leaked"))
         view = harness.target().view()
-        assert (view.serving, view.copies) == (third, frozenset())
+        assert (view.serving, view.copies, view.marked) == (third, frozenset(), frozenset({"leaked"}))
         assert harness.readers_get() == old
 
     # Secrecy
@@ -110,4 +111,5 @@ def every_call(target: Target, *, copy: str, serving: str, value: str) -> list[C
         lambda: target.fetch(copy),
         lambda: target.promote(copy, expected=serving, token=new_token()),
         lambda: target.remove(copy),
+        lambda: target.mark("leaked"),
     ]

@@ -25,6 +25,11 @@ ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app-AbCdEf"
 VERSION = "11111111-2222-3333-4444-555555555555"
 
 
+def tags_of(vendor: SecretsManagerClient, secret: str) -> dict[str, str]:
+    """The secret's tags."""
+    return {tag["Key"]: tag["Value"] for tag in vendor.describe_secret(SecretId=secret).get("Tags", [])}
+
+
 def described(**more: Any) -> Mapping[str, Any]:
     """What DescribeSecret says of a secret with one version."""
     return {"ARN": ARN, "Name": "app", "VersionIdsToStages": {VERSION: ["AWSCURRENT"]}, **more}
@@ -68,11 +73,65 @@ def test_native_rotation_is_reported(wire: Wire, new_backend: NewBackend) -> Non
     assert new_backend(endpoint_url=wire.endpoint_url).target({"secret_id": "app"}).view().foreign == ()
 
 
+def test_mark_is_a_tag_beside_those_of_others(
+    secret: str, vendor: SecretsManagerClient, new_backend: NewBackend
+) -> None:
+    """A mark is one tag with the time in UTC; others' tags stay, and a mark that is there keeps its time."""
+    vendor.put_secret_value(SecretId=secret, SecretString="old")
+    vendor.tag_resource(SecretId=secret, Tags=[{"Key": "team", "Value": "payments"}])
+    target = new_backend().target({"secret_id": secret})
+    target.mark("k1")
+    tags = tags_of(vendor, secret)
+    assert tags["team"] == "payments"
+    marked = datetime.fromisoformat(tags["keyturn:compromised:k1"])
+    assert abs(datetime.now(UTC) - marked) < timedelta(minutes=1)
+    vendor.tag_resource(SecretId=secret, Tags=[{"Key": "keyturn:compromised:k1", "Value": "since ever"}])
+    target.mark("k1")
+    assert tags_of(vendor, secret) == {"team": "payments", "keyturn:compromised:k1": "since ever"}
+    assert target.view().marked == {"k1"}
+
+
+def test_full_tags_are_said_and_left_alone(wire: Wire, new_backend: NewBackend) -> None:
+    """With all 50 tags taken the mark is refused with the mend and nothing is sent; AWS's own tags do not count, and a
+    mark that is there is no error. `check` says so before it is needed."""
+
+    def tagged(*keys: str) -> Mapping[str, Any]:
+        return described(Tags=[{"Key": key, "Value": "x"} for key in keys])
+
+    wire.answer("GetSecretValue", {"ARN": ARN, "VersionId": VERSION, "SecretString": "old"})
+    wire.answer("TagResource", {})
+    backend = new_backend(endpoint_url=wire.endpoint_url)
+    target = backend.target({"secret_id": "app"})
+    others = [f"tag-{number}" for number in range(49)]
+    wire.answer("DescribeSecret", tagged(*others, "aws:cloudformation:stack-name"))
+    assert backend.check() == []
+    target.mark("k1")
+    assert wire.operations[-1] == "TagResource"
+    wire.answer("DescribeSecret", tagged(*others, "keyturn:compromised:k1"))
+    target.mark("k1")
+    with pytest.raises(Invalid, match=r"k2 .*50 tags.*remove some"):
+        target.mark("k2")
+    assert wire.operations.count("TagResource") == 1
+    (line,) = backend.check()
+    assert "50 tags" in line
+
+
+def test_denied_mark_names_the_permission(
+    secret: str, vendor: SecretsManagerClient, wire: Wire, new_backend: NewBackend
+) -> None:
+    """A policy that forgot the tag is told which action to allow."""
+    vendor.put_secret_value(SecretId=secret, SecretString="old")
+    wire.refuse("TagResource", "AccessDeniedException")
+    with pytest.raises(Denied, match="allow secretsmanager:TagResource"):
+        new_backend(endpoint_url=wire.endpoint_url).target({"secret_id": secret}).mark("k1")
+
+
 def test_missing_secret_is_absent(new_backend: NewBackend) -> None:
     """Every call on a secret that does not exist is absent, and check says so in one line."""
     backend = new_backend()
     target = backend.target({"secret_id": "keyturn/never-made"})
-    for call in (target.view, target.read, lambda: target.fetch("t"), lambda: target.remove("t")):
+    calls = (target.view, target.read, lambda: target.fetch("t"), lambda: target.remove("t"), lambda: target.mark("k"))
+    for call in calls:
         with pytest.raises(Absent, match="keyturn/never-made"):
             call()
     (line,) = backend.check()

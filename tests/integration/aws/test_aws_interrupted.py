@@ -75,6 +75,8 @@ def test_rotation_with_every_response_lost_once(
     assert len({first, second, third}) == 3
     for copy in ("old", "new", "kept"):
         losses += losing_each(wire, lambda copy=copy: target.remove(copy))  # type: ignore[misc]
+    losses += losing_each(wire, lambda: target.mark("leaked"))
+    assert target.view().marked == {"leaked"}
     assert our_labels(vendor, secret) == set()
     assert target.view().serving == third
     assert losses > 20, "few responses were lost: the test has lost its bite"

@@ -50,6 +50,9 @@ class Unprivileged:
     def mint(self, token: str) -> Minted:
         return self._issuer.mint(token)
 
+    def room(self) -> int | None:
+        return self._issuer.room()
+
     def key_id(self, value: SecretValue) -> str:
         return self._issuer.key_id(value)
 

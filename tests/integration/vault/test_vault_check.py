@@ -1,5 +1,6 @@
 """`check` says what would stop a rotation, with the mend, before one is tried."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from tests.integration.vault.mount import Mount, closed_port
 from keyturn.demo.openbao import OpenBao, start_openbao
 from keyturn.demo.processes import Family
 from keyturn.domain.errors import Transient
+from keyturn.domain.secret_value import SecretValue
 
+DOCS = Path(__file__).parents[3] / "docs"
 TOKEN: dict[str, object] = {"token": "env:TOKEN"}
 
 
@@ -25,6 +28,26 @@ def test_nothing_to_say_when_all_is_well(mount: Mount) -> None:
     mount.bao.write_secret(mount.name, path, {"value": "x"})
     assert check(mount, path=path) == []
     assert check(mount, mount.approle, path=path) == []
+
+
+def test_documented_policy_is_enough(mount: Mount) -> None:
+    """The policy in the documentation lets keyturn do all it does, marks before and after the first version too."""
+    text = re.search(r"```hcl\n(.*?)```", (DOCS / "vault-permissions.md").read_text(), re.DOTALL)
+    assert text is not None
+    mount.bao.write_policy("documented", text[1].replace("secret/", f"{mount.name}/").replace("payments/", "app/"))
+    mount.references["env:DOCUMENTED"] = mount.bao.create_token("documented", policies=("documented", "default"))
+    backend = mount.backend({"token": "env:DOCUMENTED"})
+    target = backend.target({"path": mount.new_path()})
+    assert backend.check() == ()
+    target.mark("k1")
+    target.stage("new", SecretValue("new"))
+    first = target.promote("new", expected=None, token="t1")
+    target.keep("old", serving=first)
+    target.mark("k2")
+    target.promote("old", expected=first, token="t2")
+    target.remove("new", served=[first])
+    assert target.view().marked == {"k1", "k2"}
+    assert target.view().copies == {"old"}
 
 
 def test_unreachable_server(mount: Mount) -> None:
@@ -64,6 +87,8 @@ def test_missing_capabilities(mount: Mount) -> None:
     lines = check(mount, path="elsewhere/secret")
     (data,) = (line for line in lines if f"{mount.name}/data/elsewhere/secret" in line)
     assert "lacks create, read, update" in data
+    (metadata,) = (line for line in lines if f"{mount.name}/metadata/elsewhere/secret" in line)
+    assert "lacks create, patch, read" in metadata
     (destroy,) = (line for line in lines if f"{mount.name}/destroy/elsewhere/secret" in line)
     assert "update" in destroy
     copies = check(mount, prefix="not-allowed")

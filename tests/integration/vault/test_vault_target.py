@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from tests.integration.vault.mount import Mount, VaultHarness, closed_port
@@ -192,6 +193,79 @@ class TestCopies:
         target.stage("t", SecretValue("value"))
         path = f"{harness.mount.name}/data/keyturn/mine/{harness.path}/key/copy-t"
         assert harness.mount.send("GET", path)[1]["data"]["data"] == {"value": "value"}
+
+
+class TestMarks:
+    """Keys of the secret's custom metadata, beside those of others."""
+
+    @staticmethod
+    def metadata(harness: VaultHarness) -> dict[str, str]:
+        answer = harness.mount.send("GET", f"{harness.mount.name}/metadata/{harness.path}")[1]
+        return dict(answer["data"]["custom_metadata"])
+
+    @staticmethod
+    def annotate(harness: VaultHarness, **keys: str) -> None:
+        """Another's hand: the secret's custom metadata, whole."""
+        path = f"{harness.mount.name}/metadata/{harness.path}"
+        assert harness.mount.send("POST", path, {"custom_metadata": keys, "max_versions": 7})[0] == 204
+
+    def test_mark_leaves_what_others_wrote(self, harness: VaultHarness) -> None:
+        """A mark is one key with the time in UTC; others' keys and the secret's settings stay, and a mark that is there
+        keeps its time."""
+        harness.overwrite("old")
+        self.annotate(harness, owner="payments", **{"keyturn-note": "x"})
+        harness.target().mark("k1")
+        harness.mount.clock.advance(60)
+        harness.target().mark("k1")
+        marked = self.metadata(harness)
+        written = f"{harness.mount.clock.now() - timedelta(seconds=60):%Y-%m-%dT%H:%M:%SZ}"
+        assert marked == {"owner": "payments", "keyturn-note": "x", "keyturn-compromised.k1": written}
+        settings = harness.mount.send("GET", f"{harness.mount.name}/metadata/{harness.path}")[1]["data"]
+        assert settings["max_versions"] == 7
+        assert harness.target().view().marked == {"k1"}
+
+    def test_mark_made_before_the_first_version_stays(self, harness: VaultHarness) -> None:
+        """Where no secret was ever written the mark comes first, and the first promote expects nothing as before."""
+        target = harness.target()
+        target.mark("k1")
+        assert target.view().marked == {"k1"}
+        target.stage("new", SecretValue("new"))
+        assert target.promote("new", expected=None, token="t") == "1"
+        assert target.view().marked == {"k1"}
+
+    @pytest.mark.parametrize("how", ["delete", "destroy"])
+    def test_mark_outlives_the_version(self, harness: VaultHarness, how: str) -> None:
+        """Deleting or destroying what readers get leaves the mark to be seen."""
+        harness.overwrite("old")
+        target = harness.target()
+        target.mark("k1")
+        if how == "delete":
+            delete_current(harness)
+        else:
+            harness.mount.send("POST", f"{harness.mount.name}/destroy/{harness.path}", {"versions": [1]})
+        assert (target.view().serving, target.view().marked) == (None, {"k1"})
+
+    def test_full_metadata_is_said_and_left_alone(self, harness: VaultHarness) -> None:
+        """With all 64 keys taken the mark is refused with the mend, though the server would take it and then refuse
+        whole writes of others; `check` says so before it is needed."""
+        harness.overwrite("old")
+        self.annotate(harness, **{f"key-{number}": "x" for number in range(63)})
+        backend = harness.backend(TOKEN)
+        target = backend.target({"path": harness.path})
+        assert backend.check() == ()
+        target.mark("k1")
+        target.mark("k1")
+        with pytest.raises(Invalid, match=r"k2 .*64 keys.*remove some"):
+            target.mark("k2")
+        assert len(self.metadata(harness)) == 64
+        (line,) = backend.check()
+        assert "64 keys" in line
+
+    def test_id_that_is_too_long_is_invalid(self, harness: VaultHarness) -> None:
+        """What the server refuses for its length is refused for good."""
+        harness.overwrite("old")
+        with pytest.raises(Invalid):
+            harness.target().mark("k" * 200)
 
 
 class TestTrouble:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn.api.headline import headline
-from keyturn.domain.model import Pause, Rotation, Version, VersionState, begin
+from keyturn.domain.model import Pause, Rotation, Version, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
+from keyturn.domain.succession import begin
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 from keyturn.ports.store import Credential
 from keyturn.runtime.tick import Status

@@ -6,8 +6,8 @@ import inspect
 from pathlib import Path
 
 from keyturn.domain.guards import CHAIN
-from keyturn.domain.machine import EDGES, PHASES, STANDING
 from keyturn.domain.phases import Phase
+from keyturn.domain.tables import ALWAYS, EDGES, PHASES, STANDING
 from keyturn.domain.verdicts import Ruling
 
 PAGE = Path(__file__).parents[3] / "ARCHITECTURE.md"
@@ -28,6 +28,8 @@ def drawing() -> str:
         standing = STANDING.get(phase, ())
         names = [f"*{row.__name__}*" if row in standing else row.__name__ for row in rows]
         lines.append(f"| {phase} | {' · '.join(names)} |")
+    names = [row.__name__ for row in ALWAYS]
+    lines.append(f"| every one but an end, beside all else, under a hold or halt too | {' · '.join(names)} |")
     lines += ["", "| guard, in order | asked in | may rule |", "| --- | --- | --- |"]
     for guard, phases in CHAIN:
         asked = [phase for phase in Phase if phase in phases]
@@ -38,7 +40,10 @@ def drawing() -> str:
 def _causes(phase: Phase, ruling: Ruling) -> list[str]:
     if ruling is Ruling.ADVANCE:
         return ["every row done"]
-    return [guard.__name__ for guard, phases in CHAIN if phase in phases and ruling in _rulings(guard)]
+    causes = [guard.__name__ for guard, phases in CHAIN if phase in phases and ruling in _rulings(guard)]
+    if ruling is Ruling.SUPERSEDE and (phase, Ruling.ROLL_BACK) in EDGES:
+        causes.append("roll_back where nothing can be restored")
+    return causes
 
 
 def _rulings(guard: object) -> list[Ruling]:

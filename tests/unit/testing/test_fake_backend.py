@@ -81,6 +81,16 @@ class TestFaults:
         assert backend.place("a").readers_get() == "second"
         assert target.promote("new", expected=before, token="t") == target.view().serving
 
+    def test_mark_with_a_lost_response_is_there(self, backend: FakeBackend, target: Target) -> None:
+        """The caller sees `Transient`, the mark is written, and marking again is no error; a stale look lacks it."""
+        backend.faults.inject(Fault.LOST_RESPONSE, "mark")
+        with pytest.raises(Transient):
+            target.mark("leaked")
+        backend.faults.inject(Fault.STALE_READ, "view")
+        assert target.view().marked == frozenset()
+        target.mark("leaked")
+        assert target.view().marked == {"leaked"}
+
     def test_lost_request_changes_nothing(self, backend: FakeBackend, target: Target) -> None:
         """The caller sees `Transient` and the world is as it was."""
         backend.faults.inject(Fault.LOST_REQUEST, "stage")
@@ -172,9 +182,21 @@ class TestRules:
         (foreign,) = backend.target({"path": "a"}).view().foreign
         assert foreign.id == "other-2"
 
+    def test_room_for_marks_is_limited(self) -> None:
+        """Beyond the room a mark is refused for good, while one that is there is still no error."""
+        target = FakeBackend().target({"path": "a"})
+        for number in range(50):
+            target.mark(f"k{number}")
+        target.mark("k0")
+        with pytest.raises(Invalid, match="k50"):
+            target.mark("k50")
+        assert len(target.view().marked) == 50
+
     def test_token_outside_the_alphabet_is_invalid(self) -> None:
         """A caller that breaks the contract's own words hears it from the fake first."""
         target = FakeBackend().target({"path": "a"})
         for token in ("", "a/b", "a" * 101, "ä"):
             with pytest.raises(Invalid):
                 target.stage(token, SecretValue("x"))
+            with pytest.raises(Invalid):
+                target.mark(token)

@@ -31,9 +31,12 @@ class FakeConnection:
 class FakeIssuerHarness(IssuerHarness):
     """An authority with three verifiers that lag."""
 
-    def __init__(self, lag: float) -> None:
+    def __init__(self, lag: float, *, capacity: int | None = None) -> None:
         self.authority = FakeAuthority(
-            "one", "two", "three", lag=timedelta(seconds=lag), held_lag=timedelta(seconds=2 * lag)
+            *("one", "two", "three"),
+            lag=timedelta(seconds=lag),
+            held_lag=timedelta(seconds=2 * lag),
+            capacity=capacity,
         )
 
     def issuer(self) -> Issuer:
@@ -63,6 +66,14 @@ class TestAtOnce(IssuerConformance):
     @pytest.fixture
     def harness(self) -> IssuerHarness:
         return FakeIssuerHarness(lag=0)
+
+
+class TestRoomForTwo(IssuerConformance):
+    """An authority that takes two keys at a time."""
+
+    @pytest.fixture
+    def harness(self) -> IssuerHarness:
+        return FakeIssuerHarness(lag=0, capacity=2)
 
 
 class TestLagging(IssuerConformance):

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,51 @@ class TakesFromReaders(Sound):
             self.place._versions.clear()  # type: ignore[attr-defined]
 
 
+class KeepsOneMark(Sound):
+    def mark(self, key_id: str) -> None:
+        self.place.marked = frozenset({key_id})
+
+
+class MarksInMemory(Sound):
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.marks: set[str] = set()
+
+    def mark(self, key_id: str) -> None:
+        self.marks.add(key_id)
+
+    def view(self) -> TargetView:
+        return replace(super().view(), marked=frozenset(self.marks))
+
+
+class MarksOnce(Sound):
+    def mark(self, key_id: str) -> None:
+        if key_id in self.place.marked:
+            raise Conflict(f"{key_id} is marked already")
+        super().mark(key_id)
+
+
+class MarksTheVersion(Sound):
+    """As a label on a version would be: gone with it."""
+
+    def promote(self, copy: str, *, expected: str | None, token: str) -> str:
+        promoted = super().promote(copy, expected=expected, token=token)
+        self.place.marked = frozenset()
+        return promoted
+
+
+class ForgivesAtTheEnd(Sound):
+    def remove(self, token: str, *, served: Collection[str] = ()) -> None:
+        super().remove(token, served=served)
+        self.place.marked = frozenset()
+
+
+class MarksInTheDocument(Sound):
+    def mark(self, key_id: str) -> None:
+        super().mark(key_id)
+        self.place.overwrite(self.read()[1].reveal())
+
+
 class Tells(Sound):
     def stage(self, token: str, value: SecretValue) -> None:
         try:
@@ -136,6 +182,13 @@ KIT = Kit()
         (ForgetsAtRestart, KIT.test_view_sees_our_own_last_write),
         (LeavesHistory, KIT.test_remove_with_ids_that_were_served),
         (TakesFromReaders, KIT.test_remove_never_touches_what_readers_get),
+        (KeepsOneMark, KIT.test_marks_stand_side_by_side),
+        (KeepsOneMark, KIT.test_marks_made_at_once_are_all_there),
+        (MarksInMemory, KIT.test_mark_is_seen_and_changes_nothing_for_readers),
+        (MarksOnce, KIT.test_mark_is_idempotent),
+        (MarksTheVersion, KIT.test_marks_outlive_what_happens_to_versions),
+        (ForgivesAtTheEnd, KIT.test_marks_outlive_what_happens_to_versions),
+        (MarksInTheDocument, KIT.test_mark_is_seen_and_changes_nothing_for_readers),
     ],
 )
 def test_faulty_target_is_caught(kind: type[Sound], clause: Callable[[TargetHarness, Sound], None]) -> None:
@@ -158,7 +211,7 @@ class OneAuthority(IssuerHarness):
 
     def __init__(self, kind: type[FakeIssuer]) -> None:
         self.kind = kind
-        self.authority = FakeAuthority()
+        self.authority = FakeAuthority(capacity=3)
 
     def issuer(self) -> Issuer:
         return self.kind(self.authority)
@@ -186,6 +239,19 @@ class BelievesItself(FakeIssuer):
         return said.get(entry, Acceptance.REFUSED) if entry else Acceptance.REFUSED
 
 
+class CountsTheRevoked(FakeIssuer):
+    def room(self) -> int | None:
+        return (self._authority.capacity or 0) - len(self.entries("one"))
+
+
+class ThrowsOneOut(FakeIssuer):
+    def install(self, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:
+        if self.room() == 0:
+            for node in self._authority.nodes.values():
+                node.lose(next(iter(node.entries())))
+        super().install(key_id, value, verifiers)
+
+
 ISSUERS = IssuerConformance()
 
 
@@ -196,6 +262,8 @@ ISSUERS = IssuerConformance()
         (Revives, ISSUERS.test_install_does_not_enable),
         (DeletesWhenDisabling, ISSUERS.test_disabled_key_is_refused_by_name),
         (BelievesItself, ISSUERS.test_another_value_under_an_accepted_key_id_is_refused),
+        (CountsTheRevoked, ISSUERS.test_room_is_taken_by_keys_and_given_back),
+        (ThrowsOneOut, ISSUERS.test_full_authority_refuses_another_key),
     ],
 )
 def test_faulty_issuer_is_caught(kind: type[FakeIssuer], clause: Callable[[IssuerHarness, Issuer], None]) -> None:

@@ -146,6 +146,13 @@ class Secret:
         if self.describe().holder(label) == version_id:
             raise refusal
 
+    def tag(self, key: str, text: str) -> None:
+        """Set one tag of the secret, and leave the others alone."""
+        self._ask(
+            "TagResource",
+            lambda client: client.tag_resource(SecretId=self._id, Tags=[{"Key": key, "Value": text}]),
+        )
+
     def _move(self, label: str, *, to: str | None = None, away_from: str | None = None) -> None:
         ends: dict[str, str] = {}
         if to is not None:
@@ -204,4 +211,5 @@ def _state(answer: DescribeSecretResponseTypeDef) -> SecretState:
             if "Region" in replica
         },
         kms_key_id=answer.get("KmsKeyId"),
+        tags=frozenset(tag["Key"] for tag in answer.get("Tags", []) if "Key" in tag),
     )

@@ -17,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from keyturn.domain.errors import Absent, Conflict
+from keyturn.domain.errors import Absent, Conflict, Invalid
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.aws.documents import credential_in, document_with
 from keyturn.plugins.aws.secret import Secret
 from keyturn.plugins.aws.versions import (
     CURRENT,
+    MARK,
     PENDING,
     PREVIOUS,
+    TAGS,
     VACANT_LABEL,
     SecretState,
     copy_id,
@@ -37,15 +39,17 @@ from keyturn.plugins.aws.versions import (
     vacant_id,
 )
 from keyturn.ports.backend import Foreign, TargetView
+from keyturn.ports.clock import Clock
 
 
 class SecretTarget:
     """One secret's AWSCURRENT, or one field of it. `open_secret` starts the calls of one method with their deadline."""
 
-    def __init__(self, place: str, open_secret: Callable[[], Secret], *, field: str | None) -> None:
+    def __init__(self, place: str, open_secret: Callable[[], Secret], *, field: str | None, clock: Clock) -> None:
         self._place = place
         self._open = open_secret
         self._field = field
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"SecretTarget({self._place!r}, field={self._field!r})"
@@ -53,7 +57,12 @@ class SecretTarget:
     def view(self) -> TargetView:
         secret = self._open()
         state = secret.describe()
-        return TargetView(serving=state.serving, copies=state.copies, foreign=tuple(_foreign(secret, state)))
+        return TargetView(
+            serving=state.serving,
+            copies=state.copies,
+            foreign=tuple(_foreign(secret, state)),
+            marked=state.marked,
+        )
 
     def read(self) -> tuple[str, SecretValue]:
         version_id, document = self._open().current()
@@ -129,6 +138,18 @@ class SecretTarget:
             if ours:
                 secret.drop(label, version_id)
 
+    def mark(self, key_id: str) -> None:
+        secret = self._open()
+        state = secret.describe()
+        if key_id in state.marked:
+            return
+        if not state.taggable:
+            raise Invalid(
+                f"{self._place}: {key_id} cannot be marked compromised: all {TAGS} tags are taken; "
+                "remove some that nobody needs"
+            )
+        secret.tag(MARK + key_id, f"{self._clock.now():%Y-%m-%dT%H:%M:%SZ}")
+
     def problems(self, *, region: str) -> Iterator[str]:
         """What would stop a rotation here, one line each with the mend. Raises the failure that ends the look."""
         secret = self._open()
@@ -139,6 +160,11 @@ class SecretTarget:
             yield f"{self._place} belongs to {state.owning_service}, which alone may change it; use another secret"
         for foreign in _foreign(secret, state):
             yield f"{self._place}: {foreign.what} ({foreign.id})"
+        if not state.taggable:
+            yield (
+                f"{self._place} has all {TAGS} tags taken: no version could be marked compromised there; "
+                "remove some that nobody needs"
+            )
         for replica, status in sorted(state.replicas.items()):
             if status == "Failed":
                 yield f"{self._place}: the replica in {replica} has failed and gets no new versions; mend or remove it"

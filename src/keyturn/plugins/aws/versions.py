@@ -8,7 +8,9 @@ label sits on one version at most. keyturn uses labels of its own alone:
     keyturn-vacant:                    on the vacant version while it is being written
 
 Never AWSPENDING: a put with that label would take it from whoever holds it. Tokens have no colon, so the three kinds
-cannot be mistaken for one another.
+cannot be mistaken for one another. Labels go with their versions; a mark is a tag of the secret, which stays:
+
+    keyturn:compromised:<key id>       since when the version with this public key id is marked compromised
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ PREVIOUS = "AWSPREVIOUS"
 PENDING = "AWSPENDING"
 
 VACANT_LABEL = "keyturn-vacant:"
+MARK = "keyturn:compromised:"
+TAGS = 50
+"""So many tags a secret may have; AWS's own (`aws:…`) do not count."""
 _COPY = "keyturn-"
 _PROMOTED = "keyturn-promoted:"
 
@@ -91,6 +96,18 @@ class SecretState:
     replicas: Mapping[str, str] = field(default_factory=dict)
     """The status of each replica by its region."""
     kms_key_id: str | None = None
+    tags: frozenset[str] = frozenset()
+    """The keys of the secret's tags."""
+
+    @property
+    def marked(self) -> frozenset[str]:
+        """Public key ids that are marked compromised."""
+        return frozenset(key.removeprefix(MARK) for key in self.tags if key.startswith(MARK))
+
+    @property
+    def taggable(self) -> bool:
+        """Whether there is room for another tag."""
+        return len([key for key in self.tags if not key.startswith("aws:")]) < TAGS
 
     def holder(self, label: str) -> str | None:
         """The id of the version that a label sits on."""

@@ -98,6 +98,9 @@ class ApiKeyIssuer:
         value = mint_key(self._env)
         return Minted(key_id=parse_kid(value), value=value)
 
+    def room(self) -> int | None:
+        return None
+
     def key_id(self, value: SecretValue) -> str:
         return parse_kid(value)
 

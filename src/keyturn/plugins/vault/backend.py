@@ -19,6 +19,7 @@ class VaultBackend:
     def __init__(self, name: str, options: Mapping[str, object], surroundings: Surroundings) -> None:
         self._name = name
         self._options = read_options(VaultOptions, options, where=f"backends.{name}")
+        self._clock = surroundings.clock
         self._kv = Kv(self._options, surroundings)
         self._targets: dict[tuple[str, str], VaultTarget] = {}
 
@@ -30,7 +31,7 @@ class VaultBackend:
         prefix = self._options.prefix
         if f"{read.path}/".startswith(f"{prefix}/"):
             raise ConfigError(f"target at {self._name}.path: {read.path} lies under keyturn's own prefix {prefix}")
-        target = VaultTarget(self._kv, read, prefix=prefix)
+        target = VaultTarget(self._kv, read, prefix=prefix, clock=self._clock)
         self._targets[read.path, read.field] = target
         return target
 

@@ -86,7 +86,7 @@ class Connection:
             response = self._adapter.request(
                 method,
                 f"/v1/{quote(path)}",
-                headers={"X-Vault-Token": token.reveal()} if token else {},
+                headers=_headers(method, token),
                 params=query,
                 json=body,
                 timeout=deadline.remaining(),
@@ -107,6 +107,12 @@ class Connection:
     def close(self) -> None:
         """Close what is open."""
         self._adapter.close()
+
+
+def _headers(method: str, token: SecretValue | None) -> dict[str, str]:
+    headers = {"X-Vault-Token": token.reveal()} if token else {}
+    # The one form of a patch that Vault takes.
+    return {**headers, "Content-Type": "application/merge-patch+json"} if method == "patch" else headers
 
 
 def failure_of(answer: Answer, *, where: str) -> Failure:

@@ -21,6 +21,8 @@ class Version:
 
     number: int
     document: Mapping[str, Any] | None = field(repr=False)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """The secret's custom metadata, which every reader of a version sees; none are told while there is no version."""
 
 
 class Kv:
@@ -75,6 +77,7 @@ class Kv:
         return Version(
             number=found if isinstance(found, int) else 0,
             document=document if answer.status == 200 and isinstance(document, Mapping) else None,
+            annotations=_annotations(metadata),
         )
 
     def write(self, path: str, document: Mapping[str, Any], *, cas: int, deadline: Deadline) -> int:
@@ -96,6 +99,19 @@ class Kv:
     def metadata(self, path: str, deadline: Deadline) -> Mapping[str, Any]:
         """Everything but the values of a secret; empty where there is none."""
         return self.request("get", f"{self.mount}/metadata/{path}", deadline=deadline).data
+
+    def annotations(self, path: str, deadline: Deadline) -> Mapping[str, str]:
+        """The secret's custom metadata, whether it has a version or not."""
+        return _annotations(self.metadata(path, deadline))
+
+    def annotate(self, path: str, key: str, text: str, deadline: Deadline) -> None:
+        """Set one key of a secret's custom metadata, and leave the others alone whoever writes them meanwhile."""
+        self._require_version_2(deadline)
+        body = {"custom_metadata": {key: text}}
+        place = f"{self.mount}/metadata/{path}"
+        if self.request("patch", place, body, deadline=deadline).absent:
+            # No secret yet: there is nothing that could be patched, nor anyone's keys that this could replace.
+            self.request("post", place, body, deadline=deadline)
 
     def destroy(self, path: str, numbers: Collection[int], deadline: Deadline) -> None:
         """Destroy the data of these versions, for good; what is not there is destroyed already."""
@@ -133,3 +149,8 @@ class Kv:
 
     def _not_version_2(self, path: str) -> Invalid:
         return Invalid(f"vault: {self.mount}/{path}: the mount is not KV version 2")
+
+
+def _annotations(metadata: object) -> Mapping[str, str]:
+    custom = metadata.get("custom_metadata") if isinstance(metadata, Mapping) else None
+    return custom if isinstance(custom, Mapping) else {}

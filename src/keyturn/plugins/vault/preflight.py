@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from keyturn.domain.errors import Denied, Failure
 from keyturn.plugins.vault.kv import Kv
 from keyturn.plugins.vault.options import VaultOptions
-from keyturn.plugins.vault.target import COPY, VaultTarget
+from keyturn.plugins.vault.target import ANNOTATIONS, COPY, VaultTarget
 
 DEFAULT_MAX_VERSIONS = 10
 ENOUGH_VERSIONS = 4
@@ -79,6 +79,7 @@ def _capabilities(kv: Kv, targets: Sequence[VaultTarget]) -> Iterator[str]:
         needed |= {
             f"{kv.mount}/data/{target.path}": {"create", "read", "update"},
             f"{kv.mount}/destroy/{target.path}": {"update"},
+            f"{kv.mount}/metadata/{target.path}": {"create", "read", "patch"},
             f"{kv.mount}/data/{copy}": {"create", "read", "update"},
             f"{kv.mount}/metadata/{copy}": {"read", "delete"},
             f"{kv.mount}/metadata/{target.copies_path}/": {"list"},
@@ -106,8 +107,7 @@ def _histories(kv: Kv, targets: Sequence[VaultTarget]) -> Iterator[str]:
     for target in targets:
         own = _readable(kv, f"{kv.mount}/metadata/{target.path}")
         if own is None:
-            yield f"the policy lacks read on {kv.mount}/metadata/{target.path}: its max_versions is not checked"
-            continue
+            continue  # what the policy lacks is said already
         kept = own.get("max_versions") or (mount or {}).get("max_versions") or DEFAULT_MAX_VERSIONS
         if kept < ENOUGH_VERSIONS:
             yield (
@@ -116,6 +116,11 @@ def _histories(kv: Kv, targets: Sequence[VaultTarget]) -> Iterator[str]:
             )
         if _expires(own):
             yield f"{target.path} deletes what readers get by itself (delete_version_after); set it to 0s"
+        if len(own.get("custom_metadata") or ()) >= ANNOTATIONS:
+            yield (
+                f"{target.path} has all {ANNOTATIONS} keys of custom metadata taken: no version could be marked "
+                "compromised there; remove some that nobody needs"
+            )
 
 
 def _readable(kv: Kv, path: str) -> Mapping[str, Any] | None:

@@ -2,7 +2,8 @@
 
 A new version is at once what readers get and there are no labels, so what is pending or kept lies beside: one secret per
 copy, `<prefix>/<path>/<field>/copy-<token>`, created with check-and-set 0. Readers' ids are the version numbers. They
-only go up, so a check-and-set that was overtaken can never succeed again.
+only go up, so a check-and-set that was overtaken can never succeed again. Marks are keys of the secret's custom
+metadata, `keyturn-compromised.<key id>`: all versions share it, and every reader of the secret sees it.
 """
 
 from __future__ import annotations
@@ -16,21 +17,26 @@ from keyturn.plugins.vault.connection import Deadline
 from keyturn.plugins.vault.kv import Kv, Version
 from keyturn.plugins.vault.options import TargetOptions
 from keyturn.ports.backend import TargetView
+from keyturn.ports.clock import Clock
 
 # A token may be "." or "..", which as a part of a path would lead elsewhere.
 COPY = "copy-"
 VALUE = "value"
 ORIGIN = "kept_from_version"
+MARK = "keyturn-compromised."
+ANNOTATIONS = 64
+"""So many keys of custom metadata a secret may have; a patch is let beyond it, and then no whole write is any more."""
 
 
 class VaultTarget:
     """What readers of one secret get, and our copies under the prefix."""
 
-    def __init__(self, kv: Kv, options: TargetOptions, *, prefix: str) -> None:
+    def __init__(self, kv: Kv, options: TargetOptions, *, prefix: str, clock: Clock) -> None:
         self.path = options.path
         self.field = options.field
         self.copies_path = f"{prefix}/{options.path}/{options.field}"
         self._kv = kv
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"VaultTarget({self._kv.mount!r}, {self.path!r}, {self.field!r})"
@@ -40,9 +46,11 @@ class VaultTarget:
         current = self._kv.read(self.path, deadline)
         names = [name for name in self._kv.children(self.copies_path, deadline) if name.startswith(COPY)]
         readable = [name for name in names if self._is_readable(f"{self.copies_path}/{name}", deadline)]
+        annotations = current.annotations if current.number else self._kv.annotations(self.path, deadline)
         return TargetView(
             serving=self._serving(current),
             copies=frozenset(name.removeprefix(COPY) for name in readable),
+            marked=frozenset(name.removeprefix(MARK) for name in annotations if name.startswith(MARK)),
         )
 
     def read(self) -> tuple[str, SecretValue]:
@@ -96,6 +104,18 @@ class VaultTarget:
             self._kv.destroy(self.path, numbers, deadline)
         # Last, so that the copy stands as long as anything is left to do.
         self._kv.erase(self._copy_path(token), deadline)
+
+    def mark(self, key_id: str) -> None:
+        deadline = self._kv.deadline()
+        annotations = self._kv.annotations(self.path, deadline)
+        if MARK + key_id in annotations:
+            return
+        if len(annotations) >= ANNOTATIONS:
+            raise Invalid(
+                f"{self!r}: {key_id} cannot be marked compromised: all {ANNOTATIONS} keys of custom metadata are taken; "
+                "remove some that nobody needs"
+            )
+        self._kv.annotate(self.path, MARK + key_id, f"{self._clock.now():%Y-%m-%dT%H:%M:%SZ}", deadline)
 
     def _serving(self, version: Version) -> str | None:
         """The id of what readers get: a document without the field gives them as little as none."""

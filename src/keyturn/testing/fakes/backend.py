@@ -63,6 +63,9 @@ class FakeTarget:
     def remove(self, token: str, *, served: Collection[str] = ()) -> None:
         self._write("remove", lambda: self._place.remove(checked(token), served))
 
+    def mark(self, key_id: str) -> None:
+        self._write("mark", lambda: self._place.mark(checked(key_id)))
+
     @property
     def _before(self) -> Place:
         return self._place.before or self._place
@@ -114,13 +117,18 @@ class FakeBackend:
 
 def checked(token: str) -> str:
     if not TOKEN.fullmatch(token):
-        raise Invalid("a token is [A-Za-z0-9._-]{1,100}")
+        raise Invalid("a token or key id is [A-Za-z0-9._-]{1,100}")
     return token
 
 
 def seen(place: Place) -> TargetView:
     serving = place.serving()
-    return TargetView(serving=serving and serving[0], copies=frozenset(place.copies()), foreign=place.foreign)
+    return TargetView(
+        serving=serving and serving[0],
+        copies=frozenset(place.copies()),
+        foreign=place.foreign,
+        marked=place.marked,
+    )
 
 
 def served(place: Place) -> tuple[str, SecretValue]:

@@ -38,6 +38,9 @@ class FakeIssuer:
     def mint(self, token: str) -> Minted:
         return self._authority.faults.run("mint", lambda: self._authority.new_key(token))
 
+    def room(self) -> int | None:
+        return self._authority.faults.run("room", self._authority.room)
+
     def key_id(self, value: SecretValue) -> str:
         parts = value.reveal().split("_")
         if len(parts) != 3 or parts[0] != "fake":
@@ -47,6 +50,8 @@ class FakeIssuer:
     def install(self, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:
         def change(row: Row | None) -> Row:
             if row is None:
+                if self._authority.full_for(key_id):
+                    raise Conflict(f"fake: no room for key {key_id}: {self._authority.capacity} are there")
                 return Row(entry=Entry.ACTIVE, value=value)
             if row.entry is Entry.REVOKED:
                 raise Conflict(f"fake: key {key_id} is revoked")
@@ -111,7 +116,8 @@ class FakeAuthority:
 
     A change is in the table at once and is served `lag` later, by `clock`; a connection that a client holds goes on
     being served by older rules for `held_lag` more. `nodes[name].leave()` takes a verifier off the network and
-    `nodes[name].come_back()` brings it back with the table it left with, or an older one.
+    `nodes[name].come_back()` brings it back with the table it left with, or an older one. With a `capacity` no more keys
+    than that are there at once, on all verifiers together, revoked ones not counted; a test may change it.
     """
 
     def __init__(
@@ -121,10 +127,12 @@ class FakeAuthority:
         lag: timedelta = timedelta(0),
         held_lag: timedelta = timedelta(0),
         lease: str | None = "fake-key-table",
+        capacity: int | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
         self.faults = Faults()
         self.lease = lease
+        self.capacity = capacity
         self.lock = threading.RLock()
         self.problems: list[str] = []
         self.nodes: dict[str, FakeVerifier] = {}
@@ -149,6 +157,19 @@ class FakeAuthority:
         del token
         key_id = f"k{next(self._serials)}"
         return Minted(key_id=key_id, value=SecretValue(f"fake_{key_id}_{secrets.token_hex(16)}"))
+
+    def room(self) -> int | None:
+        """How many more keys may be there; never below zero."""
+        return None if self.capacity is None else max(0, self.capacity - len(self._held()))
+
+    def full_for(self, key_id: str) -> bool:
+        """Whether this key would be one too many; one that a verifier holds already takes no more room."""
+        return self.room() == 0 and key_id not in self._held()
+
+    def _held(self) -> set[str]:
+        with self.lock:
+            tables = [node.entries() for node in self.nodes.values()]
+        return {key for table in tables for key, entry in table.items() if entry is not Entry.REVOKED}
 
     def reach(self, verifier: str) -> FakeVerifier:
         """The verifier, if it is on the network."""

@@ -12,6 +12,9 @@ from keyturn.domain.errors import Absent, Conflict, Invalid
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Foreign
 
+MARKS = 50
+"""The fewest marks that a real backend has room for."""
+
 
 class Place(ABC):
     """The storage of one target. Its methods are single atomic calls of the backend's own API."""
@@ -19,6 +22,8 @@ class Place(ABC):
     foreign: tuple[Foreign, ...]
     before: Place | None = None
     """As it was before the last write, for stale reads."""
+    marked: frozenset[str] = frozenset()
+    """Public key ids marked compromised; they belong to the whole secret and not to a version."""
 
     def remember(self) -> None:
         """A write is about to happen."""
@@ -52,6 +57,12 @@ class Place(ABC):
     @abstractmethod
     def remove(self, token: str, served: Collection[str]) -> None:
         """Take a copy away, and the history where that is possible."""
+
+    def mark(self, key_id: str) -> None:
+        """Mark a key id compromised, while there is room: KV takes 64 such notes, AWS 50."""
+        if key_id not in self.marked and len(self.marked) >= MARKS:
+            raise Invalid(f"fake: no room for a mark of {key_id}")
+        self.marked |= {key_id}
 
     @abstractmethod
     def overwrite(self, value: str) -> None:

@@ -1,0 +1,177 @@
+"""Rows that bring something about: versions made, kept, accepted, and given to readers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from keyturn.domain.effects import EffectKind
+from keyturn.domain.observations import Acceptance, Entry, ServingKind
+from keyturn.domain.reasons import Reason
+from keyturn.domain.rows import REFUSING, Outcome, anothers, effect, promote, settling, unknown_target, unreachable
+from keyturn.domain.situation import Situation
+from keyturn.domain.verdicts import Verdict, hold, wait
+
+
+def reassert(s: Situation) -> Outcome:
+    """What an operator wants overwritten, and what a late promote of our own has left, gives way to what the phase calls
+    for."""
+    wanted = [t for t in s.rotation.targets if s.to_reassert(t) or s.came_late(t)]
+    wanted = [t for t in wanted if not s.marked(s.called_for(t)) and s.readable(s.called_for(t))]
+    return tuple(promote(s, s.called_for(t), t) for t in wanted) or None
+
+
+def keep_old(s: Situation) -> Outcome:
+    """Every target holds our own copy of the old version, so that the way back depends on nobody else. Of a compromised
+    one whatever can be had is kept, for the proof of its death."""
+    lacking = [t for t in s.rotation.targets if (held := s.copies(t)) is not None and s.old not in held]
+    serving = [t for t in lacking if s.serves(t, s.old)]
+    elsewhere = lacking if s.readable(s.old) else []
+    wanted = [
+        effect(s, EffectKind.KEEP, s.old, target=t, expected=s.serving(t).id)
+        if t in serving
+        else effect(s, EffectKind.STAGE, s.old, target=t)
+        for t in lacking
+        if t in serving or t in elsewhere
+    ]
+    if wanted:
+        return tuple(wanted)
+    unknown = [t for t in s.rotation.targets if s.copies(t) is None]
+    if unknown and not s.hurried:
+        return unknown_target(unknown)
+    return None
+
+
+def mint(s: Situation) -> Outcome:
+    """The new version exists and its value is staged somewhere: newly made, or found where another's hand put it."""
+    if s.minted(s.new):
+        return None
+    adopting = s.rotation.adopting
+    if adopting is not None:
+        return (effect(s, EffectKind.MINT, s.new, target=adopting.target, expected=adopting.id),)
+    known = [t for t in s.rotation.targets if s.copies(t) is not None]
+    # An emergency does not wait for a target that is away; otherwise a steady place finds a lost answer again.
+    place = known[0] if s.hurried and known else s.rotation.targets[0]
+    return (effect(s, EffectKind.MINT, s.new, target=place),)
+
+
+def stage_new(s: Situation) -> Outcome:
+    """Every target holds our copy of the new version; an emergency goes on with those that can be reached."""
+    lacking = [t for t in s.rotation.targets if s.new not in (s.copies(t) or ())]
+    known = [t for t in lacking if s.copies(t) is not None]
+    if known:
+        return tuple(effect(s, EffectKind.STAGE, s.new, target=t) for t in known)
+    if lacking and not (s.hurried and len(lacking) < len(s.rotation.targets)):
+        return unknown_target(lacking)
+    return None
+
+
+def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks: bool) -> Outcome:
+    refusing = s.verifiers(serial, *REFUSING)
+    # What was changed behind our back is reported by a guard, and not mended.
+    joining = tuple(v for v in refusing if v not in s.behind_our_back(serial))
+    if kind is EffectKind.ENABLE:
+        # A disable of ours that is still settling is undone at once, not waited for.
+        still = s.verifiers(serial, Acceptance.UNSETTLED)
+        joining += tuple(v for v in still if s.entry(v, serial) is Entry.DISABLED and v not in s.rotation.up)
+    if joining:
+        return (effect(s, kind, serial, verifiers=joining),)
+    if refusing:
+        return wait(Reason.NOT_ACCEPTED_YET, f"{', '.join(refusing)} refuses v{serial}", verifiers=list(refusing))
+    lagging = s.verifiers(serial, Acceptance.UNSETTLED)
+    away = s.verifiers(serial, Acceptance.UNREACHABLE)
+    if lagging:
+        return settling(lagging)
+    if any(s.unasked(v, serial) for v in away):
+        return wait(Reason.NOT_ACCEPTED_YET, f"v{serial} has not been tried yet", verifiers=list(away))
+    if away and (unreachable_blocks or len(away) == len(s.seen.verifiers)):
+        return unreachable("ask", away)
+    if not s.seen.verifiers:
+        return wait(Reason.VERIFIER_UNREACHABLE, "the authority names no verifier")
+    return None
+
+
+def accept_new(s: Situation) -> Outcome:
+    """Every verifier accepts the new version, and what served older rules is gone (promise P1). One that was disabled,
+    as by a call of ours that came late, is enabled; an emergency leaves out those that cannot be reached."""
+    disabled = any(s.entry(v, s.new) is Entry.DISABLED for v in s.seen.verifiers)
+    kind = EffectKind.ENABLE if disabled else EffectKind.INSTALL
+    return _accepted(s, s.new, kind, unreachable_blocks=not s.hurried)
+
+
+def accept_kept(s: Situation) -> Outcome:
+    """Every verifier accepts the outgoing versions that may still be in use: what a retreat leaves to do, and a rotation
+    that took over; nothing otherwise."""
+    for serial in s.rotation.outgoing:
+        if s.kept(serial) and (found := _accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=not s.hurried)):
+            return found
+    return None
+
+
+def accept_survivor(s: Situation) -> Outcome:
+    """Every verifier that can be asked accepts the version that is left, or is being restored."""
+    return _accepted(s, s.survivor, EffectKind.ENABLE, unreachable_blocks=False)
+
+
+def promote_waves(s: Situation) -> Outcome:
+    """Readers of every target get the new version, wave after wave, each watched before the next."""
+    previous: tuple[str, ...] = ()
+    for wave in s.waves():
+        lacking = [t for t in wave if not s.serves(t, s.new)]
+        if lacking:
+            if previous and (verdict := _baked(s, previous, s.policy.bake, Reason.BAKING)):
+                return verdict
+            ready = [t for t in lacking if s.serving(t).kind is ServingKind.OURS and s.copies(t) is not None]
+            if ready:
+                return tuple(promote(s, s.new, t) for t in ready)
+            return not_served(s, lacking)
+        previous = wave
+    return None
+
+
+def bake_last_wave(s: Situation) -> Verdict | None:
+    """The last wave has been watched as long as every other; in an emergency nothing is baked."""
+    return None if s.hurried else _baked(s, s.waves()[-1], s.policy.bake, Reason.BAKING)
+
+
+def minimum_overlap(s: Situation) -> Verdict | None:
+    """Both versions were accepted under watch for the minimum overlap since the last promote; in an emergency the grace
+    takes its place."""
+    return None if s.hurried else _baked(s, s.rotation.targets, s.policy.minimum_overlap, Reason.MINIMUM_OVERLAP)
+
+
+def _baked(s: Situation, targets: tuple[str, ...], span: timedelta, reason: Reason) -> Verdict | None:
+    since = s.last_promote(targets)
+    if since is None:
+        return unknown_target(targets)
+    missing = span - s.rotation.elapsed(since, s.now)
+    if missing > timedelta(0):
+        return wait(reason, f"{missing} left", until=s.now + missing)
+    if not s.watched(since, span, s.seen.usage.failure_watermark):
+        return wait(Reason.WATERMARK_BEHIND, "no source that sees failures has reported this time yet")
+    return None
+
+
+def promote_restored(s: Situation) -> Outcome:
+    """Readers get the restored version again: by a promote of this very entry wherever one was ever promised, which
+    spends the compare-and-swap that a late worker may still hold (MACHINE.md, trace 5), and wherever they get another."""
+    wanted = [
+        t
+        for t in s.rotation.targets
+        if (t not in s.rotation.promoted and any(target == t for target, _ in s.rotation.promised))
+        or (s.serving(t).kind is not ServingKind.UNKNOWN and not s.serves(t, s.survivor))
+    ]
+    ready = [t for t in wanted if s.serving(t).kind is ServingKind.OURS and s.copies(t) is not None]
+    if ready:
+        return tuple(promote(s, s.survivor, t) for t in ready)
+    return not_served(s, wanted) if wanted else None
+
+
+def not_served(s: Situation, targets: list[str]) -> Verdict:
+    """Why readers of these targets cannot be given what they should get: somebody's hand first, then what is unknown."""
+    hands = [verdict for t in targets if (verdict := anothers(s, t, latch=False)) is not None]
+    if hands:
+        return hands[0]
+    unknown = [t for t in targets if s.serving(t).kind is ServingKind.UNKNOWN or s.copies(t) is None]
+    if unknown:
+        return unknown_target(unknown)
+    return hold(Reason.SURVIVOR_NOT_SERVED, f"{', '.join(targets)} does not serve v{s.survivor}", targets=targets)

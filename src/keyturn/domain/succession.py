@@ -1,0 +1,106 @@
+"""How rotations begin: one after rest, or one that takes over from another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from keyturn.domain.model import Rotation, Stamp, Version, VersionState
+from keyturn.domain.observations import Entry
+from keyturn.domain.phases import Phase
+from keyturn.domain.policy import Policy
+from keyturn.domain.situation import Situation
+
+
+def begin(
+    *,
+    id: str,
+    credential: str,
+    policy: Policy,
+    targets: tuple[str, ...],
+    current: Version,
+    incoming: int,
+    now: datetime,
+    by: str,
+) -> Rotation:
+    """A new rotation that leads from `current` to a version with the serial `incoming`."""
+    stamp = Stamp(at=now, active=timedelta(0))
+    return Rotation(
+        id=id,
+        credential=credential,
+        policy=policy,
+        targets=targets,
+        versions={current.serial: current, incoming: Version(serial=incoming, state=VersionState.PENDING)},
+        outgoing=(current.serial,),
+        incoming=incoming,
+        served=frozenset({current.serial}),
+        started_at=now,
+        started_by=by,
+        entered=stamp,
+        first_entered={Phase.INTRODUCE: stamp},
+    )
+
+
+def succeed(s: Situation, *, failed: bool) -> Rotation:
+    """The rotation that takes over from `s.rotation`: its outgoing versions are all that may still be alive anywhere,
+    the failed incoming included. What readers ever got, what was promised, marked and revoked, and since when, goes with
+    them; no clock of a mark starts anew."""
+    before = s.rotation
+    home = _home(s)
+    dead = {serial for serial in before.versions if serial != home and _buried(s, serial)}
+    outgoing = (home, *sorted((v for v in before.versions if v != home and v not in dead), reverse=True))
+    incoming = before.incoming + 1
+    stamp = Stamp(at=s.now, active=timedelta(0))
+    versions = {serial: before.versions[serial] for serial in outgoing}
+    versions[incoming] = Version(serial=incoming, state=VersionState.PENDING)
+    root, _, generation = before.id.partition("~")
+    taken_over = Rotation(
+        id=f"{root}~{int(generation or 1) + 1}",
+        credential=before.credential,
+        policy=before.policy,
+        targets=before.targets,
+        versions=versions,
+        outgoing=outgoing,
+        incoming=incoming,
+        adopting=before.accepted,
+        supersedes=before.id,
+        started_at=s.now,
+        started_by=before.started_by,
+        entered=stamp,
+        first_entered={Phase.INTRODUCE: stamp},
+        promised=before.promised,
+        served=before.served,
+        marks={serial: mark for serial, mark in before.marks.items() if serial in outgoing},
+        failed=before.failed | {before.incoming} if failed else before.failed,
+        disabled_at={serial: at for serial, at in before.disabled_at.items() if serial in outgoing},
+        revoked=frozenset(serial for serial in outgoing if serial in before.revoked or _revoked(s, serial)),
+        waived={serial: who for serial, who in before.waived.items() if serial in outgoing},
+        passed=before.passed,
+        cause=before.cause,
+    )
+    if versions[home].state is VersionState.PREVIOUS or versions[home].state is VersionState.PENDING:
+        taken_over = taken_over.with_version(home, VersionState.CURRENT)
+    for serial in outgoing[1:]:
+        if versions[serial].state is VersionState.CURRENT:
+            taken_over = taken_over.with_version(serial, VersionState.PREVIOUS)
+    return replace(taken_over, cause=before.cause)
+
+
+def _home(s: Situation) -> int:
+    """What readers got last: what the rotation was giving them, if it had begun to."""
+    rotation = s.rotation
+    if rotation.restoring is not None:
+        return rotation.restoring
+    began = any(serial == rotation.incoming for _, serial in rotation.promised)
+    return rotation.incoming if began else rotation.outgoing[0]
+
+
+def _revoked(s: Situation, serial: int) -> bool:
+    """Whether somebody revoked it: there is no way back from that, whoever did it."""
+    return any(s.entry(verifier, serial) is Entry.REVOKED for verifier in s.seen.verifiers)
+
+
+def _buried(s: Situation, serial: int) -> bool:
+    """Revoked, proven dead, and known to be without a stored copy."""
+    copies = [s.copies(target) for target in s.rotation.targets]
+    return serial in s.rotation.proven and all(held is not None and serial not in held for held in copies)

@@ -1,0 +1,231 @@
+"""Rows that take something away: who must have moved, what must be silent, and then disable, revoke, prove, remove."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from keyturn.domain.effects import EffectKind
+from keyturn.domain.establish import not_served
+from keyturn.domain.observations import Acceptance, Entry
+from keyturn.domain.reasons import Reason
+from keyturn.domain.rows import REFUSING, Outcome, effect, settling, unknown_target, unreachable, who_is_blind
+from keyturn.domain.situation import Quiet, Situation
+from keyturn.domain.verdicts import Verdict, hold, wait
+
+
+def served_everywhere(s: Situation) -> Verdict | None:
+    """Every target's readers are known to get the survivor: nothing is taken away before (MACHINE.md, traces 11, 12). On
+    the way back an operator's force stands in for a target that is away."""
+    others = [t for t in s.rotation.targets if not s.serves(t, s.survivor)]
+    if s.rotation.restoring is not None and s.rotation.forced:
+        others = [t for t in others if s.seen.targets.get(t) is not None and s.copies(t) is not None]
+    return not_served(s, others) if others else None
+
+
+def clients_moved(s: Situation) -> Verdict | None:
+    """Every known client has succeeded with the new version, or is vouched for, or is gone. Nobody is awaited where no
+    version is left that they could stay on."""
+    if s.rotation.forced or not any(s.kept(serial) for serial in s.rotation.outgoing):
+        return None
+    if s.seen.usage.watermark is None:
+        return wait(Reason.SILENCE_UNKNOWN, who_is_blind(s))
+    laggards = s.laggards()
+    if laggards:
+        return wait(
+            Reason.CLIENTS_NOT_MOVED,
+            f"{', '.join(laggards)} not seen to succeed with v{s.new}",
+            clients=list(laggards),
+        )
+    return None
+
+
+def old_silent(s: Situation) -> Verdict | None:
+    """Every outgoing version that is not compromised is known silent for each client's required time (promise P2)."""
+    promoted = s.last_promote()
+    for serial in s.rotation.outgoing:
+        if not s.kept(serial) or serial in s.rotation.forced:
+            continue
+        quiet = s.quiet(serial, since=promoted.at if promoted is not None else None)
+        if (verdict := _awaits(s, Reason.OLD_IN_USE, serial, quiet)) is not None:
+            return verdict
+    return None
+
+
+def drained(s: Situation) -> Verdict | None:
+    """Whoever had moved to a withdrawn version is back: it is known silent since the restored one was promoted. For a
+    compromised one its grace stands instead."""
+    restored = s.last_promote()
+    least = max(s.policy.drain, s.policy.minimum_overlap)
+    for serial in sorted(set(s.doomed) & s.rotation.served):
+        if s.marked(serial):
+            if (verdict := _grace(s, serial)) is not None:
+                return verdict
+        elif serial not in s.rotation.forced and serial not in s.rotation.revoked:
+            since = restored.at if restored is not None else s.rotation.entered.at
+            quiet = s.quiet(serial, since=since, least=least)
+            if (verdict := _awaits(s, Reason.DRAINING, serial, quiet)) is not None:
+                return verdict
+    return None
+
+
+def _awaits(s: Situation, reason: Reason, serial: int, quiet: Quiet) -> Verdict | None:
+    if not quiet.known:
+        return wait(Reason.SILENCE_UNKNOWN, who_is_blind(s))
+    if not quiet.users:
+        return None
+    name, missing = max(quiet.users, key=lambda user: user[1])
+    return wait(
+        reason,
+        f"v{serial} must be silent for {missing} more ({name})",
+        until=s.now + missing,
+        clients=[user for user, _ in quiet.users],
+    )
+
+
+def _grace(s: Situation, serial: int) -> Verdict | None:
+    """A compromised version is not taken away before its time, which the cut keeps."""
+    cut = s.cut(serial)
+    if cut is None or cut <= s.now:
+        return None
+    return wait(Reason.GRACE, f"v{serial} is disabled at {cut:%H:%M:%S} UTC", until=cut)
+
+
+def cut_marked(s: Situation) -> Outcome:
+    """A compromised version whose time is over is refused everywhere, whatever else stands or is under way."""
+    late = [
+        effect(s, EffectKind.DISABLE, serial, verifiers=accepting)
+        for serial in s.rotation.versions
+        if s.marked(serial) and s.minted(serial) and _grace(s, serial) is None
+        if (accepting := _accepting(s, serial))
+    ]
+    return tuple(late) or None
+
+
+def _accepting(s: Situation, serial: int) -> tuple[str, ...]:
+    active = {v for v in s.seen.verifiers if s.entry(v, serial) is Entry.ACTIVE}
+    return tuple(sorted(active | set(s.still(serial, Acceptance.ACCEPTED))))
+
+
+def mark_beside(s: Situation) -> Outcome:
+    """That a version is compromised is written beside the secret at every target, so that it survives our store."""
+    lacking = [
+        effect(s, EffectKind.MARK, serial, target=t)
+        for t in s.rotation.targets
+        for serial in sorted(s.rotation.versions)
+        if s.marked(serial) and s.minted(serial)
+        if s.copies(t) is not None and serial not in s.seen.targets[t].marked
+    ]
+    return tuple(lacking) or None
+
+
+def disable_doomed(s: Situation) -> Outcome:
+    """Every verifier refuses the versions that are not to survive, one named version at a time; a compromised one when
+    its grace is over."""
+    for serial in s.doomed:
+        if not s.minted(serial) or serial in s.rotation.proven:
+            continue
+        if s.marked(serial) and (verdict := _grace(s, serial)) is not None:
+            return verdict
+        if accepting := s.still(serial, Acceptance.ACCEPTED):
+            return (effect(s, EffectKind.DISABLE, serial, verifiers=accepting),)
+        if unsettled := s.still(serial, Acceptance.UNSETTLED):
+            return settling(unsettled)
+        if away := s.still(serial, Acceptance.UNREACHABLE):
+            return unreachable("ask", away)
+    return None
+
+
+def soaked(s: Situation) -> Verdict | None:
+    """The old version was refused everywhere for the whole soak, and the sources have told all of it. What can not come
+    back anyway is not soaked."""
+    if not any(s.kept(serial) for serial in s.rotation.outgoing) and not s.rotation.forced:
+        return None
+    if s.rotation.soak is None:
+        return wait(Reason.SOAKING, "the soak has not begun")
+    missing = s.policy.soak - s.rotation.elapsed(s.rotation.soak, s.now)
+    if missing > timedelta(0):
+        return wait(Reason.SOAKING, f"{missing} left", until=s.now + missing)
+    for watermark in (s.seen.usage.watermark, s.seen.usage.failure_watermark):
+        if not s.watched(s.rotation.soak, s.policy.soak, watermark):
+            return wait(Reason.WATERMARK_BEHIND, "the usage sources have not reported the whole soak yet")
+    return None
+
+
+def revoke_doomed(s: Situation) -> Outcome:
+    """The authority lists every doomed version as revoked, on every verifier; a tombstone keeps late calls out."""
+    for serial in s.doomed:
+        if not s.minted(serial):
+            continue
+        entries = {v: s.entry(v, serial) for v in sorted(s.seen.verifiers)}
+        lacking = tuple(v for v, entry in entries.items() if entry not in (Entry.REVOKED, Entry.UNKNOWN))
+        if lacking:
+            return (effect(s, EffectKind.REVOKE, serial, verifiers=lacking),)
+        unknown = tuple(v for v, entry in entries.items() if entry is Entry.UNKNOWN)
+        if unknown:
+            return unreachable("list", unknown)
+    return None
+
+
+def prove_dead(s: Situation) -> Outcome:
+    """Every doomed version was tried on every verifier and refused (promise P11). Where its value is lost, the listing is
+    the evidence, and an operator signs."""
+    for serial in s.doomed:
+        if not s.minted(serial) or serial in s.rotation.proven:
+            continue
+        readable = s.readable(serial)
+        if readable:
+            return (effect(s, EffectKind.PROVE_DEAD, serial, verifiers=tuple(sorted(s.seen.verifiers))),)
+        if readable is None:
+            return unknown_target(t for t in s.rotation.targets if s.copies(t) is None)
+        if serial not in s.rotation.waived:
+            return hold(Reason.UNPROVEN, f"v{serial} is revoked everywhere, but its value is lost", serial=serial)
+    return None
+
+
+def remove_copies(s: Situation) -> Outcome:
+    """No copy of any version of the credential is left at a target; a late call of an earlier rotation may have left
+    one."""
+    held = [(t, serial) for t in s.rotation.targets for serial in sorted(s.copies(t) or ())]
+    if held:
+        return tuple(effect(s, EffectKind.REMOVE, serial, target=t) for t, serial in held)
+    unknown = [t for t in s.rotation.targets if s.copies(t) is None]
+    return unknown_target(unknown) if unknown else None
+
+
+def make_room(s: Situation) -> Outcome:
+    """The authority takes one more key. Where it is full, a version that failed goes first, then one that no target
+    serves, then the compromised one on the fewest targets when its grace is over; nothing else is taken for it."""
+    there = any(s.entry(v, s.new) not in (Entry.ABSENT, Entry.UNKNOWN) for v in s.seen.verifiers)
+    if there or s.seen.room is None or s.seen.room > 0:
+        return None
+    occupying = [serial for serial in s.rotation.outgoing if s.minted(serial) and _occupies(s, serial)]
+    counts = {serial: sum(not _known_unserved(s, t, serial) for t in s.rotation.targets) for serial in occupying}
+    failed = [serial for serial in occupying if serial in s.rotation.failed]
+    unserved = [serial for serial in occupying if counts[serial] == 0 and (s.hurried or not s.kept(serial))]
+    over = [v for v in occupying if s.marked(v) and _grace(s, v) is None]
+    for candidates in (failed, unserved, over):
+        if candidates:
+            victim = min(candidates, key=lambda serial: counts[serial])
+            accepting = s.still(victim, Acceptance.ACCEPTED)
+            if accepting:
+                return (effect(s, EffectKind.DISABLE, victim, verifiers=accepting),)
+            left = tuple(v for v in sorted(s.seen.verifiers) if s.entry(v, victim) in (Entry.ACTIVE, Entry.DISABLED))
+            return (effect(s, EffectKind.REVOKE, victim, verifiers=left),)
+    until = min((cut for v in occupying if (cut := s.cut(v)) is not None), default=None)
+    if until is not None:
+        return wait(Reason.NO_ROOM, "the compromised version goes when its grace is over", until=until)
+    return hold(Reason.NO_ROOM, "the authority is full: remove a key there that nobody needs")
+
+
+def _occupies(s: Situation, serial: int) -> bool:
+    return any(s.entry(v, serial) in (Entry.ACTIVE, Entry.DISABLED) for v in s.seen.verifiers)
+
+
+def _known_unserved(s: Situation, target: str, serial: int) -> bool:
+    return s.copies(target) is not None and not s.serves(target, serial)
+
+
+def refused_everywhere(s: Situation, serial: int) -> bool:
+    """Whether every verifier is known to refuse a version."""
+    names = set(s.seen.verifiers)
+    return bool(names) and names == set(s.still(serial, *REFUSING))
