@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.explorer.looking import room
 from tests.explorer.state import FOREIGN, MISSING, NEVER, POLICY, State
 
 from keyturn.domain.effects import Effect, EffectKind
@@ -87,7 +88,7 @@ def _given(state: State, effect: Effect) -> Iterator[str]:
 
 def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
     serial, after = effect.serial, decision.rotation
-    if is_cut(state, serial) and effect.kind is EffectKind.DISABLE:
+    if is_cut(state, serial) and (effect.kind is EffectKind.DISABLE or _makes_room(state, serial)):
         return
     what = f"v{serial} is {'disabled' if effect.kind is EffectKind.DISABLE else 'revoked'}"
     forced = serial in state.forced
@@ -101,7 +102,7 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
         if after.phase not in (Phase.DESTROY, Phase.ROLLBACK, *RESTING) and state.rotation.incoming in state.keys:
             yield f"P3: {what} in {after.phase}"
         return
-    if forced or serial not in state.served or after.phase in RESTING:
+    if forced or serial not in state.served or after.phase in RESTING or _makes_room(state, serial):
         return
     if serial in state.holds:
         yield f"P2: {what} while a client uses it"
@@ -109,6 +110,12 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
         yield f"P2: {what} and its silence is not known"
     if serial in state.marked:
         yield f"P2: {what} before its grace is over"
+
+
+def _makes_room(state: State, serial: int) -> bool:
+    """Whether an emergency has to give up a version for another: what no target serves, or what is cut off anyway."""
+    served = any(target.serial == serial for target in state.targets)
+    return room(state) == 0 and bool(state.marked) and (is_cut(state, serial) or not served)
 
 
 def _standing(state: State, decision: Decision) -> Iterator[str]:

@@ -165,7 +165,7 @@ def steps(state: State) -> Iterator[Move]:
     others = list(benign(state))
     if not state.pending and not state.horizon:
         yield Move(TICK, Cause.DAEMON, partial(_tick, state))
-        if others and not state.budget and not state.late:
+        if not state.budget and not state.late and any(move.cause is Cause.WORLD for move in others):
             yield Move("a tick decides", Cause.DAEMON, partial(_decide_only, state))
     yield from others
     yield from adverse(state)
