@@ -17,19 +17,20 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=240.0, help="time for the search")
     parser.add_argument("--traces", type=int, default=10, help="how many breaches are told with their trace")
     arguments = parser.parse_args()
-    search = Search(roots=[start(budget=arguments.events), start(budget=arguments.events, capacity=2)],
-                    seconds=arguments.seconds)
+    search = Search(roots=[start(budget=arguments.events)], seconds=arguments.seconds)
     search.run()
     for number, breach in enumerate(search.breaches.values()):
         lines = told(search, breach) if number < arguments.traces else [breach.what]
         print("\n".join(lines), end="\n\n")
     print(summary(search))
-    return 1 if search.breaches else 2 if search.queue else 0
+    if search.breaches:
+        return 1
+    return 0 if search.complete else 2
 
 
 def summary(search: Search) -> str:
     """How much was explored."""
-    whole = "everything" if not search.queue else f"cut off, {len(search.queue)} states left to look at"
+    whole = "everything" if search.complete else f"cut off, {len(search.queue)} states not looked at"
     return (
         f"{len(search.labels)} states, up to {max(search.depths)} steps deep, in {search.elapsed:.0f} s: {whole}; "
         f"{len(search.breaches)} distinct breaches"

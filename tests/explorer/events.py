@@ -71,7 +71,11 @@ def _marks(state: State) -> Events:
             with suppress(Refused):
                 marked = commands.emergency(state.rotation, serial=serial, now=state.now, cut_now=cut_now, **BY)
                 after = commanded(state, marked)._replace(marked=state.marked | {serial})
-                yield f"operator: emergency v{serial}{' --cut-now' if cut_now else ''}", after
+                label = f"operator: emergency v{serial}{' --cut-now' if cut_now else ''}"
+                yield label, after
+                if state.capacity is None:
+                    # Until a third key is made nobody can tell: an authority for two, as some are.
+                    yield f"{label}; the authority takes two keys", after._replace(capacity=2)
 
 
 def _hands(state: State) -> Events:

@@ -39,6 +39,8 @@ class Search:
 
     roots: list[State]
     seconds: float
+    first: bool = False
+    """Whether the first breach is enough."""
     index: dict[object, int] = field(default_factory=dict)
     parents: array[int] = field(default_factory=lambda: array("q"))
     labels: list[str] = field(default_factory=list)
@@ -57,12 +59,17 @@ class Search:
         """Seconds since the search began."""
         return time.monotonic() - self.began
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything that can be reached was explored."""
+        return not self.queue
+
     def run(self) -> None:
         """Explore until everything is, or the time is over; then see whence no end can be reached."""
         for root in self.roots:
             self._reach(root, NOWHERE, "start", benign_step=False)
         self._drain()
-        while not self.queue and (stuck := self.stuck()):
+        while self.complete and (stuck := self.stuck()):
             # Only now an operator's last resorts: anywhere else they would hide nothing, and cost most of the time.
             before = len(self.labels)
             for at in stuck:
@@ -70,13 +77,13 @@ class Search:
             self._drain()
             if len(self.labels) == before:
                 break
-        if not self.queue:
+        if self.complete:
             for at in self.stuck():
                 found = self.state(at)
                 self._breach(f"{STUCK}: {_where(found)}", self.parents[at], self.labels[at], broken=at)
 
     def _drain(self) -> None:
-        while self.queue and self.elapsed < self.seconds:
+        while self.queue and self.elapsed < self.seconds and not (self.first and self.breaches):
             at, state = self.queue.popleft()
             for move in steps(state):
                 self._follow(at, state, move)

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from keyturn.domain.effects import Effect, EffectKind
+from keyturn.domain.machine import PERMANENT
 from keyturn.domain.model import Force, Hold, Mark, Pause, Rotation, Stamp, Version, VersionState
 from keyturn.domain.observations import EffectSeen, Entry
 from keyturn.domain.phases import Phase
@@ -135,7 +136,7 @@ class State(NamedTuple):
         rotation, ids = self.rotation, {target.name: target.id for target in self.targets}
         present = f"{rotation.id}/{rotation.entry}-"
         lines = [
-            (_nameless(name, present, ids), line.attempts, line.succeeded, line.failure)
+            (_nameless(name, present, ids), line.succeeded, line.failure in PERMANENT)
             for name, line in self.journal.items()
             if name.startswith(present)
         ]
@@ -150,13 +151,19 @@ class State(NamedTuple):
             frozenset([(line.kind, line.serial) for line in self.journal.values()]),
             tuple([_outline(one, ids) for one in self.pending]),
             tuple(sorted([(_outline(one, ids), self._spent(one)) for one in self.late], key=repr)),
-            self.doubt,
-            self.uncertain,
+            () if self._calm else (self.doubt, self.uncertain),
             tuple(named),
             tuple(adopted),
             self.budget,
             self.horizon,
         )
+
+    @property
+    def _calm(self) -> bool:
+        """Whether nothing is left that an old call may explain, and nothing can come any more."""
+        targets = [target.away or target.hand or target.robbed for target in self.targets]
+        verifiers = [bool(v.away or v.excused or v.hands) for v in self.verifiers]
+        return not (self.budget or self.late or any(targets) or any(verifiers))
 
     def _spent(self, effect: Effect) -> bool:
         return any(target.token == effect.id for target in self.targets)
@@ -209,11 +216,11 @@ _OF: Mapping[type, Any] = {
 }
 
 
-def start(*, budget: int, capacity: int | None = None) -> State:
+def start(*, budget: int) -> State:
     """A rotation from v0 to v1 has just begun, and all is well."""
     current = Version(serial=0, state=VersionState.CURRENT, key_id="k0", fingerprint="f0")
     rotation = begun(current, 1, EPOCH, "r1")
-    return State(rotation=rotation, canonical=canonical(rotation, EPOCH), budget=budget, capacity=capacity)
+    return State(rotation=rotation, canonical=canonical(rotation, EPOCH), budget=budget)
 
 
 def begun(current: Version, incoming: int, now: datetime, name: str) -> Rotation:

@@ -127,7 +127,7 @@ def _words(state: State) -> Ways:
             with suppress(Refused):
                 word = commands.accept_lost(rotation, seen, serial=serial, **BY)
                 yield f"operator: accept that v{serial} is lost", commanded(state, word)
-    if rotation.halted is not None:
+    if rotation.halted is not None and state.denied is None:
         with suppress(Refused):
             yield "operator: abandon", commanded(state, commands.abandon(rotation, **BY))
 
