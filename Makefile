@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint serve venv lock
+.PHONY: demo test explore lint serve venv lock
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "keyturn needs Python 3.11 or newer; set PYTHON=python3.11" >&2; exit 1; }
@@ -20,6 +20,9 @@ demo: venv
 
 test: venv
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+explore: venv
+	$(BIN)/python -m tests.explorer $(if $(ARGS),$(ARGS),--events 2 --seconds 600)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -79,7 +79,7 @@ def _prove_dead(state: State, effect: Effect) -> FailureKind | None:
     return None if dead else FailureKind.TRANSIENT
 
 
-def _at_target(state: State, effect: Effect, index: int, target: Target) -> Result:  # noqa: PLR0911
+def _at_target(state: State, effect: Effect, index: int, target: Target) -> Result:
     serial, kind = effect.serial, effect.kind
     if kind is EffectKind.PROMOTE:
         return _promote(state, effect, index, target)

@@ -13,13 +13,13 @@ from tests.explorer.state import FOREIGN, MISSING, State, Verifier
 
 from keyturn.domain import commands
 from keyturn.domain.effects import Effect, EffectKind
-from keyturn.domain.errors import FailureKind, Refused
+from keyturn.domain.errors import Refused
 from keyturn.domain.guards import WATCHED
 from keyturn.domain.model import Rotation
-from keyturn.domain.observations import EffectSeen, Entry
+from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 
-BY = {"by": "ada", "why": "a test"}
+BY, WHY = "ada", "a test"
 IRREVERSIBLE = frozenset({EffectKind.REVOKE})
 """Calls that no replica makes once it has lost its lease (promise P7)."""
 
@@ -47,11 +47,11 @@ def commanded(state: State, rotation: Rotation) -> State:
 def _commands(state: State) -> Events:
     rotation = state.rotation
     with suppress(Refused):
-        yield "operator: pause", commanded(state, commands.pause(rotation, now=state.now, **BY))
+        yield "operator: pause", commanded(state, commands.pause(rotation, now=state.now, by=BY, why=WHY))
     for serial in rotation.versions:
         for final in (False, True):
             with suppress(Refused):
-                forced = commands.force(rotation, serial=serial, final=final, **BY)
+                forced = commands.force(rotation, serial=serial, final=final, by=BY, why=WHY)
                 after = commanded(state, forced)._replace(forced=state.forced | {serial})
                 yield f"operator: force v{serial}{' --final' if final else ''}", after
 
@@ -69,7 +69,9 @@ def _marks(state: State) -> Events:
             continue
         for cut_now in (False, True):
             with suppress(Refused):
-                marked = commands.emergency(state.rotation, serial=serial, now=state.now, cut_now=cut_now, **BY)
+                marked = commands.emergency(
+                    state.rotation, serial=serial, now=state.now, cut_now=cut_now, by=BY, why=WHY
+                )
                 after = commanded(state, marked)._replace(marked=state.marked | {serial})
                 label = f"operator: emergency v{serial}{' --cut-now' if cut_now else ''}"
                 yield label, after
@@ -83,21 +85,23 @@ def _hands(state: State) -> Events:
         if not target.away:
             for serial in sorted({FOREIGN, MISSING, *target.copies} - {target.serial}):
                 what = {FOREIGN: "a foreign value", MISSING: "nothing"}.get(serial, f"v{serial}")
-                after = target._replace(serial=serial, number=target.number + 1, hand=True, token="")
+                given = target._replace(serial=serial, number=target.number + 1, hand=True, token="")
                 served = state.served | ({serial} if serial >= 0 else set())
-                yield f"a hand gives {target.name} {what}", with_target(state, index, after)._replace(served=served)
+                yield f"a hand gives {target.name} {what}", with_target(state, index, given)._replace(served=served)
         if target.copies:
-            after = target._replace(copies=frozenset(), robbed=True)
-            yield f"a hand takes our copies from {target.name}", with_target(state, index, after)
+            robbed = target._replace(copies=frozenset(), robbed=True)
+            yield f"a hand takes our copies from {target.name}", with_target(state, index, robbed)
     for index, verifier in _distinct(state):
         for serial in sorted(state.keys):
             entry = verifier.table[serial]
-            for changed in {Entry.ACTIVE: (Entry.ABSENT, Entry.DISABLED), Entry.DISABLED: (Entry.ABSENT,)}.get(entry, ()):
-                after = with_entry(state, index, serial, changed)
-                touched = after.verifiers[index]
+            for changed in {Entry.ACTIVE: (Entry.ABSENT, Entry.DISABLED), Entry.DISABLED: (Entry.ABSENT,)}.get(
+                entry, ()
+            ):
+                edited = with_entry(state, index, serial, changed)
+                touched = edited.verifiers[index]
                 touched = touched._replace(hands=touched.hands | {serial})
                 how = "deletes" if changed is Entry.ABSENT else "disables"
-                yield f"a hand {how} v{serial} at {verifier.name}", with_verifier(after, index, touched)
+                yield f"a hand {how} v{serial} at {verifier.name}", with_verifier(edited, index, touched)
 
 
 def _distinct(state: State) -> Iterator[tuple[int, Verifier]]:

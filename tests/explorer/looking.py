@@ -88,9 +88,7 @@ def _usage(state: State) -> UsageSeen:
     """Two clients use what they hold all the time, and an attacker every compromised version. All of it is known, up to
     well after this tick: no silence is ever too short for want of time alone."""
     mark = state.now + 10 * SECOND
-    source = SourceSeen(
-        kind=SourceKind.AUTHENTICATION, watermark=None if state.mute else mark, sees_failures=True
-    )
+    source = SourceSeen(kind=SourceKind.AUTHENTICATION, watermark=None if state.mute else mark, sees_failures=True)
     clients = {}
     users = [*[(f"c{index}", frozenset({held})) for index, held in enumerate(state.holds)], ("thief", state.marked)]
     for name, used in users:
@@ -106,5 +104,8 @@ def _usage(state: State) -> UsageSeen:
         )
     accused = state.accused is not None and state.accused == state.rotation.incoming
     return UsageSeen(
-        sources={"gateway": source}, since=EPOCH, clients={} if state.mute else clients, finding=FAILING if accused else None
+        sources={"gateway": source},
+        since=EPOCH,
+        clients={} if state.mute else clients,
+        finding=FAILING if accused else None,
     )

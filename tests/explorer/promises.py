@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.explorer.looking import room
+from tests.explorer.looking import STRANGER, room
 from tests.explorer.state import FOREIGN, MISSING, NEVER, POLICY, State
 
 from keyturn.domain.effects import Effect, EffectKind
@@ -62,9 +62,9 @@ def judged(state: State, decision: Decision) -> Iterator[str]:
             yield from _given(state, effect)
         if effect.kind in TAKING:
             yield from _taken(state, effect, decision)
-        if effect.kind is EffectKind.MINT and state.obstacle and not state.targets[0].away:
-            if "stranger" not in after.passed:
-                yield "INTRODUCE: minted over an obstacle"
+        obstructed = state.obstacle and not state.targets[0].away and STRANGER.id not in after.passed
+        if effect.kind is EffectKind.MINT and obstructed:
+            yield "INTRODUCE: minted over an obstacle"
     yield from _standing(state, decision)
     for serial, mark in after.marks.items():
         earlier = before.marks.get(serial)

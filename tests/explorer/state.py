@@ -182,8 +182,11 @@ def _outline(effect: Effect, ids: Mapping[str, str | None]) -> tuple[Any, ...]:
 
 
 IGNORED = frozenset(
-    """id credential revision policy targets supersedes started_at started_by entry entered stopped_since stopped_for
-    reminded cause adopting accepted reasserted""".split()
+    {
+        *("id", "credential", "revision", "policy", "targets", "supersedes", "cause", "reminded"),
+        *("started_at", "started_by", "entry", "entered", "stopped_since", "stopped_for"),
+        *("adopting", "accepted", "reasserted"),
+    }
 )
 """Fields of a rotation on which no decision depends, or which the key spells without names."""
 NAMES = [field.name for field in fields(Rotation) if field.name not in IGNORED]
@@ -195,25 +198,27 @@ def canonical(rotation: Rotation, now: datetime) -> tuple[Any, ...]:
     return tuple([_plain(value, now) for value in _PICKED(rotation)])
 
 
-def _plain(value: Any, now: datetime) -> Any:  # noqa: PLR0911
+def _plain(value: Any, now: datetime) -> Any:
     if value is None or isinstance(value, str | int | frozenset | timedelta | StrEnum):
         return value
     if isinstance(value, tuple):
         return value
     if isinstance(value, dict):
         return tuple(sorted([(key, _plain(one, now)) for key, one in value.items()]))
-    return _OF[type(value)](value, now)
-
-
-_OF: Mapping[type, Any] = {
-    datetime: lambda at, now: (at - now) // SECOND,
-    Stamp: lambda stamp, now: (stamp.at - now) // SECOND,
-    Hold: lambda hold, now: (hold.reason, hold.latched),
-    Pause: lambda pause, now: True,
-    Force: lambda force, now: force.final,
-    Mark: lambda mark, now: ((mark.at - now) // SECOND, mark.grace, (mark.cut_at - now) // SECOND),
-    Version: lambda v, now: (v.state, v.key_id is None, v.compromised_at is not None),
-}
+    if isinstance(value, datetime):
+        return (value - now) // SECOND
+    if isinstance(value, Stamp):
+        return (value.at - now) // SECOND
+    if isinstance(value, Version):
+        return value.state, value.key_id is None, value.compromised_at is not None
+    if isinstance(value, Mark):
+        return (value.at - now) // SECOND, value.grace, (value.cut_at - now) // SECOND
+    if isinstance(value, Hold):
+        return value.reason, value.latched
+    if isinstance(value, Force):
+        return value.final
+    assert isinstance(value, Pause), value
+    return True
 
 
 def start(*, budget: int) -> State:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from tests.explorer.__main__ import summary
 from tests.explorer.report import told
@@ -25,7 +27,7 @@ def test_no_promise_is_broken_by_one_adverse_event(capsys: pytest.CaptureFixture
     search = Search(roots=[start(budget=1)], seconds=SECONDS)
     search.run()
     with capsys.disabled():
-        print(f"\n{summary(search)}")
+        sys.stdout.write(f"\n{summary(search)}\n")
     traces = ["\n".join(told(search, breach)) for breach in search.breaches.values()]
     assert not traces, "\n\n".join(traces[:5])
     assert search.complete, "the time was over before every state was explored"

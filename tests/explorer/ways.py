@@ -8,7 +8,7 @@ from functools import partial
 
 from tests.explorer.calls import land, with_entry, with_target, with_verifier
 from tests.explorer.daemon import can_begin, next_rotation, send
-from tests.explorer.events import BY, called, commanded
+from tests.explorer.events import BY, WHY, called, commanded
 from tests.explorer.looking import STRANGER, observe
 from tests.explorer.moves import Cause, Move
 from tests.explorer.state import FOREIGN, MISSING, SECOND, State, Verifier, canonical
@@ -60,8 +60,8 @@ def _returns(state: State) -> Ways:
             continue
         for serial in sorted(verifier.hands):
             if verifier.table[serial] in (Entry.ABSENT, Entry.DISABLED) and serial not in state.marked:
-                mended = with_entry(state, index, serial, Entry.ACTIVE)
-                yield f"the hand gives {verifier.name} v{serial} again", mended
+                entry = with_entry(state, index, serial, Entry.ACTIVE)
+                yield f"the hand gives {verifier.name} v{serial} again", entry
     if state.mute:
         yield "the usage source speaks again", state._replace(mute=False)
     if state.denied is not None:
@@ -106,30 +106,32 @@ def _words(state: State) -> Ways:
     with suppress(Refused):
         yield "operator: resume", commanded(state, commands.resume(rotation))
     with suppress(Refused):
-        yield "operator: rollback", commanded(state, commands.roll_back(rotation, **BY))
+        yield "operator: rollback", commanded(state, commands.roll_back(rotation, by=BY, why=WHY))
+    if rotation.halted is not None and state.denied is None:
+        with suppress(Refused):
+            yield "operator: abandon", commanded(state, commands.abandon(rotation, by=BY, why=WHY))
+    if not (state.obstacle or rotation.hold or any(target.hand for target in state.targets)):
+        return
     seen = observe(state)
     for target in state.targets:
         found = target.id or ""
         if target.hand:
             with suppress(Refused):
-                word = commands.reassert(rotation, seen, target=target.name, found=found, **BY)
+                word = commands.reassert(rotation, seen, target=target.name, found=found, by=BY, why=WHY)
                 yield f"operator: reassert {target.name}", commanded(state, word)
         if target.serial == FOREIGN:
             with suppress(Refused):
-                word = commands.accept(rotation, seen, target=target.name, found=found, **BY)
+                word = commands.accept(rotation, seen, target=target.name, found=found, by=BY, why=WHY)
                 yield f"operator: accept {target.name}", commanded(state, word)
     if state.obstacle:
         with suppress(Refused):
-            word = commands.accept(rotation, seen, target="t0", found=STRANGER.id, **BY)
+            word = commands.accept(rotation, seen, target="t0", found=STRANGER.id, by=BY, why=WHY)
             yield "operator: accept the stranger's value in the way", commanded(state, word)
     if rotation.hold is not None and rotation.hold.reason in LOST:
         for serial in rotation.versions:
             with suppress(Refused):
-                word = commands.accept_lost(rotation, seen, serial=serial, **BY)
+                word = commands.accept_lost(rotation, seen, serial=serial, by=BY, why=WHY)
                 yield f"operator: accept that v{serial} is lost", commanded(state, word)
-    if rotation.halted is not None and state.denied is None:
-        with suppress(Refused):
-            yield "operator: abandon", commanded(state, commands.abandon(rotation, **BY))
 
 
 def last_resorts(state: State) -> Iterator[Move]:
@@ -138,13 +140,13 @@ def last_resorts(state: State) -> Iterator[Move]:
     if not rotation.live or state.horizon:
         return
     with suppress(Refused):
-        after = commanded(state, commands.roll_back(rotation, **BY))
+        after = commanded(state, commands.roll_back(rotation, by=BY, why=WHY))
         yield Move("operator: rollback", Cause.OPERATOR, partial(_same, after))
     with suppress(Refused):
-        after = commanded(state, commands.abandon(rotation, **BY))
+        after = commanded(state, commands.abandon(rotation, by=BY, why=WHY))
         yield Move("operator: abandon", Cause.OPERATOR, partial(_same, after))
     for serial in rotation.versions:
         with suppress(Refused):
-            after = commanded(state, commands.force(rotation, serial=serial, **BY))
+            after = commanded(state, commands.force(rotation, serial=serial, by=BY, why=WHY))
             after = after._replace(forced=state.forced | {serial})
             yield Move(f"operator: force v{serial}", Cause.OPERATOR, partial(_same, after))
