@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 
 from tests.domain.findings import failing
@@ -85,27 +86,33 @@ def _ask(verifier: Verifier, minted: tuple[int, ...], asked: tuple[int, ...]) ->
 
 
 def _usage(state: State) -> UsageSeen:
+    tables = tuple([None if verifier.away else verifier.table for verifier in state.verifiers])
+    accused = state.accused is not None and state.accused == state.rotation.incoming
+    return _uses(state.now, state.holds, state.marked, tables, state.mute, accused)
+
+
+Tables = tuple[tuple[Entry, ...] | None, ...]
+
+
+@lru_cache(maxsize=20_000)
+def _uses(
+    now: datetime, holds: tuple[int, ...], marked: frozenset[int], tables: Tables, mute: bool, accused: bool
+) -> UsageSeen:
     """Two clients use what they hold all the time, and an attacker every compromised version. All of it is known, up to
     well after this tick: no silence is ever too short for want of time alone."""
-    mark = state.now + 10 * SECOND
-    source = SourceSeen(kind=SourceKind.AUTHENTICATION, watermark=None if state.mute else mark, sees_failures=True)
+    mark = now + 10 * SECOND
+    source = SourceSeen(kind=SourceKind.AUTHENTICATION, watermark=None if mute else mark, sees_failures=True)
     clients = {}
-    users = [*[(f"c{index}", frozenset({held})) for index, held in enumerate(state.holds)], ("thief", state.marked)]
+    users = [*[(f"c{index}", frozenset({held})) for index, held in enumerate(holds)], ("thief", marked)]
     for name, used in users:
-        if not used:
+        if not used or mute:
             continue
-        refused = {s: mark for s in used if not all(v.away or v.accepts(s) for v in state.verifiers)}
-        accepted = {s: mark for s in used if any(not v.away and v.accepts(s) for v in state.verifiers)}
+        refused = {s: mark for s in used if not all(table is None or table[s] is Entry.ACTIVE for table in tables)}
+        accepted = {s: mark for s in used if any(table is not None and table[s] is Entry.ACTIVE for table in tables)}
         clients[name] = ClientSeen(
             last_use=dict.fromkeys(used, mark),
             last_success={s: mark - SECOND if s in refused else mark for s in accepted},
             last_refusal=refused,
             required_silence=SECOND,
         )
-    accused = state.accused is not None and state.accused == state.rotation.incoming
-    return UsageSeen(
-        sources={"gateway": source},
-        since=EPOCH,
-        clients={} if state.mute else clients,
-        finding=FAILING if accused else None,
-    )
+    return UsageSeen(sources={"gateway": source}, since=EPOCH, clients=clients, finding=FAILING if accused else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from array import array
 from collections import deque
@@ -66,6 +67,13 @@ class Search:
 
     def run(self) -> None:
         """Explore until everything is, or the time is over; then see whence no end can be reached."""
+        gc.disable()  # millions of small tuples without a cycle, which it would look through again and again
+        try:
+            self._explore()
+        finally:
+            gc.enable()
+
+    def _explore(self) -> None:
         for root in self.roots:
             self._reach(root, NOWHERE, "start", benign_step=False)
         self._drain()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -189,22 +188,23 @@ IGNORED = frozenset(
     }
 )
 """Fields of a rotation on which no decision depends, or which the key spells without names."""
-NAMES = [field.name for field in fields(Rotation) if field.name not in IGNORED]
-_PICKED = attrgetter(*NAMES)
+STRUCTURED = frozenset({"versions", "first_entered", "marks", "promoted", "disabled_at", "soak", "forced", "waived"})
+STRUCTURED |= {"pause", "hold", "halted"}
+_NAMES = [field.name for field in fields(Rotation) if field.name not in IGNORED]
+_FLAT = attrgetter(*[name for name in _NAMES if name not in STRUCTURED])
+_STRUCTURED = attrgetter(*[name for name in _NAMES if name in STRUCTURED])
 
 
 def canonical(rotation: Rotation, now: datetime) -> tuple[Any, ...]:
     """A rotation without names, counts and absolute times."""
-    return tuple([_plain(value, now) for value in _PICKED(rotation)])
+    return (_FLAT(rotation), tuple([_plain(value, now) for value in _STRUCTURED(rotation)]))
 
 
 def _plain(value: Any, now: datetime) -> Any:
-    if value is None or isinstance(value, str | int | frozenset | timedelta | StrEnum):
-        return value
-    if isinstance(value, tuple):
+    if value is None or isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return tuple(sorted([(key, _plain(one, now)) for key, one in value.items()]))
+        return tuple(sorted([(key, _plain(one, now)) for key, one in value.items()])) if value else ()
     if isinstance(value, datetime):
         return (value - now) // SECOND
     if isinstance(value, Stamp):

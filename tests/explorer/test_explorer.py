@@ -10,7 +10,8 @@ from tests.explorer.report import told
 from tests.explorer.search import Search
 from tests.explorer.state import start
 
-SECONDS = 280.0
+SECONDS = 1200.0
+"""More than it ever needs; a machine that is busy with other things is no failure."""
 
 
 def test_calm_world_has_one_way_to_one_end() -> None:
