@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench demo test lint serve venv lock
+.PHONY: bench demo explore lint lock serve test venv
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "keyturn needs Python 3.11 or newer; set PYTHON=python3.11" >&2; exit 1; }
@@ -23,6 +23,9 @@ test: venv
 
 bench: venv
 	$(BIN)/python -m benchmarks.evidence --out benchmarks/out $(ARGS)
+
+explore: venv
+	$(BIN)/python -m tests.explorer $(if $(ARGS),$(ARGS),--events 2 --seconds 600)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -1,0 +1,227 @@
+"""The promises of DESIGN §1 and MACHINE.md's further invariants, held against the world's truth in every state.
+
+`breaches` looks at a state, `judged` at a decision in the state in which it is taken, `at_rest` at a state in which the
+daemon has nothing more to do. Each finding is one line, and the first word names the promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.explorer.looking import STRANGER, room
+from tests.explorer.state import FOREIGN, MISSING, NEVER, POLICY, State
+
+from keyturn.domain.effects import Effect, EffectKind
+from keyturn.domain.machine import Decision
+from keyturn.domain.observations import Entry
+from keyturn.domain.phases import Phase
+
+RESTORABLE = frozenset({Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
+GIVING = frozenset({EffectKind.PROMOTE, EffectKind.ENABLE, EffectKind.INSTALL})
+TAKING = frozenset({EffectKind.DISABLE, EffectKind.REVOKE})
+RESTING = frozenset({Phase.COMPLETED, Phase.ROLLED_BACK})
+
+
+def is_cut(state: State, serial: int) -> bool:
+    """Whether a version is compromised and its time is over."""
+    mark = state.rotation.marks.get(serial)
+    return serial in state.marked and (mark is None or mark.cut_at <= state.now)
+
+
+def breaches(state: State) -> Iterator[str]:
+    """What must be true at every moment."""
+    rotation = state.rotation
+    for target in state.targets:
+        serial = target.serial
+        if serial < 0 or target.hand or serial in state.forced or is_cut(state, serial):
+            continue
+        for verifier in state.verifiers:
+            fine = verifier.away or verifier.accepts(serial) or serial in verifier.excused | verifier.hands
+            if not fine:
+                yield f"P1: {target.name} serves v{serial}, which {verifier.name} refuses ({verifier.table[serial]})"
+    if rotation.phase not in RESTORABLE:
+        return
+    old = rotation.outgoing[0]
+    if old in state.marked or old in rotation.waived or old in rotation.revoked:
+        return
+    for verifier in state.verifiers:
+        if verifier.table[old] is Entry.REVOKED:
+            yield f"P3: v{old} is revoked at {verifier.name} in {rotation.phase}"
+    for target in state.targets:
+        if rotation.phase is not Phase.INTRODUCE and old not in target.copies and not target.robbed:
+            yield f"P3: {target.name} keeps no copy of v{old} in {rotation.phase}"
+
+
+def judged(state: State, decision: Decision) -> Iterator[str]:
+    """What a decision must not do."""
+    before, after = state.rotation, decision.rotation
+    if (decision.successor is not None) is not (after.phase is Phase.SUPERSEDED):
+        yield "P7: a successor and the end as superseded go together"
+    for effect in decision.effects:
+        if effect.kind in GIVING:
+            yield from _given(state, effect)
+        if effect.kind in TAKING:
+            yield from _taken(state, effect, decision)
+        obstructed = state.obstacle and not state.targets[0].away and STRANGER.id not in after.passed
+        if effect.kind is EffectKind.MINT and obstructed:
+            yield "INTRODUCE: minted over an obstacle"
+    yield from _standing(state, decision)
+    for serial, mark in after.marks.items():
+        earlier = before.marks.get(serial)
+        if mark.cut_at > mark.at + POLICY.grace_cap or (earlier is not None and mark.cut_at > earlier.cut_at):
+            yield f"EMERGENCY: the grace of v{serial} is longer than its cap, or began anew"
+    if decision.successor is not None:
+        yield from _handed_over(state, decision)
+    if after.phase in RESTING and before.live:
+        yield from ended(state, decision)
+
+
+def _given(state: State, effect: Effect) -> Iterator[str]:
+    serial = effect.serial
+    if serial in state.marked:
+        yield f"P8: v{serial} is compromised, and {effect.kind} is decided"
+    if effect.kind is EffectKind.PROMOTE:
+        for verifier in state.verifiers:
+            if not verifier.away and not verifier.accepts(serial):
+                yield f"P1: v{serial} is promoted at {effect.target} while {verifier.name} refuses it"
+
+
+def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
+    serial, after = effect.serial, decision.rotation
+    if is_cut(state, serial) and (effect.kind is EffectKind.DISABLE or _makes_room(state, serial)):
+        return
+    what = f"v{serial} is {'disabled' if effect.kind is EffectKind.DISABLE else 'revoked'}"
+    forced = serial in state.forced
+    for target in state.targets:
+        if target.serial == serial and not (forced and target.away):
+            yield f"P2: {what} while {target.name} serves it"
+    gone = not any(not v.away and v.accepts(serial) for v in state.verifiers)
+    if effect.kind is EffectKind.REVOKE:
+        if not gone and serial not in state.rotation.revoked:
+            yield f"P2: {what} while it is accepted still"
+        if after.phase not in (Phase.DESTROY, Phase.ROLLBACK, *RESTING) and state.rotation.incoming in state.keys:
+            yield f"P3: {what} in {after.phase}"
+        return
+    if forced or serial not in state.served or after.phase in RESTING or _makes_room(state, serial):
+        return
+    if serial in state.holds:
+        yield f"P2: {what} while a client uses it"
+    if state.mute and serial not in state.marked:
+        yield f"P2: {what} and its silence is not known"
+    if serial in state.marked:
+        yield f"P2: {what} before its grace is over"
+
+
+def _makes_room(state: State, serial: int) -> bool:
+    """Whether an emergency has to give up a version for another: what no target serves, or what is cut off anyway."""
+    served = any(target.serial == serial for target in state.targets)
+    return room(state) == 0 and bool(state.marked) and (is_cut(state, serial) or not served)
+
+
+def _standing(state: State, decision: Decision) -> Iterator[str]:
+    """Under a pause nothing goes on; what was true may be made so again."""
+    before, after = state.rotation, decision.rotation
+    if before.pause is None or after.phase is Phase.ROLLBACK or state.marked:
+        return
+    taking = {effect.kind for effect in decision.effects} & {*TAKING, EffectKind.MINT, EffectKind.REMOVE}
+    if taking or (after.phase is not before.phase and after.phase is not Phase.MONITOR):
+        yield f"PAUSE: {before.phase} goes on to {after.phase} with {sorted(taking)}"
+
+
+def _handed_over(state: State, decision: Decision) -> Iterator[str]:
+    successor = decision.successor
+    if successor is None:
+        return
+    for serial in state.keys - set(successor.versions) & set(state.rotation.versions):
+        if _alive(state, serial):
+            yield f"P5: v{serial} is not dead, and the successor does not know it"
+    lost = state.marked & set(successor.versions) - set(successor.marks)
+    if lost:
+        yield f"P8: the successor forgets that {sorted(lost)} are compromised"
+
+
+def _alive(state: State, serial: int) -> bool:
+    stored = any(serial in target.copies for target in state.targets if not target.away)
+    return stored or any(not v.away and v.table[serial] in (Entry.ACTIVE, Entry.DISABLED) for v in state.verifiers)
+
+
+def ended(state: State, decision: Decision) -> Iterator[str]:
+    """An end leaves one accepted, served, unmarked version on each target, and nothing else of ours."""
+    after = decision.rotation
+    survivor = after.survivor
+    if survivor in state.marked:
+        yield f"END: {after.phase} with v{survivor}, which is compromised"
+    for target in state.targets:
+        if target.serial != survivor:
+            yield f"END: {after.phase} with v{survivor} while {target.name} serves {_named(target.serial)}"
+        if not target.away and target.copies:
+            yield f"P5: {after.phase} with copies of {sorted(target.copies)} at {target.name}"
+    for verifier in state.verifiers:
+        if verifier.away:
+            continue
+        if not verifier.accepts(survivor):
+            yield f"END: {after.phase} with v{survivor}, which {verifier.name} refuses"
+        for serial in state.keys & set(after.versions) - {survivor}:
+            if verifier.table[serial] is not Entry.REVOKED:
+                yield f"P5: {after.phase} while v{serial} is {verifier.table[serial]} at {verifier.name}"
+
+
+def _named(serial: int) -> str:
+    return {FOREIGN: "a foreign value", MISSING: "nothing"}.get(serial, f"v{serial}")
+
+
+def at_rest(state: State, decision: Decision) -> Iterator[str]:
+    """Where the daemon has nothing more to do by itself: something is in the way, what is compromised is cut, nobody
+    stays refused, and an end is as it was left."""
+    rotation = state.rotation
+    if state.denied is not None:
+        return
+    if rotation.live and not (rotation.halted or rotation.pause or _in_the_way(state)):
+        standing = rotation.hold
+        if standing is None or not standing.latched:
+            why = standing.reason if standing is not None else decision.verdict.reason
+            yield f"P10: {rotation.phase} stands still ({why}), and nothing is in the way"
+    for serial in state.marked & state.keys:
+        for verifier in state.verifiers:
+            if is_cut(state, serial) and not verifier.away and verifier.accepts(serial):
+                yield f"EMERGENCY: v{serial} is compromised, its time is over, and {verifier.name} accepts it for ever"
+    wanted = set(rotation.outgoing) | {rotation.incoming} if rotation.phase in RESTORABLE else {rotation.survivor}
+    used = {target.serial for target in state.targets if not target.away and not target.hand}
+    if not state.mute:
+        used |= set(state.holds)
+    wanted &= set(rotation.outgoing) | {serial for _, serial in rotation.promised}
+    for serial in wanted & used & rotation.served - state.marked - state.forced - rotation.revoked:
+        for verifier in state.verifiers:
+            if not verifier.away and not verifier.accepts(serial) and serial not in verifier.hands:
+                yield f"REFUSED: {verifier.name} refuses v{serial}, which is in use in {rotation.phase}, for ever"
+    if not rotation.live:
+        yield from _rested(state)
+
+
+def _in_the_way(state: State) -> bool:
+    """Whether anything is not as it should be, or as it soon will be."""
+    places = [*[t.away or t.hand or t.robbed for t in state.targets], *[v.away or v.hands for v in state.verifiers]]
+    behind = [held != t.serial for held, t in zip(state.holds, state.targets, strict=True)]
+    running = [mark.cut_at > state.now for mark in state.rotation.marks.values()]
+    others = (state.mute, state.accused is not None, state.obstacle, state.capacity is not None)
+    return any((*places, *behind, *running, *others))
+
+
+def _rested(state: State) -> Iterator[str]:
+    rotation = state.rotation
+    if any(target.hand or target.away for target in state.targets):
+        return
+    for target in state.targets:
+        if target.serial != rotation.survivor:
+            yield f"END: {target.name} serves {_named(target.serial)} for ever after {rotation.phase}"
+        if target.copies:
+            yield f"P5: copies of {sorted(target.copies)} stay at {target.name} after {rotation.phase}"
+    for verifier in state.verifiers:
+        if verifier.away or verifier.hands:
+            continue
+        for serial in state.keys - {rotation.survivor}:
+            if verifier.table[serial] in (Entry.ACTIVE, Entry.DISABLED):
+                yield f"P5: v{serial} stays {verifier.table[serial]} at {verifier.name} after {rotation.phase}"
+
+
+assert POLICY.minimum_overlap == NEVER, "the explored world knows no dwells"
