@@ -440,7 +440,7 @@ def test_the_order_within_a_bucket_does_not_matter() -> None:
 
 def test_a_state_of_another_format_is_refused() -> None:
     """What a later version wrote is not guessed at."""
-    with pytest.raises(ValueError, match="format 99, not 1"):
+    with pytest.raises(ValueError, match="format 99, not 2"):
         FailureDetector.from_state(fresh().state() | {"format": 99})
 
 

@@ -34,13 +34,14 @@ from keyturn.domain.evidence.series import (
     enrol,
     widened,
 )
+from keyturn.domain.evidence.trouble import Trouble
 from keyturn.domain.evidence.window import Window
 
 #: A stream says nothing before it has this many failures on the new version.
 _LEAST_FAILURES = 3.0 - 1e-9
 #: Below this share of the block's expected failures, the old version's traffic is no control.
 _LEAST_CONTROL = 0.05
-_FORMAT = 1
+_FORMAT = 2
 
 _RATE, _NULL = 0, 1
 _NEW, _NEW_FAILED, _OLD, _OLD_FAILED = range(4)
@@ -74,7 +75,9 @@ class FailureDetector:
         self._length = baseline.length
         self._anchor: float | None = None
         self._count = 0
+        self._starts = 0
         self._ill = 0.0
+        self._trouble = Trouble.none(eprocess.ALTERNATIVES)
 
     @classmethod
     def from_baseline(
@@ -122,7 +125,8 @@ class FailureDetector:
         self._admit(clients)
         self._add(new, new_failed, old, old_failed)
         self._count += 1
-        return self._look(bucket)
+        passed = self._shared(new + old, new_failed, old_failed)
+        return self._look(bucket, passed)
 
     def _place(self, bucket: Bucket) -> float:
         """Where the first bucket starts, after checking that this one is the next."""
@@ -174,12 +178,21 @@ class FailureDetector:
             self._control[:, first] += 0.5
             self._started |= first
 
-    def _look(self, bucket: Bucket) -> Finding | None:
+    def _shared(self, trials: Floats, new_failed: Floats, old_failed: Floats) -> bool:
+        """Whether a trouble of both versions together has passed with this bucket."""
+        rate, null, excess, cv2 = self._laws[:, RAW, POOLED]
+        average = np.sum(trials[RAW] * self._laws[_RATE, RAW, FIRST_CLIENT:]) / rate
+        _, failures = eprocess.old_arm(np.zeros_like(old_failed), old_failed)
+        failed = failures[RAW] + new_failed[RAW].sum()
+        log = eprocess.log_ratios(average, failed, null, excess, cv2, self._ratio[RAW, POOLED])
+        return self._trouble.add(log, -math.log(self._alpha))
+
+    def _look(self, bucket: Bucket, passed: bool) -> Finding | None:
         """Weigh the block so far, and close it where it ends."""
         rate, null, excess, cv2 = self._laws
         new, new_failed = self._block[_NEW], self._block[_NEW_FAILED]
-        ratios = eprocess.ratios(new, new_failed, null, excess, cv2, self._ratio)
-        processes = self._evidence * ratios
+        logs = eprocess.log_ratios(new, new_failed, null, excess, cv2, self._ratio)
+        processes = self._evidence * eprocess.bounded_exp(logs)
         evidence = eprocess.mean(processes)
         expected = new * rate
         old, old_failed = eprocess.old_arm(self._block[_OLD] * rate, self._block[_OLD_FAILED])
@@ -195,15 +208,29 @@ class FailureDetector:
         heard = self._failed >= _LEAST_FAILURES
         total, ungated = self._together(gated * heard), self._together(evidence * heard)
         limit = 1.0 / self._alpha
-        ill = ungated >= limit > total
+        ill = ungated if ungated >= limit > total else 0.0
+        passed = passed and (ill or self._ill) > 0.0
         finding: Finding | None = None
         if total >= limit:
             finding = self._finding("roll_back", total, bool(informative[RAW]), bucket)
-        elif ill or self._ill:
-            # A passing trouble is held for until a whole block shows nothing of it.
-            finding = self._finding("authority_ill", max(ungated, self._ill), True, bucket)
-        self._close(processes, controls, evidence, gated, ungated if ill else 0.0, bucket)
+        elif (ill or self._ill) and not passed:
+            finding = self._finding("authority_ill", max(ill, self._ill), True, bucket)
+        ends, block_ends = self._turn(bucket, ill)
+        if block_ends or passed or (ends and ill):
+            self._fold(processes, controls, evidence, gated, starts=block_ends or passed)
+        if passed:
+            self._ill, self._trouble = 0.0, Trouble.none(eprocess.ALTERNATIVES)
         return finding
+
+    def _turn(self, bucket: Bucket, ill: float) -> tuple[bool, bool]:
+        """Whether 300 s end with this bucket, and whether a block does."""
+        per_block = buckets_per_block(bucket)
+        if self._count % per_block:
+            return False, False
+        # Where too few come to tell that a trouble has passed, 300 s without it are enough.
+        self._ill = ill
+        self._window.turn(per_block)
+        return True, self._count // per_block * BLOCK_SECONDS % self._baseline.block == 0
 
     def _together(self, evidence: Floats) -> float:
         """One e-value: the mean of all clients', all together, and all clients' deduplicated."""
@@ -211,35 +238,22 @@ class FailureDetector:
         each = evidence[:, FIRST_CLIENT:].sum(axis=1) / clients
         return float((each[RAW] + evidence[RAW, POOLED] + each[DEDUPLICATED]) / 3)
 
-    def _close(
-        self,
-        processes: Floats,
-        controls: Floats,
-        evidence: Floats,
-        gated: Floats,
-        ill: float,
-        bucket: Bucket,
-    ) -> None:
-        """At a block's end, carry the evidence over and let a new process start."""
-        per_block = buckets_per_block(bucket)
-        if self._count % per_block:
-            return
-        self._ill = ill
-        self._window.turn(per_block)
-        number, rest = divmod(self._count // per_block * BLOCK_SECONDS, self._baseline.block)
-        if rest and not ill:
-            return
-        # What the control explains away is forgotten: kept, the evidence from an outage would turn
-        # against the new version as soon as the old one falls silent. For the same reason a long
-        # block ends early when the authority is ill, and the hold with it soon after.
+    def _fold(self, processes: Floats, controls: Floats, evidence: Floats, gated: Floats, *, starts: bool) -> None:
+        """End the block: carry the evidence over, and let a new process start if one is due.
+
+        What the control explains away is forgotten: kept, the evidence from an outage would turn
+        against the new version as soon as the old one falls silent. For the same reason a block
+        ends early when the authority is ill, and when it is well again.
+        """
         kept = gated / np.maximum(evidence, 1e-300)
         kept *= eprocess.MOST_EVIDENCE / np.maximum(gated, eprocess.MOST_EVIDENCE)
         self._evidence = processes * kept[..., None]
         self._control = np.minimum(controls, eprocess.MOST_EVIDENCE)
-        if not rest:
-            weight = eprocess.start_weight(number - 1, self._planned)
+        if starts:
+            weight = eprocess.start_weight(self._starts, self._planned)
             self._evidence += weight
             self._control += weight
+            self._starts += 1
         self._block[:] = 0.0
 
     def _finding(self, verdict: Verdict, e_value: float, control: bool, bucket: Bucket) -> Finding:
@@ -270,7 +284,9 @@ class FailureDetector:
             "length": self._length,
             "anchor": self._anchor,
             "count": self._count,
+            "starts": self._starts,
             "ill": self._ill,
+            "trouble": self._trouble.state(),
             "evidence": self._evidence.tolist(),
             "control": self._control.tolist(),
             "block": self._block.tolist(),
@@ -292,7 +308,8 @@ class FailureDetector:
         detector._planned = state["planned_blocks"]
         detector._admit({client: number for number, client in enumerate(state["clients"])})
         detector._length, detector._anchor = state["length"], state["anchor"]
-        detector._count, detector._ill = state["count"], state["ill"]
+        detector._count, detector._starts = state["count"], state["starts"]
+        detector._ill, detector._trouble = state["ill"], Trouble.from_state(state["trouble"])
         detector._evidence = np.array(state["evidence"], dtype=np.float64)
         detector._control = np.array(state["control"], dtype=np.float64)
         detector._block = np.array(state["block"], dtype=np.float64)

@@ -32,7 +32,7 @@ def alternatives(null: Floats) -> Floats:
     return np.exp(least[..., None] + (most - least)[..., None] * steps)
 
 
-def ratios(
+def log_ratios(
     trials: Floats,
     failures: Floats,
     null: Floats,
@@ -40,7 +40,7 @@ def ratios(
     cv2: Floats,
     ratio: Floats,
 ) -> Floats:
-    """L_j of one block's counts: negative binomial with mean μ₁ against mean μ₀ = trials·null.
+    """log L_j of counts: negative binomial with mean μ₁ against mean μ₀ = trials·null.
 
     Written with v = φ₁ + cv²μ₀ and r = μ₀/v, in which (r+μ₀)/(r+μ₁) = (1+v)/(1+v·ratio) stays
     finite as the trials go to 0 and the likelihood ratio to 1.
@@ -48,10 +48,15 @@ def ratios(
     expected = trials * null
     v = np.maximum(excess + cv2 * expected, 1e-12)
     shape = failures + expected / v
-    log = np.log1p(v[..., None] * ratio)
+    log: Floats = np.log1p(v[..., None] * ratio)
     np.subtract(np.log1p(v)[..., None], log, out=log)
     log *= shape[..., None]
     log += failures[..., None] * np.log(ratio)
+    return log
+
+
+def bounded_exp(log: Floats) -> Floats:
+    """exp in place, kept finite."""
     np.minimum(log, _MOST_LOG, out=log)
     result: Floats = np.exp(log, out=log)
     return result
@@ -81,9 +86,7 @@ def control_ratios(new: Floats, new_failures: Floats, old: Floats, old_failures:
     share = new / np.maximum(new + old[:, None], 1e-300)
     log = np.log1p(share[..., None] * (WORSE - 1.0))
     factor = new_failures[..., None] * (_LOG_WORSE - log) - old_failures[:, None, None] * log
-    np.minimum(factor, _MOST_LOG, out=factor)
-    result: Floats = np.exp(factor, out=factor)
-    return result
+    return bounded_exp(factor)
 
 
 def mean(processes: Floats) -> Floats:
@@ -96,7 +99,8 @@ def start_weight(block: int, planned_blocks: int) -> float:
     """The weight of an e-process that starts after block `block` (from 0).
 
     A quarter is spread evenly over the planned overlap, another over all the time after it; the
-    remaining half belongs to the client's first use of the new version.
+    remaining half belongs to the client's first use of the new version. Whenever the blocks end,
+    and be it early, the weights sum to at most 1.
     """
     if block < planned_blocks:
         return 0.25 / planned_blocks

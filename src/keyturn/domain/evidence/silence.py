@@ -17,6 +17,9 @@ UNSEEN_LIMIT = 0.05
 _RISK = 0.01
 _LONGEST_GUESS = timedelta(days=60).total_seconds()
 
+#: Uses closer than this part of the floor (an hour of 15 days) are one session of the client.
+_SESSION = 1 / 360
+
 
 def required_silence(
     uses: Sequence[float],
@@ -35,7 +38,11 @@ def required_silence(
     of 0.01 is divided. `floor` is the least answer, `unseen` the answer to a history without a gap,
     and `few` the least with one or two gaps. A policy may lower these three.
 
-    Uses at one instant are one use: they show no gap that a return could be judged by.
+    Calls that come together are one session, and gaps are those between sessions: otherwise fifteen
+    calls in the minute of a monthly job would pass for a busy client. Sessions lie more than
+    1/360 of the floor apart. A history that spans less than the floor, however many its uses,
+    cannot show a gap as long as that, and counts as one without a gap; one session that lasts as
+    long as the floor is continuous use, for which the floor is enough.
 
     Raises `ValueError` when the uses are not ascending finite numbers up to `now`, or when
     `clients` is less than 1.
@@ -47,8 +54,11 @@ def required_silence(
     gaps = _gaps(uses, now)
     if clients < 1:
         raise ValueError(f"clients must be at least 1, not {clients}")
-    if not gaps:
+    if not gaps or uses[-1] - uses[0] < floor.total_seconds():
         return max(floor, unseen)
+    gaps = [gap for gap in gaps if gap > _SESSION * floor.total_seconds()]
+    if not gaps:
+        return floor
     largest = max(gaps)
     if len(gaps) <= 2:
         return max(floor, few, timedelta(seconds=3 * largest))
