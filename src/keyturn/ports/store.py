@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from keyturn.domain.effects import Effect, Message
+from keyturn.domain.effects import Effect, EffectKind, Message
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.phases import Phase
@@ -26,7 +26,9 @@ class Credential:
     due_at: datetime | None = None
     """When its next scheduled rotation starts; None: only on command."""
     rolled_back: int = 0
-    """How many of its rotations in a row ended as ROLLED_BACK."""
+    """How many of its rotations in a row ended as ROLLED_BACK; SUPERSEDED is no end of the kind that counts."""
+    check_at: datetime | None = None
+    """When it is next checked that everything is still as the last rotation left it; None: not until somebody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,13 @@ class Commit:
     history: Sequence[HistoryEntry] = ()
     due_at: datetime | None = None
     """At an end: when the next scheduled rotation starts."""
+    check_at: datetime | None = None
+    """At an end: when it is first checked that everything is as the rotation left it."""
+    successor: Rotation | None = None
+    """With the end SUPERSEDED: the rotation that takes over, begun in the same transaction, so that at no moment the
+    credential is without a live rotation that knows what is left to do."""
+    successor_entry: HistoryEntry | None = None
+    """The first line of its trail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +208,12 @@ class Store(Protocol):
     def set_due(self, name: str, due_at: datetime | None) -> None:
         """When the credential's next scheduled rotation starts."""
 
+    def set_check(self, name: str, check_at: datetime | None) -> None:
+        """When it is next checked that the credential is as its last rotation left it."""
+
+    def to_check(self, now: datetime) -> Sequence[str]:
+        """Names of the credentials without a live rotation whose check is due, the longest due first."""
+
     def due(self, now: datetime) -> Sequence[str]:
         """Names of the credentials that are due; the cost follows what is due, not what exists."""
 
@@ -209,8 +224,9 @@ class Store(Protocol):
 
     def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
         """Start a rotation: at most one is live per credential (promise P7). Raises `Refused` when one is, naming it, and
-        when the incoming version is not the credential's next. Also takes that serial and the credential's due date, and
-        writes the rotation's versions into the credential's."""
+        when the incoming version is not the credential's next, and when it would take away the mark of a compromised
+        version (promise P8). Also takes that serial and the credential's dates, and writes the rotation's versions, with
+        their marks, into the credential's."""
 
     def live(self) -> Sequence[Rotation]:
         """Every live rotation, oldest first."""
@@ -227,17 +243,26 @@ class Store(Protocol):
     def commit(self, commit: Commit) -> Rotation:
         """Write a decision: the rotation (its revision one higher), its versions into the credential's, an intent for
         each effect (a known effect's attempt count grows and its outcome becomes open), the messages into the outbox
-        (a message id that is known is left as it is), the history. At an end, the credential's `due_at` and
-        `rolled_back` too. Raises `StaleRevision` when the rotation has moved or has ended, and then writes nothing."""
+        (a message id that is known is left as it is), the history. At an end, the credential's `due_at`, `check_at` and
+        `rolled_back` too, and then the successor as `begin` would. Raises `StaleRevision` when the rotation has moved or
+        has ended, and `Refused` when a mark would be taken away or the successor cannot begin; then nothing is written.
+        """
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
-        """How an attempt went. An outcome of an older attempt than the journal's newest is ignored."""
+        """How an attempt went, also when the rotation has ended meanwhile. An outcome of an older attempt than the
+        journal's newest is ignored."""
 
     def journal(self, rotation: str) -> Mapping[str, Intent]:
         """Every intent of a rotation, by effect id."""
 
     def open_intents(self, credential: str) -> Sequence[Intent]:
         """Intents of any rotation of the credential, ended ones too, whose outcome is not known."""
+
+    def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
+        """Calls of the credential's ended rotations, by kind and serial, that may still land or have landed unseen: the
+        outcome is not known, was a transient failure, or followed an earlier attempt. One whose outcome is known counts
+        for seven days from its newest attempt, by the store's clock: no call of ours is on its way for longer. One
+        without an outcome counts until it has one."""
 
     def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
         """The newest `limit` lines of a credential's trail, oldest first."""

@@ -2,8 +2,8 @@
 
 Strict on reading: a document that lacks a key, has one too many, or holds another type than the dataclass says is
 refused with the record's name, never half understood. Stable on writing: keys and sets are sorted, so that the same
-value is the same text on every machine. Each document carries the schema number it was written by; whoever changes
-what a field means raises `SCHEMA` and brings the migration that rewrites what is stored.
+value is the same text on every machine. Each document carries the number of its kind's schema; whoever changes the form
+of a kind raises its number at the end of this file and brings the migration that rewrites what is stored.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ from keyturn.domain.errors import KeyturnError
 from keyturn.domain.model import Rotation
 from keyturn.domain.verdicts import Evidence
 from keyturn.ports.store import HistoryEntry, Outcome
-
-SCHEMA = 1
-"""Raised with every change of a document's form."""
 
 T = TypeVar("T")
 
@@ -62,15 +59,16 @@ class Form:
 class Codec(Generic[T]):
     """Writes and reads one kind of document."""
 
-    def __init__(self, type_: Any, kind: str) -> None:
+    def __init__(self, type_: Any, kind: str, *, schema: int) -> None:
         self._kind = kind
+        self._schema = schema
         self._form = _form(type_)
 
     def write(self, value: T) -> str:
         """The value's text. A naive datetime or a type that JSON does not know is a `KeyturnError`."""
         try:
             body = self._form.write(value) if self._form.write is not None else value
-            return _dump({"schema": SCHEMA, self._kind: body})
+            return _dump({"schema": self._schema, self._kind: body})
         except (TypeError, ValueError) as error:
             raise KeyturnError(f"a {self._kind} cannot be written: {error}") from error
 
@@ -82,9 +80,9 @@ class Codec(Generic[T]):
             raise KeyturnError(f"{record} in the store is not JSON: restore the store from a backup") from error
         if type(document) is not dict or set(document) != {"schema", self._kind}:
             raise KeyturnError(f"{record} in the store is not a {self._kind}: restore the store from a backup")
-        if type(document["schema"]) is not int or document["schema"] != SCHEMA:
+        if type(document["schema"]) is not int or document["schema"] != self._schema:
             raise KeyturnError(
-                f"{record} in the store has schema {document['schema']!r}, and this keyturn reads {SCHEMA}: "
+                f"{record} in the store has schema {document['schema']!r}, and this keyturn reads {self._schema}: "
                 "use the keyturn that wrote it"
             )
         try:
@@ -302,8 +300,8 @@ def _form(type_: Any) -> Form:
     raise TypeError(f"no form for {type_!r}: give it one here")
 
 
-ROTATION: Codec[Rotation] = Codec(Rotation, "rotation")
-EFFECT: Codec[Effect] = Codec(Effect, "effect")
-OUTCOME: Codec[Outcome] = Codec(Outcome, "outcome")
-MESSAGE: Codec[Message] = Codec(Message, "message")
-EVIDENCE: Codec[Evidence] = Codec(get_type_hints(HistoryEntry)["evidence"], "evidence")
+ROTATION: Codec[Rotation] = Codec(Rotation, "rotation", schema=2)
+EFFECT: Codec[Effect] = Codec(Effect, "effect", schema=1)
+OUTCOME: Codec[Outcome] = Codec(Outcome, "outcome", schema=1)
+MESSAGE: Codec[Message] = Codec(Message, "message", schema=1)
+EVIDENCE: Codec[Evidence] = Codec(get_type_hints(HistoryEntry)["evidence"], "evidence", schema=1)

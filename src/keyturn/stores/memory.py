@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from keyturn.domain.effects import Message
+from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
 from keyturn.ports.store import (
@@ -26,7 +26,7 @@ from keyturn.ports.store import (
 )
 from keyturn.stores.chain import linked
 from keyturn.stores.memory_usage import MemoryUsage
-from keyturn.stores.rules import NEVER, check_serial, leased, rolled_back
+from keyturn.stores.rules import NEVER, check_marks, check_serial, check_successor, leased, may_land, rolled_back
 
 
 @dataclass(slots=True)
@@ -83,6 +83,18 @@ class MemoryStore:
             if name in self._credentials:
                 self._credentials[name] = replace(self._credentials[name], due_at=due_at)
 
+    def set_check(self, name: str, check_at: datetime | None) -> None:
+        with self._lock:
+            if name in self._credentials:
+                self._credentials[name] = replace(self._credentials[name], check_at=check_at)
+
+    def to_check(self, now: datetime) -> Sequence[str]:
+        with self._lock:
+            idle = [one for name, one in self._credentials.items() if name not in self._live]
+        return [
+            name for _, name in sorted((one.check_at, one.name) for one in idle if one.check_at and one.check_at <= now)
+        ]
+
     def due(self, now: datetime) -> Sequence[str]:
         with self._lock:
             due = [(one.due_at, name) for name, one in self._credentials.items() if one.due_at and one.due_at <= now]
@@ -109,15 +121,8 @@ class MemoryStore:
             known = self._registered(name)
             if name in self._live:
                 raise Refused(f"a rotation of {name} is under way: {self._live[name]}")
-            if rotation.id in self._rotations:
-                raise Refused(f"there was a rotation {rotation.id} already; give each an id of its own")
-            check_serial(rotation, known.next_serial)
-            self._credentials[name] = replace(known, next_serial=rotation.incoming + 1, due_at=None)
-            self._put_versions(name, rotation.versions)
-            self._rotations[rotation.id] = rotation
-            self._live[name] = self._latest[name] = rotation.id
-            self._intents[rotation.id] = {}
-            self._append([entry])
+            self._check_beginning(rotation, known.versions)
+            self._begin(rotation, [entry])
 
     def live(self) -> Sequence[Rotation]:
         with self._lock:
@@ -145,16 +150,21 @@ class MemoryStore:
                     f"rotation {commit.rotation.id} has moved since revision {commit.rotation.revision}: read it again"
                 )
             after = replace(commit.rotation, revision=before.revision + 1)
+            known = self._credentials[after.credential]
+            check_marks(after.credential, known.versions, after.versions)
+            if commit.successor is not None:
+                check_successor(after, commit.successor)
+                self._check_beginning(commit.successor, {**known.versions, **after.versions})
             now = self._now()
             self._rotations[after.id] = after
             self._put_versions(after.credential, after.versions)
             for effect in commit.intents:
-                known = self._intents[after.id].get(effect.id)
+                tried = self._intents[after.id].get(effect.id)
                 self._intents[after.id][effect.id] = Intent(
                     effect=effect,
                     rotation=after.id,
                     credential=after.credential,
-                    attempts=1 if known is None else known.attempts + 1,
+                    attempts=1 if tried is None else tried.attempts + 1,
                     opened_at=now,
                     outcome=None,
                 )
@@ -166,8 +176,13 @@ class MemoryStore:
                 del self._live[after.credential]
                 ended = self._credentials[after.credential]
                 self._credentials[after.credential] = replace(
-                    ended, due_at=commit.due_at, rolled_back=rolled_back(ended.rolled_back, after.phase)
+                    ended,
+                    due_at=commit.due_at,
+                    check_at=commit.check_at,
+                    rolled_back=rolled_back(ended.rolled_back, after.phase),
                 )
+            if commit.successor is not None:
+                self._begin(commit.successor, [commit.successor_entry] if commit.successor_entry else [])
             return after
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
@@ -192,6 +207,13 @@ class MemoryStore:
         with self._lock:
             intents = [self._intents[self._rotation_of[one]][one] for one in self._open.get(credential, ())]
         return sorted(intents, key=lambda intent: (intent.opened_at, intent.effect.id))
+
+    def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
+        with self._lock:
+            ended = [one.id for one in self._rotations.values() if one.credential == credential and not one.live]
+            intents = [intent for one in ended for intent in self._intents[one].values()]
+            now = self._now()
+        return frozenset((one.effect.kind, one.effect.serial) for one in intents if may_land(one, now))
 
     def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
         with self._lock:
@@ -294,6 +316,22 @@ class MemoryStore:
         if name not in self._credentials:
             raise Refused(f"no credential {name} is registered")
         return self._credentials[name]
+
+    def _check_beginning(self, rotation: Rotation, known: Mapping[int, Version]) -> None:
+        if rotation.id in self._rotations:
+            raise Refused(f"there was a rotation {rotation.id} already; give each an id of its own")
+        check_serial(rotation, self._credentials[rotation.credential].next_serial)
+        check_marks(rotation.credential, known, rotation.versions)
+
+    def _begin(self, rotation: Rotation, entries: Sequence[HistoryEntry]) -> None:
+        name = rotation.credential
+        known = self._credentials[name]
+        self._credentials[name] = replace(known, next_serial=rotation.incoming + 1, due_at=None, check_at=None)
+        self._put_versions(name, rotation.versions)
+        self._rotations[rotation.id] = rotation
+        self._live[name] = self._latest[name] = rotation.id
+        self._intents[rotation.id] = {}
+        self._append(entries)
 
     def _put_versions(self, name: str, versions: Mapping[int, Version]) -> None:
         known = self._credentials[name]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from keyturn.domain.errors import Refused
-from keyturn.domain.model import Rotation
+from keyturn.domain.errors import FailureKind, Refused
+from keyturn.domain.model import Rotation, Version
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Lease, SourceState, UsageRow, Uses
+from keyturn.ports.store import Intent, IntentState, Lease, SourceState, UsageRow, Uses
 
 USE_STARTS = 10_000
 """At most so many starts of used buckets are given back, the newest."""
+LANDS_WITHIN = timedelta(days=7)
+"""No call of ours is on its way for longer: each is bounded by its plugin's timeout, which is seconds."""
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """When a lease that was given back expires."""
 
@@ -25,8 +28,40 @@ def check_serial(rotation: Rotation, next_serial: int) -> None:
 
 
 def rolled_back(before: int, end: Phase) -> int:
-    """How many rotations in a row ended as ROLLED_BACK, once one more has ended."""
+    """How many rotations in a row ended as ROLLED_BACK, once one more has ended: a rotation that another took over from
+    has not come to its end yet."""
+    if end is Phase.SUPERSEDED:
+        return before
     return before + 1 if end is Phase.ROLLED_BACK else 0
+
+
+def check_marks(credential: str, known: Mapping[int, Version], coming: Mapping[int, Version]) -> None:
+    """A version that was marked compromised stays so for ever (promise P8)."""
+    for serial, version in coming.items():
+        before = known.get(serial)
+        if before is not None and before.compromised_at is not None and version.compromised_at is None:
+            raise Refused(
+                f"v{serial} of {credential} is marked compromised since {before.compromised_at:%Y-%m-%d %H:%M:%S} UTC, and "
+                "no mark is taken away: read the credential again"
+            )
+
+
+def check_successor(ended: Rotation, successor: Rotation) -> None:
+    """A successor takes over what its predecessor had to do, and from nobody else."""
+    if ended.phase is not Phase.SUPERSEDED or successor.credential != ended.credential:
+        raise Refused(
+            f"{successor.id} of {successor.credential} cannot take over from {ended.id} of {ended.credential}, which is "
+            f"{ended.phase}: it has to end as superseded"
+        )
+
+
+def may_land(intent: Intent, now: datetime) -> bool:
+    """Whether a call of an ended rotation may still land, or have landed unseen."""
+    outcome = intent.outcome
+    if outcome is None or outcome.state is IntentState.OPEN:
+        return True
+    doubtful = intent.attempts > 1 or outcome.failure is FailureKind.TRANSIENT
+    return doubtful and intent.opened_at > now - LANDS_WITHIN
 
 
 def is_use(row: UsageRow) -> bool:

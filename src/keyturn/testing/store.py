@@ -13,7 +13,7 @@ import sys
 import pytest
 
 # Before the clauses are imported, so that a failed one shows what it compared; not those that a test imported itself.
-CLAUSES = ("samples", "credentials", "rotations", "journal", "usage", "outbox")
+CLAUSES = ("samples", "credentials", "rotations", "succession", "journal", "usage", "outbox")
 MODULES = [f"keyturn.testing.store_{clauses}" for clauses in CLAUSES]
 pytest.register_assert_rewrite(*(module for module in MODULES if module not in sys.modules))
 
@@ -21,10 +21,13 @@ from keyturn.testing.store_credentials import CredentialClauses  # noqa: E402
 from keyturn.testing.store_journal import JournalClauses  # noqa: E402
 from keyturn.testing.store_outbox import OutboxClauses  # noqa: E402
 from keyturn.testing.store_rotations import RotationClauses  # noqa: E402
+from keyturn.testing.store_succession import SuccessionClauses  # noqa: E402
 from keyturn.testing.store_usage import UsageClauses  # noqa: E402
 
 __all__ = ["StoreConformance"]
 
 
-class StoreConformance(CredentialClauses, RotationClauses, JournalClauses, UsageClauses, OutboxClauses):
+class StoreConformance(
+    CredentialClauses, RotationClauses, SuccessionClauses, JournalClauses, UsageClauses, OutboxClauses
+):
     """What every store promises. Override the fixture `store`: an empty one for each test."""

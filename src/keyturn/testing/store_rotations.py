@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 
 from keyturn.domain.errors import Refused, StaleRevision
-from keyturn.domain.model import Hold, Pause, Rotation, Version, VersionState
+from keyturn.domain.model import Adopting, Force, Hold, Mark, Pause, Rotation, Version, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline, Policy
 from keyturn.domain.reasons import Reason
@@ -21,6 +21,7 @@ from keyturn.testing.store_samples import (
     SECOND,
     Clauses,
     begun,
+    compromised,
     effect,
     ended,
     line,
@@ -47,6 +48,15 @@ class RotationClauses(Clauses):
         assert (found.next_serial, found.due_at) == (3, None)
         assert dict(found.versions) == dict(rotation.versions)
         assert [entry.rotation for entry in store.history(NAME)] == ["r1"]
+
+    def test_begun_with_a_mark(self, store: Store) -> None:
+        """A rotation may begin with its outgoing version marked: the mark is the credential's from then on."""
+        store.register(NAME, version(), due_at=None)
+        rotation = compromised(planned(store), 1)
+        store.begin(rotation, line(rotation))
+        found = store.credential(NAME)
+        assert found is not None
+        assert found.versions[1].compromised_at == NOW
 
     def test_at_most_one_is_live(self, store: Store) -> None:
         """While one rotation lives, another is refused with the live one's name, and nothing of it is written."""
@@ -156,14 +166,15 @@ class RotationClauses(Clauses):
         assert store.latest_of(NAME) == following
 
     def test_rollbacks_in_a_row_are_counted(self, store: Store) -> None:
-        """Each ROLLED_BACK counts one more, and any other end starts the count anew."""
+        """Each ROLLED_BACK counts one more, SUPERSEDED leaves the count, and COMPLETED starts it anew."""
         counts = []
-        for number, end in enumerate((Phase.ROLLED_BACK, Phase.ROLLED_BACK, Phase.COMPLETED, Phase.ROLLED_BACK)):
+        ends = (Phase.ROLLED_BACK, Phase.ROLLED_BACK, Phase.SUPERSEDED, Phase.COMPLETED, Phase.ROLLED_BACK)
+        for number, end in enumerate(ends):
             ended(store, begun(store, id=f"r{number}"), end)
             found = store.credential(NAME)
             assert found is not None
             counts.append(found.rolled_back)
-        assert counts == [1, 2, 0, 1]
+        assert counts == [1, 2, 2, 0, 1]
 
     # Threads
 
@@ -241,6 +252,8 @@ def everything(rotation: Rotation) -> Rotation:
             11: Version(serial=11, state=VersionState.PENDING),
         },
         outgoing=(11, 1),
+        adopting=Adopting(target="south", id="17"),
+        supersedes="r0~2",
         phase=Phase.RETIRE,
         entry=4,
         entered=stamp,
@@ -248,6 +261,9 @@ def everything(rotation: Rotation) -> Rotation:
         stopped_since=NOW,
         stopped_for=timedelta(seconds=-1, microseconds=1),
         promised=frozenset({("south", 2), ("north", 2), ("north", 11)}),
+        served=frozenset({11, 1}),
+        marks={1: Mark(at=NOW, by="ops", why="pasted into a ticket", grace=SECOND, cut_at=NOW + 900 * SECOND)},
+        failed=frozenset({11}),
         promoted={"south": stamp, "north": stamp},
         up=frozenset({"gate-2", "gate-1"}),
         disabled_at={1: NOW, 11: NOW + SECOND},
@@ -258,7 +274,13 @@ def everything(rotation: Rotation) -> Rotation:
         retreats=2,
         extensions=1,
         deadline_spent=True,
+        forced={11: Force(by="Zoë", why="it is gone", final=True)},
+        waived={1: "ops: nobody has it"},
+        passed=frozenset({"pending-7", "key-2"}),
+        reasserted={"south": "", "north": "9"},
         rollback_asked="ops: why not",
+        abandoned="ops: start anew",
+        accepted=Adopting(target="north", id="18"),
         pause=Pause(by="ops", until=NOW, why="lunch"),
         hold=hold,
         halted=replace(hold, reason=Reason.EFFECT_FAILED),

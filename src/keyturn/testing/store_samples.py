@@ -63,6 +63,12 @@ def begun(store: Store, *, id: str = "r1", name: str = NAME) -> Rotation:
     return rotation
 
 
+def compromised(rotation: Rotation, serial: int) -> Rotation:
+    """The same rotation with one version marked."""
+    marked = replace(rotation.versions[serial], compromised_at=NOW)
+    return replace(rotation, versions={**rotation.versions, serial: marked})
+
+
 def ended(store: Store, rotation: Rotation, phase: Phase, *, due_at: datetime | None = None) -> Rotation:
     """Bring a rotation to an end."""
     return store.commit(Commit(rotation=replace(rotation, phase=phase), due_at=due_at))

@@ -1,7 +1,9 @@
 """The schema is made and brought forward by migrations, which agree with the tables."""
 
+import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,19 +14,25 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from keyturn.domain.errors import ConfigError, KeyturnError
+from keyturn.domain.model import Force
+from keyturn.domain.policy import Policy
+from keyturn.ports.store import Commit
+from keyturn.stores.chain import first_broken
+from keyturn.stores.codec import ROTATION
+from keyturn.stores.memory import MemoryStore
 from keyturn.stores.migrations import HEAD, SCRIPTS, upgrade
 from keyturn.stores.sql import SqlStore
 from keyturn.stores.sql.sqlite import open_sqlite
 from keyturn.stores.sql.tables import metadata
-from keyturn.testing.store_samples import NAME, begun
+from keyturn.testing.store_samples import NAME, NOW, begun
 
 NEXT = '''"""One more table."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -43,7 +51,7 @@ def following_release(folder: Path, *, broken: bool = False) -> Path:
     scripts = folder / "migrations"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     text = NEXT + ("    raise RuntimeError('out of luck')\n" if broken else "")
-    (scripts / "versions" / "0002_more.py").write_text(text)
+    (scripts / "versions" / "0003_more.py").write_text(text)
     return scripts
 
 
@@ -80,7 +88,7 @@ def test_partial_indexes_are_those_of_the_tables(path: Path) -> None:
         metadata.create_all(connection)
         assert {row[0]: row[1] for row in connection.exec_driver_sql(query)} == made
     direct.close()
-    assert len([sql for sql in made.values() if "WHERE" in sql]) == 5
+    assert len([sql for sql in made.values() if "WHERE" in sql]) == 6
 
 
 def test_head_is_the_last_revision() -> None:
@@ -99,17 +107,106 @@ def test_scripts_are_in_the_package() -> None:
     assert (files("keyturn.stores") / "migrations" / "versions" / "0001_everything.py").is_file()
 
 
+@pytest.fixture
+def first_release(path: Path) -> Path:
+    """A store as the first release left it: its rotations live and ended, in every field and phase that matters."""
+    connection = sqlite3.connect(path)
+    connection.executescript(Path(__file__).with_name("store_0001.sql").read_text())
+    connection.close()
+    return path
+
+
+def rows_of(path: Path, table: str) -> list[tuple[object, ...]]:
+    """Everything in a table, without the columns that later revisions added."""
+    connection = sqlite3.connect(path)
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "check_at"]
+    rows = connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()  # noqa: S608 - names of our own
+    connection.close()
+    return rows
+
+
+def test_first_releases_store_opens_and_loses_nothing(first_release: Path) -> None:
+    """Every row of a store of the first release is there after the upgrade, and everything can be read and goes on."""
+    tables = sorted(schema_of(first_release)[1] - {"alembic_version", "rotations"})
+    before = {table: rows_of(first_release, table) for table in tables}
+    assert all(before.values()), "a table without rows proves nothing"
+    store = SqlStore.open(f"sqlite:///{first_release}")
+    assert {table: rows_of(first_release, table) for table in tables} == before
+    assert [rotation.id for rotation in store.live()] == ["full", "young", "back"]
+    for name in store.credentials():
+        assert first_broken(store.history(name)) is None
+    for rotation in store.live():
+        assert store.commit(Commit(rotation=rotation)) == replace(rotation, revision=rotation.revision + 1)
+    assert store.journal("full").keys() == {"full/0-introduce/stage/v9"}
+    assert len(store.outbox(NOW)) == 2
+    store.close()
+
+
+def test_first_releases_rotations_mean_the_same(first_release: Path) -> None:
+    """What a rotation of the first release said in its own words is said in today's; all else of it is as it was."""
+    connection = sqlite3.connect(first_release)
+    written = {
+        name: json.loads(text)["rotation"] for name, text in connection.execute("SELECT id, document FROM rotations")
+    }
+    connection.close()
+    store = SqlStore.open(f"sqlite:///{first_release}")
+    found = {name: store.rotation(name) for name in written}
+    store.close()
+    rotations = {name: rotation for name, rotation in found.items() if rotation is not None}
+    assert rotations.keys() == written.keys() == {"ended", "full", "young", "back"}
+    # Its old version was being revoked, or its new one on the way back: no intent of that kind is forgotten.
+    assert {name: set(one.revoked) for name, one in rotations.items()} == {
+        "ended": set(),
+        "full": {11, 1},
+        "young": set(),
+        "back": {2},
+    }
+    assert {name: set(one.served) for name, one in rotations.items()} == {
+        "ended": {1, 2},
+        "full": {11, 2},
+        "young": {1},
+        "back": {1, 2},
+    }
+    assert rotations["full"].forced == {11: Force(by="Zoë", why="it is gone", final=True)}
+    assert {one.policy.grace for one in rotations.values()} == {Policy().grace}
+    for name, rotation in rotations.items():
+        today = json.loads(ROTATION.write(rotation))["rotation"]
+        for renamed in ("revoking", "force"):
+            written[name].pop(renamed)
+        assert {key: value for key, value in today.items() if key in written[name] and key != "policy"} == {
+            key: value for key, value in written[name].items() if key != "policy"
+        }
+        assert today["policy"].items() >= written[name]["policy"].items()
+        fresh = json.loads(ROTATION.write(begun(MemoryStore())))["rotation"]
+        added = set(today) - set(written[name]) - {"revoked", "served", "forced"}
+        assert {key: today[key] for key in added} == {key: fresh[key] for key in added}
+
+
+def test_first_releases_credentials_at_rest_are_checked_at_once(first_release: Path) -> None:
+    """What never rotated and what has ended is due for a look; what is under way is not."""
+    store = SqlStore.open(f"sqlite:///{first_release}")
+    assert list(store.to_check(NOW)) == ["idle", "new"]
+    assert {name: one.check_at is None for name, one in store.credentials().items()} == {
+        "back": True,
+        "full": True,
+        "idle": False,
+        "new": False,
+        "young": True,
+    }
+    store.close()
+
+
 def test_older_store_is_upgraded(path: Path, tmp_path: Path) -> None:
     """A store of the release before gains what is new when it is opened, and keeps what it holds."""
     store = SqlStore.open(f"sqlite:///{path}")
     rotation = begun(store)
     store.close()
     database = open_sqlite(path)
-    upgrade(database, scripts=following_release(tmp_path), head="0002")
+    upgrade(database, scripts=following_release(tmp_path), head="0003")
     assert SqlStore(database).live_of(NAME) == rotation
     database.close()
     revision, tables = schema_of(path)
-    assert revision == "0002"
+    assert revision == "0003"
     assert "more" in tables
 
 
@@ -119,7 +216,7 @@ def test_failed_upgrade_leaves_the_store_as_it_was(path: Path, tmp_path: Path) -
     before = schema_of(path)
     database = open_sqlite(path)
     with pytest.raises(RuntimeError, match="out of luck"):
-        upgrade(database, scripts=following_release(tmp_path, broken=True), head="0002")
+        upgrade(database, scripts=following_release(tmp_path, broken=True), head="0003")
     database.close()
     assert schema_of(path) == before
     store = SqlStore.open(f"sqlite:///{path}")
@@ -130,12 +227,12 @@ def test_failed_upgrade_leaves_the_store_as_it_was(path: Path, tmp_path: Path) -
 def test_newer_store_is_refused(path: Path, tmp_path: Path) -> None:
     """A store that a newer release has written is refused with both schemas and the mend, and left as it is."""
     database = open_sqlite(path)
-    upgrade(database, scripts=following_release(tmp_path), head="0002")
+    upgrade(database, scripts=following_release(tmp_path), head="0003")
     database.close()
     for _ in range(2):
-        with pytest.raises(ConfigError, match=r"schema 0002.*knows 0001.*newer keyturn"):
+        with pytest.raises(ConfigError, match=r"schema 0003.*knows 0002.*newer keyturn"):
             SqlStore.open(f"sqlite:///{path}")
-    assert schema_of(path)[0] == "0002"
+    assert schema_of(path)[0] == "0003"
 
 
 def test_somebody_elses_database_is_refused(path: Path) -> None:

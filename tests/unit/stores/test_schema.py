@@ -85,6 +85,8 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
                 plans[statement] = [row[3] for row in rows]
 
         store.due(NOW)
+        store.to_check(NOW)
+        store.uncertain(NAME)
         store.live()
         store.live_of(NAME)
         store.latest_of(NAME)
@@ -101,7 +103,7 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
         store.detector("r1")
     plain.close()
     store.close()
-    assert len(plans) == 15
+    assert len(plans) == 18
     scans = [step for plan in plans.values() for step in plan if step.startswith("SCAN")]
     # These two indexes hold the live and the waiting alone, and are read from end to end.
     assert sorted(scans) == [

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Version, VersionState
 from keyturn.ports.store import Credential
+from keyturn.stores.rules import check_marks
 from keyturn.stores.sql.database import InsertOnce, Upsert
-from keyturn.stores.sql.tables import bindings, credentials, versions
+from keyturn.stores.sql.tables import bindings, credentials, rotations, versions
 
 AT_ONCE = 500
 """Keys looked up with one statement: databases limit how many parameters one may have."""
@@ -27,14 +28,25 @@ _DUE = (
     .where(credentials.c.due_at.is_not(None), credentials.c.due_at <= bindparam("now"))
     .order_by(credentials.c.due_at, credentials.c.name)
 )
+_TO_CHECK = (
+    select(credentials.c.name)
+    .where(
+        credentials.c.check_at.is_not(None),
+        credentials.c.check_at <= bindparam("now"),
+        # A check that was under way when the rotation began may have set its next date since.
+        ~exists().where(rotations.c.credential == credentials.c.name, rotations.c.live.is_(True)),
+    )
+    .order_by(credentials.c.check_at, credentials.c.name)
+)
 _BOUND = select(bindings).where(bindings.c.credential == bindparam("wanted"))
 _VERSIONS_OF = select(versions).where(versions.c.credential == bindparam("wanted"))
+_MARKED_OF = _VERSIONS_OF.where(versions.c.compromised_at.is_not(None))
 
 
 def register(connection: Connection, name: str, version: Version, due_at: datetime | None) -> None:
     row = {"name": name, "next_serial": version.serial + 1, "due_at": due_at, "rolled_back": 0}
     if _ADD.run(connection, row):
-        put_versions(connection, name, [version])
+        put_versions(connection, name, {version.serial: version})
 
 
 def find(connection: Connection, name: str) -> Credential | None:
@@ -64,6 +76,14 @@ def set_due(connection: Connection, name: str, due_at: datetime | None) -> None:
     connection.execute(update(credentials).where(credentials.c.name == name).values(due_at=due_at))
 
 
+def set_check(connection: Connection, name: str, check_at: datetime | None) -> None:
+    connection.execute(update(credentials).where(credentials.c.name == name).values(check_at=check_at))
+
+
+def to_check(connection: Connection, now: datetime) -> Sequence[str]:
+    return connection.execute(_TO_CHECK, {"now": now}).scalars().all()
+
+
 def due(connection: Connection, now: datetime) -> Sequence[str]:
     return connection.execute(_DUE, {"now": now}).scalars().all()
 
@@ -79,7 +99,10 @@ def key_ids(connection: Connection, wanted: Sequence[str]) -> Mapping[str, tuple
     return found
 
 
-def put_versions(connection: Connection, name: str, of_it: Iterable[Version]) -> None:
+def put_versions(connection: Connection, name: str, of_it: Mapping[int, Version]) -> None:
+    """Raises `Refused` when the mark of a compromised version would go."""
+    marked = connection.execute(_MARKED_OF, {"wanted": name})
+    check_marks(name, {row.serial: _version(row) for row in marked}, of_it)
     rows = [
         {
             "credential": name,
@@ -89,7 +112,7 @@ def put_versions(connection: Connection, name: str, of_it: Iterable[Version]) ->
             "fingerprint": version.fingerprint,
             "compromised_at": version.compromised_at,
         }
-        for version in of_it
+        for version in of_it.values()
     ]
     _PUT.run(connection, rows)
 
@@ -112,6 +135,7 @@ def _credential(row: Row[Any], issued: Iterable[Row[Any]]) -> Credential:
         next_serial=row.next_serial,
         due_at=row.due_at,
         rolled_back=row.rolled_back,
+        check_at=row.check_at,
     )
 
 

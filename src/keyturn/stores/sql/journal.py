@@ -8,17 +8,23 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
-from keyturn.domain.effects import Effect
+from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.model import Rotation
 from keyturn.ports.store import Intent, IntentState, Outcome
 from keyturn.stores.codec import EFFECT, OUTCOME
+from keyturn.stores.rules import LANDS_WITHIN, may_land
 from keyturn.stores.sql.database import Upsert
-from keyturn.stores.sql.tables import intents
+from keyturn.stores.sql.tables import intents, rotations
 
 _OPEN_ATTEMPTS = Upsert(intents, attempts=lambda tried, more: tried + more)
 _OF_ROTATION = select(intents).where(intents.c.rotation == bindparam("wanted"))
 # Written out and not bound, so that the partial index serves it.
 _OPEN = select(intents).where(intents.c.credential == bindparam("wanted"), text("state = 'open'"))
+_OF_ENDED = select(intents).join(rotations, rotations.c.id == intents.c.rotation).where(rotations.c.live.is_(False))
+_OPEN_OF_ENDED = _OF_ENDED.where(intents.c.credential == bindparam("wanted"), text("state = 'open'"))
+_RECENT_OF_ENDED = _OF_ENDED.where(
+    intents.c.credential == bindparam("wanted"), intents.c.opened_at > bindparam("since")
+)
 _CLOSE = (
     update(intents)
     .where(intents.c.effect == bindparam("wanted"), intents.c.attempts == bindparam("attempt"))
@@ -55,6 +61,15 @@ def of_rotation(connection: Connection, rotation: str) -> Mapping[str, Intent]:
 def open_of(connection: Connection, credential: str) -> Sequence[Intent]:
     found = [_intent(row) for row in connection.execute(_OPEN, {"wanted": credential})]
     return sorted(found, key=lambda intent: (intent.opened_at, intent.effect.id))
+
+
+def uncertain(connection: Connection, credential: str, now: datetime) -> frozenset[tuple[EffectKind, int]]:
+    rows = [
+        *connection.execute(_OPEN_OF_ENDED, {"wanted": credential}),
+        *connection.execute(_RECENT_OF_ENDED, {"wanted": credential, "since": now - LANDS_WITHIN}),
+    ]
+    doubtful = [intent for intent in map(_intent, rows) if may_land(intent, now)]
+    return frozenset((intent.effect.kind, intent.effect.serial) for intent in doubtful)
 
 
 def _intent(row: Any) -> Intent:

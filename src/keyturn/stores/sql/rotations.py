@@ -14,7 +14,7 @@ from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation
 from keyturn.ports.store import Commit, HistoryEntry
 from keyturn.stores.codec import ROTATION
-from keyturn.stores.rules import check_serial, rolled_back
+from keyturn.stores.rules import check_serial, check_successor, rolled_back
 from keyturn.stores.sql import credentials, journal, outbox, trail
 from keyturn.stores.sql.tables import credentials as credential_rows
 from keyturn.stores.sql.tables import rotations
@@ -40,7 +40,7 @@ _MOVE = (
 )
 
 
-def begin(connection: Connection, rotation: Rotation, entry: HistoryEntry) -> None:
+def begin(connection: Connection, rotation: Rotation, entry: HistoryEntry | None) -> None:
     name = rotation.credential
     known = credentials.registered(connection, name)
     under_way = live_of(connection, name)
@@ -52,11 +52,11 @@ def begin(connection: Connection, rotation: Rotation, entry: HistoryEntry) -> No
     connection.execute(
         update(credential_rows)
         .where(credential_rows.c.name == name)
-        .values(next_serial=rotation.incoming + 1, due_at=None)
+        .values(next_serial=rotation.incoming + 1, due_at=None, check_at=None)
     )
-    credentials.put_versions(connection, name, rotation.versions.values())
+    credentials.put_versions(connection, name, rotation.versions)
     connection.execute(insert(rotations), {"id": rotation.id, "credential": name, **_columns(rotation)})
-    trail.append(connection, [entry])
+    trail.append(connection, [] if entry is None else [entry])
 
 
 def commit(connection: Connection, commit: Commit, now: datetime) -> Rotation:
@@ -65,22 +65,25 @@ def commit(connection: Connection, commit: Commit, now: datetime) -> Rotation:
     row = {"wanted": before.id, "expected": before.revision, **_columns(after)}
     if connection.execute(_MOVE, row).rowcount != 1:
         raise StaleRevision(f"rotation {before.id} has moved since revision {before.revision}: read it again")
-    credentials.put_versions(connection, after.credential, after.versions.values())
+    credentials.put_versions(connection, after.credential, after.versions)
     journal.open_attempts(connection, after, commit.intents, now)
     outbox.enqueue(connection, commit.messages, commit.notifiers, now)
     trail.append(connection, commit.history)
     if not after.live:
-        _end(connection, after, commit.due_at)
+        _end(connection, after, commit)
+    if commit.successor is not None:
+        check_successor(after, commit.successor)
+        begin(connection, commit.successor, commit.successor_entry)
     return after
 
 
-def _end(connection: Connection, rotation: Rotation, due_at: datetime | None) -> None:
+def _end(connection: Connection, rotation: Rotation, commit: Commit) -> None:
     name = rotation.credential
     before = credentials.registered(connection, name).rolled_back
     connection.execute(
         update(credential_rows)
         .where(credential_rows.c.name == name)
-        .values(due_at=due_at, rolled_back=rolled_back(before, rotation.phase))
+        .values(due_at=commit.due_at, check_at=commit.check_at, rolled_back=rolled_back(before, rotation.phase))
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from keyturn.domain.effects import Message
+from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.model import Rotation, Version
 from keyturn.ports.store import (
@@ -76,6 +76,14 @@ class SqlStore:
         with self._database.write() as connection:
             credentials.set_due(connection, name, due_at)
 
+    def set_check(self, name: str, check_at: datetime | None) -> None:
+        with self._database.write() as connection:
+            credentials.set_check(connection, name, check_at)
+
+    def to_check(self, now: datetime) -> Sequence[str]:
+        with self._database.read() as connection:
+            return credentials.to_check(connection, now)
+
     def due(self, now: datetime) -> Sequence[str]:
         with self._database.read() as connection:
             return credentials.due(connection, now)
@@ -121,6 +129,10 @@ class SqlStore:
     def open_intents(self, credential: str) -> Sequence[Intent]:
         with self._database.read() as connection:
             return journal.open_of(connection, credential)
+
+    def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
+        with self._database.read() as connection:
+            return journal.uncertain(connection, credential, self._now())
 
     def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
         with self._database.read() as connection:

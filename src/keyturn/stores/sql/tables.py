@@ -74,12 +74,19 @@ credentials = Table(
     Column("next_serial", Integer, nullable=False),
     Column("due_at", Moment),
     Column("rolled_back", Integer, nullable=False),
+    Column("check_at", Moment),
 )
 Index(
     "ix_credentials_due_at",
     credentials.c.due_at,
     sqlite_where=credentials.c.due_at.is_not(None),
     postgresql_where=credentials.c.due_at.is_not(None),
+)
+Index(
+    "ix_credentials_check_at",
+    credentials.c.check_at,
+    sqlite_where=credentials.c.check_at.is_not(None),
+    postgresql_where=credentials.c.check_at.is_not(None),
 )
 
 versions = Table(
@@ -146,6 +153,7 @@ Index(
     sqlite_where=text("state = 'open'"),
     postgresql_where=text("state = 'open'"),
 )
+Index("ix_intents_credential", intents.c.credential, intents.c.opened_at)
 
 history = Table(
     "history",
