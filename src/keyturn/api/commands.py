@@ -58,6 +58,8 @@ class ForceDisable(Command):
     version: int
     """The version that is to be disabled."""
     reason: Text
+    final: bool = False
+    """A refused use does not bring it back."""
 
 
 class PauseRotation(Command):
@@ -123,9 +125,9 @@ def roll_back(
             )
         return commands.roll_back(rotation, by=by, why=command.reason)
 
-    rotation = _apply(daemon, name, change, by=by, what=f"rollback: {command.reason}", dry_run=command.dry_run)
+    rotation = apply(daemon, name, change, by=by, what=f"rollback: {command.reason}", dry_run=command.dry_run)
     said = (
-        f"{name}: v{rotation.outgoing[0]} {_becomes(command)} what readers get again; "
+        f"{name}: v{rotation.outgoing[0]} {becomes(command)} what readers get again; "
         f"v{rotation.incoming} stays accepted until its users are back"
     )
     return CommandResult(said=said, dry_run=command.dry_run, rotation=rotation_view(rotation))
@@ -137,11 +139,12 @@ def force(name: str, daemon: TheDaemon, caller: Operator, command: ForceDisable)
     by = caller.named(command.by)
 
     def change(rotation: Rotation) -> Rotation:
-        return commands.force(rotation, serial=command.version, by=by, why=command.reason)
+        return commands.force(rotation, serial=command.version, by=by, why=command.reason, final=command.final)
 
-    what = f"force v{command.version}: {command.reason}"
-    rotation = _apply(daemon, name, change, by=by, what=what, dry_run=command.dry_run)
-    said = f"{name}: v{command.version} {_becomes(command)} disabled on the word of {by}; a refused use brings it back"
+    what = f"force v{command.version}{' for good' if command.final else ''}: {command.reason}"
+    rotation = apply(daemon, name, change, by=by, what=what, dry_run=command.dry_run)
+    after = "no refused use brings it back" if command.final else "a refused use brings it back"
+    said = f"{name}: v{command.version} {becomes(command)} disabled on the word of {by}; {after}"
     return CommandResult(said=said, dry_run=command.dry_run, rotation=rotation_view(rotation))
 
 
@@ -159,9 +162,9 @@ def pause(
     def change(rotation: Rotation) -> Rotation:
         return commands.pause(rotation, by=by, why=command.reason, now=now, lasting=lasting)
 
-    rotation = _apply(daemon, name, change, by=by, what=f"pause: {command.reason}", dry_run=command.dry_run)
+    rotation = apply(daemon, name, change, by=by, what=f"pause: {command.reason}", dry_run=command.dry_run)
     until = f"{now + lasting:%Y-%m-%d %H:%M:%S} UTC"
-    said = f"{name}: {_becomes(command)} paused in {rotation.phase} until {until}; from then on it pages"
+    said = f"{name}: {becomes(command)} paused in {rotation.phase} until {until}; from then on it pages"
     return CommandResult(said=said, dry_run=command.dry_run, rotation=rotation_view(rotation))
 
 
@@ -171,18 +174,20 @@ def resume(
 ) -> CommandResult:
     """End a pause, a latched hold or a halt."""
     by = caller.named(command.by)
-    rotation = _apply(daemon, name, commands.resume, by=by, what="resume", dry_run=command.dry_run)
+    rotation = apply(daemon, name, commands.resume, by=by, what="resume", dry_run=command.dry_run)
     said = f"{name}: {'would go on' if command.dry_run else 'goes on'} in {rotation.phase}"
     return CommandResult(said=said, dry_run=command.dry_run, rotation=rotation_view(rotation))
 
 
-def _becomes(command: Command) -> str:
+def becomes(command: Command) -> str:
+    """What the command does to its subject, or would do."""
     return "would be" if command.dry_run else "is to be"
 
 
-def _apply(
+def apply(
     daemon: Daemon, name: str, change: Callable[[Rotation], Rotation], *, by: str, what: str, dry_run: bool
 ) -> Rotation:
+    """The live rotation after a command, which the clock acts on at once; on a dry run as it would be. Raises `Refused`."""
     check_name(daemon, name)
     rotation = daemon.runtime.command(name, change, by=by, what=what, dry_run=dry_run)
     if not dry_run:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from keyturn.api.mends import mend, sooner
 from keyturn.domain.model import Rotation
+from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import MEANING, Reason
 from keyturn.domain.verdicts import Ruling, Verdict
 from keyturn.runtime.tick import Status
@@ -38,12 +40,40 @@ def headline(status: Status, now: datetime) -> str:
     if rotation is None:
         return f"{name}: no rotation has run yet; {_due(status)}"
     if not rotation.live:
-        return f"{name}: the last rotation ended as {rotation.phase} at {_time(rotation.entered.at)}; {_due(status)}"
-    way = f"{name}: v{rotation.outgoing[0]} → v{rotation.incoming} in {rotation.phase}"
+        return f"{name}: {_ended(rotation)}; {_due(status)}"
+    way = f"{name}: {_emergency(rotation, now)}{_way(rotation)} in {rotation.phase}"
     if verdict is None:
         return f"{way}: what blocks is not known yet"
     words = WORDS | (AFTER if rotation.cause is verdict.reason else BEFORE)
-    return f"{way} {words[verdict.ruling]}: {_why(verdict)} {_clears(rotation, verdict, now)}".rstrip()
+    return f"{way} {words[verdict.ruling]}: {_why(verdict)} {_clears(status, rotation, verdict, now)}".rstrip()
+
+
+def _ended(rotation: Rotation) -> str:
+    if rotation.phase is Phase.SUPERSEDED:
+        return f"{rotation.id} gave way to another rotation at {_time(rotation.entered.at)}"
+    ended = f"the last rotation ended as {rotation.phase} at {_time(rotation.entered.at)}"
+    if rotation.hold is None:
+        return ended
+    return f"{ended}, and is not as it was left: {rotation.hold.detail or MEANING[rotation.hold.reason].rstrip('.')}"
+
+
+def _way(rotation: Rotation) -> str:
+    outgoing = ", ".join(f"v{serial}" for serial in rotation.outgoing)
+    gave_way = f"{rotation.supersedes} gave way to {rotation.id}: " if rotation.supersedes is not None else ""
+    return f"{gave_way}{outgoing} → v{rotation.incoming}"
+
+
+def _emergency(rotation: Rotation, now: datetime) -> str:
+    """What is compromised, and until when it may still be used."""
+    said = []
+    for serial, mark in sorted(rotation.marks.items()):
+        if mark.cut_at > now:
+            said.append(f"v{serial} compromised, cut off at {_time(mark.cut_at)} at the latest")
+        elif serial in rotation.disabled_at:
+            said.append(f"v{serial} compromised, cut off since {_time(rotation.disabled_at[serial])}")
+        else:
+            said.append(f"v{serial} compromised, to be cut off now")
+    return f"EMERGENCY: {', '.join(said)}; " if said else ""
 
 
 def _why(verdict: Verdict) -> str:
@@ -51,22 +81,20 @@ def _why(verdict: Verdict) -> str:
     return f"{meaning.rstrip('.')}: {verdict.detail}." if verdict.detail else meaning
 
 
-def _clears(rotation: Rotation, verdict: Verdict, now: datetime) -> str:
+def _clears(status: Status, rotation: Rotation, verdict: Verdict, now: datetime) -> str:
     if rotation.pause is not None and verdict.reason in (Reason.PAUSED, Reason.PAUSE_EXPIRED):
         return f"`keyturn resume {rotation.credential}` ends it; it pages from {_time(rotation.pause.until)} on."
-    if verdict.ruling is Ruling.HOLD:
-        hold = rotation.hold
-        latched = verdict.latch or (hold is not None and hold.latched)
-        return f"`keyturn resume {rotation.credential}` ends it." if latched else "It ends with its cause."
-    if verdict.ruling is Ruling.HALT:
-        return f"`keyturn resume {rotation.credential}` tries again."
+    if verdict.ruling in (Ruling.HOLD, Ruling.HALT):
+        return mend(rotation, verdict, status.seen, now)
     if verdict.ruling is not Ruling.WAIT:
         return ""
     if verdict.until is None:
         return "No earliest time is known."
     if verdict.until <= now:
         return "Clears at the next tick, unless something else blocks then."
-    return f"Clears at {_time(verdict.until)} at the earliest ({_span((verdict.until - now).total_seconds())})."
+    lasting = _span((verdict.until - now).total_seconds())
+    clears = f"Clears at {_time(verdict.until)} at the earliest ({lasting})."
+    return f"{clears} {sooner(rotation, verdict, now)}".rstrip()
 
 
 def _due(status: Status) -> str:

@@ -56,11 +56,14 @@ def show_status(name: str, daemon: TheDaemon, caller: Viewer) -> StatusView:
         return StatusView(
             name=name, headline=str(error), due_at=None, versions=[], rotation=None, verdict=None, seen=None
         )
+    marks = {} if status.rotation is None else status.rotation.marks
     return StatusView(
         name=name,
         headline=headline(status, daemon.clock.now()),
         due_at=status.credential.due_at,
-        versions=[version_view(version) for _, version in sorted(status.credential.versions.items())],
+        versions=[
+            version_view(version, marks.get(serial)) for serial, version in sorted(status.credential.versions.items())
+        ],
         rotation=None if status.rotation is None else rotation_view(status.rotation),
         verdict=None if status.verdict is None else verdict_view(status.verdict),
         seen=None if status.seen is None else seen_view(status.seen),

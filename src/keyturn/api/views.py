@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
-from keyturn.domain.model import Hold, Rotation, Version
+from keyturn.domain.model import Hold, Mark, Rotation, Version
 from keyturn.domain.observations import Observations, UsageSeen
 from keyturn.domain.reasons import MEANING
 from keyturn.domain.verdicts import Verdict
@@ -20,6 +20,10 @@ class VersionView(BaseModel):
     state: str
     key_id: str | None
     compromised_at: datetime | None
+    cut_at: datetime | None
+    """When a compromised version is disabled at the latest, or was; None when it is not marked in this rotation."""
+    reported: str | None
+    """Who reported it compromised, and why."""
 
 
 class HoldView(BaseModel):
@@ -49,11 +53,19 @@ class RotationView(BaseModel):
     entered_at: datetime
     started_at: datetime
     started_by: str
+    supersedes: str | None
+    """The rotation that it took over from."""
     outgoing: list[int]
     incoming: int
     targets: list[str]
     promoted: dict[str, datetime]
     versions: list[VersionView]
+    adopting: str | None
+    """The backend's id of the value that becomes the incoming version; None when it is made."""
+    forced: dict[int, str]
+    """By version: whose word stands in for its silence, and why."""
+    waived: dict[int, str]
+    """By version: who goes on without its lost value, and why."""
     retreats: int
     cause: str
     hold: HoldView | None
@@ -78,6 +90,8 @@ class TargetView(BaseModel):
     name: str
     serving: str
     version: int | None
+    id: str | None
+    """The backend's id of it."""
     copies: list[int] | None
 
 
@@ -141,6 +155,8 @@ class SummaryView(BaseModel):
     """Of the live rotation."""
     standing_still: str | None
     """The reason when it holds or is halted."""
+    compromised: list[int]
+    """Versions of the live rotation that were reported compromised."""
     due_at: datetime | None
 
 
@@ -173,12 +189,14 @@ class UsageResult(BaseModel):
     duplicate: bool
 
 
-def version_view(version: Version) -> VersionView:
+def version_view(version: Version, mark: Mark | None) -> VersionView:
     return VersionView(
         serial=version.serial,
         state=version.state,
         key_id=version.key_id,
         compromised_at=version.compromised_at,
+        cut_at=None if mark is None else mark.cut_at,
+        reported=None if mark is None else f"{mark.by}: {mark.why}",
     )
 
 
@@ -198,11 +216,17 @@ def rotation_view(rotation: Rotation) -> RotationView:
         entered_at=rotation.entered.at,
         started_at=rotation.started_at,
         started_by=rotation.started_by,
+        supersedes=rotation.supersedes,
         outgoing=list(rotation.outgoing),
         incoming=rotation.incoming,
         targets=list(rotation.targets),
         promoted={target: stamp.at for target, stamp in rotation.promoted.items()},
-        versions=[version_view(version) for _, version in sorted(rotation.versions.items())],
+        versions=[
+            version_view(version, rotation.marks.get(serial)) for serial, version in sorted(rotation.versions.items())
+        ],
+        adopting=None if rotation.adopting is None else rotation.adopting.id,
+        forced={serial: f"{force.by}: {force.why}" for serial, force in rotation.forced.items()},
+        waived=dict(rotation.waived),
         retreats=rotation.retreats,
         cause=rotation.cause,
         hold=_hold(rotation.hold),
@@ -228,6 +252,7 @@ def seen_view(seen: Observations) -> SeenView:
             name=name,
             serving=target.serving.kind,
             version=target.serving.serial,
+            id=target.serving.id,
             copies=None if target.copies is None else sorted(target.copies),
         )
         for name, target in seen.targets.items()
@@ -274,6 +299,7 @@ def summary_view(name: str, credential: Credential | None, live: Rotation | None
         current=current[0] if current else None,
         phase=None if live is None else live.phase,
         standing_still=None if hold is None else hold.reason,
+        compromised=[] if live is None else sorted(live.marks),
         due_at=None if credential is None else credential.due_at,
     )
 

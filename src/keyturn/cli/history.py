@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ from keyturn.cli.connection import Connection
 from keyturn.cli.output import moment, show_json, show_line
 from keyturn.domain.reasons import MEANING, Reason
 
+REPORT = "emergency "
 OPENINGS = {
     "started": "began",
     "hold": "stopped and called for someone",
@@ -28,25 +30,37 @@ def show_history(daemon: Connection, name: str, *, limit: int, as_json: bool) ->
         show_line(f"{name}: nothing has happened yet")
         return
     rotation = None
-    for entry in entries:
+    for entry, following in zip_longest(entries, entries[1:]):
         if entry["rotation"] != rotation:
             rotation = entry["rotation"]
             show_line(f"Rotation {rotation}", bold=True)
-        show_line(f"  {moment(entry['at'])}  {told(entry)}")
+        show_line(f"  {moment(entry['at'])}  {told(entry, following)}")
 
 
-def told(entry: dict[str, Any]) -> str:
-    """One line of the trail as a sentence."""
+def told(entry: dict[str, Any], following: dict[str, Any] | None = None) -> str:
+    """One line of the trail as a sentence. A rotation that gives way has its successor in the line that follows: both
+    are written at once."""
     kind, phase, by, detail = entry["kind"], entry["phase"], entry["by"], entry["detail"]
     if kind == "command":
-        return f"in {phase}, {by} commanded {detail}"
+        return f"in {phase}, {by} {_commanded(detail)}"
     if kind == "started":
-        return f"{by} began it: {detail}" if detail else f"{by} began it"
+        return f"{by} {_commanded(detail)}" if detail.startswith(REPORT) else f"{by} began it: {detail or 'asked for'}"
     why = _meaning(entry["reason"])
     said = f"{why} ({detail})" if detail else why
+    if kind == "transition" and phase == "superseded":
+        successor = "another rotation" if following is None else following["rotation"]
+        return f"gave way to {successor}: {said}"
     if kind == "transition":
         return f"→ {phase}: {said}"
     return f"in {phase}, {OPENINGS.get(kind, kind)}: {said}"
+
+
+def _commanded(detail: str) -> str:
+    """What somebody asked for, in their own words after the colon."""
+    if not detail.startswith(REPORT):
+        return f"commanded {detail}"
+    what, _, why = detail.removeprefix(REPORT).partition(": ")
+    return f"reported {what} compromised: {why}"
 
 
 def _meaning(reason: str) -> str:

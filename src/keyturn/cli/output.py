@@ -17,6 +17,7 @@ COLOURS = {
     "accepted": "green",
     "advance": "green",
     "completed": "green",
+    "COMPROMISED": "red",
     "current": "green",
     "disabled": "yellow",
     "foreign": "red",

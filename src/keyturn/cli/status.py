@@ -88,6 +88,10 @@ def headline_of(content: Any) -> str:
     """The first line."""
     if isinstance(content, dict):
         return str(content["headline"])
+    compromised = [item for item in content if item["compromised"]]
+    if compromised:
+        which = ", ".join(f"{item['name']} ({versions(item['compromised'])})" for item in compromised)
+        return f"EMERGENCY, compromised: {which}; see `keyturn status NAME`"
     rotating = [item for item in content if item["phase"] is not None]
     standing = [item for item in rotating if item["standing_still"] is not None]
     if standing:
@@ -111,11 +115,12 @@ def _overview(content: list[dict[str, Any]]) -> Tables:
             None if item["current"] is None else f"v{item['current']}",
             item["phase"],
             item["standing_still"],
+            versions(item["compromised"]),
             moment(item["due_at"]),
         )
         for item in content
     ]
-    return [("Credentials", ["name", "current", "phase", "stands still", "next due"], rows)]
+    return [("Credentials", ["name", "current", "phase", "stands still", "compromised", "next due"], rows)]
 
 
 def _detail(status: dict[str, Any]) -> Tables:
@@ -124,11 +129,18 @@ def _detail(status: dict[str, Any]) -> Tables:
     if rotation is not None:
         tables.append(("Rotation", ["what", "is"], _rotation(rotation)))
     rows: list[Row] = [
-        (f"v{version['serial']}", version["state"], version["key_id"], moment(version["compromised_at"]))
+        (
+            f"v{version['serial']}",
+            version["state"],
+            version["key_id"],
+            None if version["compromised_at"] is None else "COMPROMISED",
+            moment(version["compromised_at"]),
+            moment(version["cut_at"]),
+        )
         for version in status.get("versions", [])
         if version["state"] != "destroyed" or rotation is not None
     ]
-    tables.append(("Versions", ["version", "state", "key id", "compromised"], rows))
+    tables.append(("Versions", ["version", "state", "key id", "mark", "reported", "cut off at"], rows))
     return tables + (_seen(seen) if seen is not None else [])
 
 
@@ -141,6 +153,17 @@ def _rotation(rotation: dict[str, Any]) -> list[Row]:
         ("since", f"{moment(rotation['entered_at'])} ({rotation['cause']})"),
         ("started", f"{moment(rotation['started_at'])} by {rotation['started_by']}"),
     ]
+    if rotation["supersedes"] is not None:
+        rows.append(("takes over from", rotation["supersedes"]))
+    if rotation["adopting"] is not None:
+        rows.append((f"v{rotation['incoming']} is", f"what was found under the id {rotation['adopting']}"))
+    rows += [
+        (f"v{version['serial']} compromised", f"reported by {version['reported']}")
+        for version in rotation["versions"]
+        if version["reported"] is not None
+    ]
+    rows += [(f"v{serial} forced", f"on the word of {who}") for serial, who in rotation["forced"].items()]
+    rows += [(f"v{serial} lost", f"accepted by {who}") for serial, who in rotation["waived"].items()]
     if rotation["retreats"]:
         rows.append(("retreats", rotation["retreats"]))
     if pause is not None:
@@ -155,6 +178,7 @@ def _seen(seen: dict[str, Any]) -> Tables:
             target["name"],
             target["serving"],
             None if target["version"] is None else f"v{target['version']}",
+            target["id"],
             None if target["copies"] is None else versions(target["copies"]),
         )
         for target in seen["targets"]
@@ -170,7 +194,7 @@ def _seen(seen: dict[str, Any]) -> Tables:
         for source in seen["sources"]
     ]
     return [
-        ("Targets", ["target", "readers get", "version", "our copies"], targets),
+        ("Targets", ["target", "readers get", "version", "id", "our copies"], targets),
         ("Verifiers", ["verifier", "version", "probed", "listed"], verifiers),
         ("Clients", ["client", "version", "last use", "last success", "last refusal"], clients),
         ("Usage sources", ["source", "kind", "sees failures", "complete up to"], sources),

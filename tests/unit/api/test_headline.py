@@ -63,7 +63,7 @@ def test_wait_says_why_and_until_when(lasting: timedelta, words: str) -> None:
         (wait(Reason.BAKING, until=NOW), "Clears at the next tick, unless something else blocks then."),
         (hold(Reason.AUTHORITY_ILL), "It ends with its cause."),
         (hold(Reason.TOO_MANY_RETREATS, latch=True), "`keyturn resume payments` ends it."),
-        (Verdict(ruling=Ruling.HALT, reason=Reason.EFFECT_FAILED), "`keyturn resume payments` tries again."),
+        (Verdict(ruling=Ruling.HALT, reason=Reason.EFFECT_FAILED), "`keyturn abandon payments --reason TEXT` gives it up for another rotation."),
     ],
 )
 def test_what_ends_it_is_named(verdict: Verdict, words: str) -> None:
