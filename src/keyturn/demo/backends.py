@@ -28,9 +28,11 @@ FED = "reports"
 """Gets its key through code that nobody here wrote."""
 RARE = frozenset({"partner", "nightly"})
 LAGGARD = "billing"
+ATTACKER = "attacker"
 FIRST_ADDRESS = 11
 
 ADDRESSES = {name: f"127.0.0.{FIRST_ADDRESS + number}" for number, name in enumerate(NAMES)}
+ATTACKER_ADDRESS = "127.0.0.66"
 
 
 class Backend(Protocol):
@@ -56,6 +58,10 @@ class Backend(Protocol):
 
     def served(self) -> str:
         """The value that readers get."""
+        ...
+
+    def overwrite(self, value: str) -> None:
+        """Put a value there by hand, behind keyturn's back."""
         ...
 
     def leftovers(self) -> list[str]:
@@ -129,6 +135,9 @@ class VaultBackend:
     def served(self) -> str:
         return self._bao.read_secret(self.mount, self.path)[FIELD]
 
+    def overwrite(self, value: str) -> None:
+        self._bao.write_secret(self.mount, self.path, {FIELD: value})
+
     def leftovers(self) -> list[str]:
         lines = [f"{self.mount}/{path}" for path in self._below(f"{self.prefix}/")]
         metadata = self._bao.call("GET", f"{self.mount}/metadata/{self.path}")["data"]
@@ -200,6 +209,10 @@ class AwsBackend:
     def served(self) -> str:
         answer = self._moto.secretsmanager().get_secret_value(SecretId=self.secret, VersionStage="AWSCURRENT")
         return str(json.loads(answer["SecretString"])[FIELD])
+
+    def overwrite(self, value: str) -> None:
+        text = json.dumps({FIELD: value, "owner": "shop"})
+        self._moto.secretsmanager().put_secret_value(SecretId=self.secret, SecretString=text)
 
     def leftovers(self) -> list[str]:
         # No call removes a version: what is left of ours would be a label.
