@@ -28,7 +28,7 @@ class Emergency:
 
     name = "emergency"
     # No schedule: the report comes first.
-    timing = Timing(grace=5.0, soak=3.0, keepalive_min=SHORT_KEEPALIVE, begins_after=3600.0)
+    timing = Timing(grace=5.0, soak=2.0, keepalive_min=SHORT_KEEPALIVE, begins_after=3600.0)
     limit = 90.0
     laggards: tuple[str, ...] = ()
     attacker = True

@@ -12,7 +12,7 @@ from keyturn.demo.timing import SHORT_KEEPALIVE, TICK, Timing
 HELD = "target_foreign"
 TOLD_WITHIN = 2 * TICK + 1.5
 """Two ticks, and what they and a message take on a busy machine."""
-WATCHED = 5.0
+WATCHED = 4.0
 """Seconds for which it is looked whether the hold holds."""
 
 
@@ -20,7 +20,7 @@ class Hands:
     """Held and paged within two ticks; nothing taken away meanwhile; then completed, and nobody noticed."""
 
     name = "hands"
-    timing = Timing(silence=7.0, soak=3.0, keepalive_min=SHORT_KEEPALIVE)
+    timing = Timing(silence=6.0, soak=2.0, keepalive_min=SHORT_KEEPALIVE)
     limit = 90.0
     laggards: tuple[str, ...] = ()
     attacker = False

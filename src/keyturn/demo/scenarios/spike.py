@@ -76,7 +76,7 @@ class SpikeOfBoth:
     """Both keys fail alike: held as the authority's illness, not rolled back, and completed by itself afterwards."""
 
     name = "spike-of-both"
-    timing = Timing(soak=3.0, keepalive_min=SHORT_KEEPALIVE)
+    timing = Timing(soak=2.0, keepalive_min=SHORT_KEEPALIVE)
     limit = 90.0
     # Half of the fleet is on the old key still: one client's trouble alone would be its own, and not the old key's.
     laggards: tuple[str, ...] = ("checkout", "mobile", "billing", "nightly")
