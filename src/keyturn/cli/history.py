@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from keyturn.cli.connection import Connection
 from keyturn.cli.output import moment, show_json, show_line
 from keyturn.domain.reasons import MEANING, Reason
 
-REPORT = "emergency "
+REPORT = re.compile(r"emergency (v\d+): (.*)")
 OPENINGS = {
     "started": "began",
     "hold": "stopped and called for someone",
@@ -43,8 +44,10 @@ def told(entry: dict[str, Any], following: dict[str, Any] | None = None) -> str:
     kind, phase, by, detail = entry["kind"], entry["phase"], entry["by"], entry["detail"]
     if kind == "command":
         return f"in {phase}, {by} {_commanded(detail)}"
+    if kind == "started" and not REPORT.fullmatch(detail):
+        return f"{by} began it: {detail.removesuffix(': ')}" if detail else f"{by} began it"
     if kind == "started":
-        return f"{by} {_commanded(detail)}" if detail.startswith(REPORT) else f"{by} began it: {detail or 'asked for'}"
+        return f"{by} {_commanded(detail)}"
     why = _meaning(entry["reason"])
     said = f"{why} ({detail})" if detail else why
     if kind == "transition" and phase == "superseded":
@@ -57,10 +60,8 @@ def told(entry: dict[str, Any], following: dict[str, Any] | None = None) -> str:
 
 def _commanded(detail: str) -> str:
     """What somebody asked for, in their own words after the colon."""
-    if not detail.startswith(REPORT):
-        return f"commanded {detail}"
-    what, _, why = detail.removeprefix(REPORT).partition(": ")
-    return f"reported {what} compromised: {why}"
+    report = REPORT.fullmatch(detail)
+    return f"reported {report[1]} compromised: {report[2]}" if report is not None else f"commanded {detail}"
 
 
 def _meaning(reason: str) -> str:

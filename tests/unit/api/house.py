@@ -63,6 +63,7 @@ CONFIG: dict[str, Any] = {
         }
     },
 }
+PAYMENTS = "/v1/credentials/payments"
 
 
 def install_fakes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +154,34 @@ class House:
         """Push a batch of usage."""
         data = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines).encode()
         return self.ask("POST", "/v1/usage", token=token, data=data, headers=headers)
+
+
+def ticks(daemon: Daemon, count: int) -> None:
+    for _ in range(count):
+        daemon.tick()
+
+
+def started(house: House, daemon: Daemon) -> dict[str, Any]:
+    """A rotation that waits in OVERLAP."""
+    daemon.tick()
+    answer = house.ask("POST", f"{PAYMENTS}/rotate", body={"by": "ada", "reason": "test"})
+    assert answer.status_code == 200, answer.text
+    ticks(daemon, 5)
+    status: dict[str, Any] = house.ask("GET", f"{PAYMENTS}/status").json()
+    assert status["rotation"]["phase"] == "overlap"
+    return status
+
+
+def refusal(house: House, what: str, body: dict[str, object], status: int = 409) -> str:
+    """What the daemon says to a command that it refuses; checks that nothing changed."""
+    before = house.ask("GET", f"{PAYMENTS}/history").json()
+    answer = house.ask("POST", f"{PAYMENTS}/{what}", body=body)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert house.ask("GET", f"{PAYMENTS}/history").json() == before
+    detail: str = answer.json()["detail"]
+    assert "\n" not in detail
+    return detail
 
 
 def command(*arguments: str) -> list[str]:

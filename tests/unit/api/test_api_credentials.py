@@ -2,44 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from tests.unit.api.house import House
+from tests.unit.api.house import PAYMENTS, House, refusal, started
 
-from keyturn.app.daemon import Daemon
 from keyturn.domain.errors import Transient
 from keyturn.testing.fakes import Fault
-
-PAYMENTS = "/v1/credentials/payments"
-
-
-def ticks(daemon: Daemon, count: int) -> None:
-    for _ in range(count):
-        daemon.tick()
-
-
-def started(house: House, daemon: Daemon) -> dict[str, Any]:
-    """A rotation that waits in OVERLAP."""
-    daemon.tick()
-    answer = house.ask("POST", f"{PAYMENTS}/rotate", body={"by": "ada", "reason": "test"})
-    assert answer.status_code == 200, answer.text
-    ticks(daemon, 5)
-    status: dict[str, Any] = house.ask("GET", f"{PAYMENTS}/status").json()
-    assert status["rotation"]["phase"] == "overlap"
-    return status
-
-
-def refusal(house: House, what: str, body: dict[str, object], status: int = 409) -> str:
-    """What the daemon says to a command that it refuses; checks that nothing changed."""
-    before = house.ask("GET", f"{PAYMENTS}/history").json()
-    answer = house.ask("POST", f"{PAYMENTS}/{what}", body=body)
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert house.ask("GET", f"{PAYMENTS}/history").json() == before
-    detail: str = answer.json()["detail"]
-    assert "\n" not in detail
-    return detail
 
 
 def test_credential_that_was_never_read_says_so(house: House) -> None:
@@ -48,7 +15,14 @@ def test_credential_that_was_never_read_says_so(house: House) -> None:
         status = house.ask("GET", f"{PAYMENTS}/status").json()
         assert "has not been read yet" in status["headline"]
         assert house.ask("GET", "/v1/credentials").json() == [
-            {"name": "payments", "current": None, "phase": None, "standing_still": None, "due_at": None}
+            {
+                "name": "payments",
+                "current": None,
+                "phase": None,
+                "standing_still": None,
+                "compromised": [],
+                "due_at": None,
+            }
         ]
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn.api.headline import headline
-from keyturn.domain.model import Pause, Rotation, Version, VersionState
+from keyturn.domain.model import Hold, Mark, Pause, Rotation, Version, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
@@ -29,6 +29,9 @@ ROTATION = begin(
     now=NOW,
     by="ada",
 )
+HALT = Verdict(ruling=Ruling.HALT, reason=Reason.TOO_MANY_REMINTS)
+CUT = NOW + timedelta(minutes=15)
+MARKED = replace(ROTATION, marks={1: Mark(at=NOW, by="ada", why="in a log", grace=timedelta(minutes=5), cut_at=CUT)})
 
 
 def said(rotation: Rotation | None, verdict: Verdict | None = None, *, due_at: datetime | None = None) -> str:
@@ -63,7 +66,10 @@ def test_wait_says_why_and_until_when(lasting: timedelta, words: str) -> None:
         (wait(Reason.BAKING, until=NOW), "Clears at the next tick, unless something else blocks then."),
         (hold(Reason.AUTHORITY_ILL), "It ends with its cause."),
         (hold(Reason.TOO_MANY_RETREATS, latch=True), "`keyturn resume payments` ends it."),
-        (Verdict(ruling=Ruling.HALT, reason=Reason.EFFECT_FAILED), "`keyturn abandon payments --reason TEXT` gives it up for another rotation."),
+        (
+            Verdict(ruling=Ruling.HALT, reason=Reason.EFFECT_FAILED),
+            "`keyturn abandon payments --reason TEXT` gives it up for another rotation.",
+        ),
     ],
 )
 def test_what_ends_it_is_named(verdict: Verdict, words: str) -> None:
@@ -103,3 +109,91 @@ def test_every_ruling_has_its_words() -> None:
         for rotation in (ROTATION, replace(ROTATION, cause=Reason.BAKING)):
             assert "payments" in said(rotation, Verdict(ruling=ruling, reason=Reason.BAKING))
     assert said(ROTATION, None).endswith("what blocks is not known yet")
+
+
+@pytest.mark.parametrize("reason", [Reason.GRACE, Reason.NO_ROOM])
+def test_wait_for_the_cut_names_what_cuts_it_short(reason: Reason) -> None:
+    """The emergency stands first, with its cut; the command names the version whose time it is."""
+    line = said(MARKED, wait(reason, "v1 is in the way", until=CUT))
+    assert line.startswith(
+        "payments: EMERGENCY: v1 compromised, cut off at 2030-01-01 12:15:00 UTC at the latest; v1 → v2 in introduce waits: "
+    )
+    assert line.endswith(
+        "(in 15 min). `keyturn emergency payments --version 1 --cut-now --reason TEXT` does not wait for it."
+    )
+    assert "--cut-now" not in said(MARKED, wait(Reason.BAKING, until=CUT))
+
+
+def test_cut_that_is_over() -> None:
+    """Until the disable is under way it is to come, then it has a time."""
+    over = replace(MARKED, marks={1: replace(MARKED.marks[1], cut_at=NOW)})
+    assert "EMERGENCY: v1 compromised, to be cut off now; " in said(over, wait(Reason.BAKING))
+    over = replace(over, disabled_at={1: NOW})
+    assert "EMERGENCY: v1 compromised, cut off since 2030-01-01 12:00:00 UTC; " in said(over, wait(Reason.BAKING))
+
+
+def test_no_room_without_an_emergency_asks_for_room() -> None:
+    """Somebody must remove a key; the machine takes none for it."""
+    line = said(ROTATION, hold(Reason.NO_ROOM, "the authority is full: remove a key there that nobody needs"))
+    assert line.endswith("remove a key there that nobody needs. It ends with its cause.")
+
+
+@pytest.mark.parametrize("reason", [Reason.UNPROVEN, Reason.ROLLBACK_VALUE_LOST])
+def test_lost_value_names_its_version(reason: Reason) -> None:
+    """An operator signs for that one."""
+    line = said(ROTATION, hold(reason, "gone", serial=1))
+    assert line.endswith("`keyturn accept payments --lost 1 --reason TEXT` goes on without it.")
+
+
+def test_obstacle_is_passed_in_an_emergency_only() -> None:
+    """The command names it; outside an emergency it has to go."""
+    there = hold(Reason.OBSTACLE, "bao: pending 3", target="bao", id="3")
+    assert "`keyturn accept payments --target bao --found 3 --reason TEXT` lets the emergency pass it." in said(
+        MARKED, there
+    )
+    assert said(ROTATION, there).endswith("It ends with its cause.")
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [
+        (
+            Phase.MONITOR,
+            (
+                "`keyturn resume payments` gives it that time again, "
+                "`keyturn force payments --version 1 --reason TEXT` stands in for silence."
+            ),
+        ),
+        (Phase.ROLLBACK, "`keyturn force payments --version 2 --reason TEXT` stands in for silence."),
+        (Phase.RETIRE, "`keyturn resume payments` ends it."),
+    ],
+)
+def test_deadline_names_the_version_to_force(phase: Phase, words: str) -> None:
+    """Where silence is what is missing, somebody's word can stand in for it."""
+    late = replace(ROTATION, phase=phase, restoring=1 if phase is Phase.ROLLBACK else None)
+    line = said(late, hold(Reason.DEADLINE, "60 days are over", latch=phase is not Phase.ROLLBACK))
+    assert line.endswith(f"60 days are over. {words}")
+
+
+def test_successor_says_from_whom_it_took_over() -> None:
+    """Every version that it takes over is named; a rotation that gave way says so."""
+    third = Version(serial=3, state=VersionState.PENDING)
+    taken = replace(
+        ROTATION,
+        id="r1~2",
+        supersedes="r1",
+        versions={**ROTATION.versions, 3: third},
+        outgoing=(2, 1),
+        incoming=3,
+    )
+    assert said(taken, wait(Reason.BAKING)).startswith("payments: r1 gave way to r1~2: v2, v1 → v3 in introduce waits")
+    assert said(replace(ROTATION, phase=Phase.SUPERSEDED)).startswith(
+        "payments: r1 gave way to another rotation at 2030"
+    )
+
+
+def test_end_that_is_not_as_it_was_left() -> None:
+    """What another's hand did between rotations is told."""
+    held = Hold(reason=Reason.TARGET_FOREIGN, since=NOW, latched=False, detail="bao serves 3, which is not ours")
+    line = said(replace(ROTATION, phase=Phase.COMPLETED, hold=held))
+    assert "and is not as it was left: bao serves 3, which is not ours; the next starts on command" in line
