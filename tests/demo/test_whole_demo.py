@@ -99,10 +99,12 @@ def test_happy_on_openbao_holds_and_shows_no_key(tmp_path: Path) -> None:
         ("happy", "poll_for_barrier", "requests were refused"),
         ("happy", "disable_nothing", "the old key is not proven dead"),
         ("emergency", "disable_nothing", "the leaked key was not seen to be refused at gateway-1, gateway-2"),
+        ("hands", "mend_silently", "was never held: target_foreign"),
     ],
 )
 def test_a_broken_product_does_not_hold(scenario: str, sabotage: str, complaint: str, tmp_path: Path) -> None:
-    """A daemon that skips the acceptance barrier, or the disable, is found out: the demo says so and exits with 1."""
+    """A daemon that skips the acceptance barrier or the disable, or mends in silence what another's hand has done, is found
+    out: the demo says so and exits with 1."""
     report_file = tmp_path / "report.json"
     words = ("--scenario", scenario, "--report", str(report_file))
     with whole_demo(tmp_path, *words, sabotage=HERE / sabotage) as demo:

@@ -44,7 +44,7 @@ class Timing:
             "silence_few": _span(self.silence),
             "silence_unseen": _span(self.silence),
             "grace": _span(self.grace),
-            "grace_cap": _span(4 * self.grace),
+            "grace_cap": _span(60.0),
             "drift_every": _span(1.0),
             "page_every": _span(5.0),
         }
