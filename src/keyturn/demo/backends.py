@@ -211,8 +211,13 @@ class AwsBackend:
         return str(json.loads(answer["SecretString"])[FIELD])
 
     def overwrite(self, value: str) -> None:
-        text = json.dumps({FIELD: value, "owner": "shop"})
-        self._moto.secretsmanager().put_secret_value(SecretId=self.secret, SecretString=text)
+        client, text = self._moto.secretsmanager(), json.dumps({FIELD: value, "owner": "shop"})
+        # In two steps: a put with AWSCURRENT takes moto's labels off the wrong version.
+        current = client.get_secret_value(SecretId=self.secret, VersionStage="AWSCURRENT")["VersionId"]
+        put = client.put_secret_value(SecretId=self.secret, SecretString=text, VersionStages=["by-hand"])["VersionId"]
+        move = client.update_secret_version_stage
+        move(SecretId=self.secret, VersionStage="AWSCURRENT", MoveToVersionId=put, RemoveFromVersionId=current)
+        move(SecretId=self.secret, VersionStage="by-hand", RemoveFromVersionId=put)
 
     def leftovers(self) -> list[str]:
         # No call removes a version: what is left of ours would be a label.

@@ -63,7 +63,7 @@ class Hands:
                 *row(served == ending.world.new_kid, f"readers get {served}, and not the new key"),
                 *death_rows("old", ending.alive_old),
             ],
-            further={"seconds_to_page": round(told, 1)},
+            further={"seconds_to_page": round(told, 1) if self._paged else None},
         )
 
     def _told(self, run: Run) -> bool:
