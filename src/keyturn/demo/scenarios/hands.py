@@ -12,7 +12,7 @@ from keyturn.demo.timing import SHORT_KEEPALIVE, TICK, Timing
 HELD = "target_foreign"
 TOLD_WITHIN = 2 * TICK + 1.5
 """Two ticks, and what they and a message take on a busy machine."""
-WATCHED = 4.0
+WATCHED = 3.0
 """Seconds for which it is looked whether the hold holds."""
 
 

@@ -17,7 +17,7 @@ from keyturn.demo.traffic import latest_by_client, refused
 
 # What clients meet while the node is broken, and the detector must not need.
 ON_ITS_OWN = frozenset({"new_version_fails", "new_version_refused"})
-OUTAGE = 4.0
+OUTAGE = 2.0
 """Seconds for which both keys fail after the rotation has stopped for it."""
 SETTLES = SHORT_KEEPALIVE + 2.0
 """Seconds after a table was put back within which the last connection meets it."""
