@@ -104,6 +104,8 @@ class Ground:
         self.next_serial = 1
         self.keys = {0: "k0"}
         self.messages: dict[str, tuple[datetime, Message]] = {}
+        self.leaked: set[int] = set()
+        """Versions that were ever reported compromised."""
         self.ever_served: set[int] = {0}
         self.served_since: dict[str, datetime] = dict.fromkeys(self.targets, EPOCH)
         self.residue = False
@@ -126,7 +128,7 @@ class Ground:
         other.sources = {name: source.fork() for name, source in self.sources.items()}
         for name in ("untold", "uses", "denied", "fates", "late", "journal", "keys", "messages"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))
-        for name in ("ever_served", "forced", "robbed", "served_since", "refused_since"):
+        for name in ("leaked", "ever_served", "forced", "robbed", "served_since", "refused_since"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))
         return other
 

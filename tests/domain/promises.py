@@ -22,34 +22,73 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     """Everything that a decision must not do, on the world in which it is to be done."""
     settle(world)
     after = decision.rotation
+    never_given_again(world, before, decision)
     stands_where_told(world, before, decision)
     for effect in decision.effects:
         if effect.kind is EffectKind.PROMOTE and effect.target is not None:
             if effect.serial in world.targets[effect.target].copies:  # else it cannot be carried out
                 accept_before_use(world, effect.serial)
-            if after.phase is Phase.OVERLAP:
+            if after.phase is Phase.OVERLAP and effect.serial == after.incoming and not emergency(after):
                 bake_known(world, after, effect.target)
         if effect.kind is EffectKind.DISABLE:
             silence_before_reject(world, after, effect.serial)
         if effect.kind is EffectKind.REVOKE and after.phase is not Phase.ROLLBACK:
-            assert after.phase is Phase.DESTROY, f"P3: v{effect.serial} is revoked in {after.phase}"
+            room = (
+                after.phase is Phase.INTRODUCE and world.room is not None and effect.serial in makes_room(world, after)
+            )
+            assert after.phase is Phase.DESTROY or room, f"P3: v{effect.serial} is revoked in {after.phase}"
         if effect.kind is EffectKind.REVOKE:
             for verifier in world.verifiers.values():
-                refused = verifier.away or not verifier.ever_accepts(effect.serial, world.now)
+                blind = verifier.away or not world.readable(effect.serial)
+                refused = blind or not verifier.ever_accepts(effect.serial, world.now)
                 assert refused or after.phase is Phase.DESTROY, f"v{effect.serial} is revoked before it is disabled"
-    if before.phase is Phase.OVERLAP and after.phase is Phase.MONITOR:
+    if before.phase is Phase.OVERLAP and after.phase is Phase.MONITOR and not emergency(after):
         watched(world, after, world.policy.minimum_overlap, failures=True)
     if before.phase is Phase.RETIRE and after.phase is Phase.DESTROY:
         soak_known(world, after)
+    if decision.successor is not None:
+        for verifier in world.verifiers.values():
+            verifier.excused |= set(after.versions)  # what it had disabled, the successor enables
+        assert set(decision.successor.versions) >= {v for v in after.versions if v not in after.proven}, "P5: forgotten"
     if after.phase is Phase.ROLLBACK and before.phase is not Phase.ROLLBACK:
         assert before.phase in RESTORABLE, f"rollback out of {before.phase}"
         for verifier in world.verifiers.values():
             verifier.excused.add(after.outgoing[0])
     if before.phase is Phase.RETIRE and after.phase is Phase.MONITOR:
         for verifier in world.verifiers.values():
-            verifier.excused.add(after.outgoing[0])
-    if not after.live:
+            verifier.excused |= set(after.outgoing)
+    if not after.live and decision.successor is None:
         ended_clean(world, after)
+
+
+def emergency(rotation: Rotation) -> bool:
+    """Whether a version that readers had is compromised."""
+    return any(rotation.versions[serial].compromised_at is not None for serial in rotation.outgoing)
+
+
+def cut_off(rotation: Rotation, serial: int, now: datetime) -> bool:
+    """Whether a version is compromised and its time is over."""
+    mark = rotation.marks.get(serial)
+    return mark is not None and mark.cut_at <= now
+
+
+def makes_room(world: World, rotation: Rotation) -> set[int]:
+    """Versions that may be taken away for room: they failed, or no target is known to serve them in an emergency."""
+    served = {target.serial for target in world.targets.values() if not target.away}
+    unserved = {serial for serial in rotation.outgoing if serial not in served} if emergency(rotation) else set()
+    over = {serial for serial in rotation.outgoing if cut_off(rotation, serial, world.now)}
+    return unserved | over | set(rotation.failed)
+
+
+def never_given_again(world: World, before: Rotation, decision: Decision) -> None:
+    """P8: no decision enables, installs or promotes what was reported compromised."""
+    giving = {EffectKind.ENABLE, EffectKind.INSTALL, EffectKind.PROMOTE}
+    marked = {serial for serial, version in before.versions.items() if version.compromised_at is not None}
+    given = {one.serial for one in decision.effects if one.kind in giving} & marked
+    assert not given, f"P8: {given} of {before.phase}"
+    kept = (decision.successor or decision.rotation).versions
+    lost = [serial for serial in marked if serial in kept and kept[serial].compromised_at is None]
+    assert not lost, f"P8: the mark of {lost} is gone"
 
 
 def stands_where_told(world: World, before: Rotation, decision: Decision) -> None:
@@ -61,9 +100,12 @@ def stands_where_told(world: World, before: Rotation, decision: Decision) -> Non
     latched = before.hold is not None and before.hold.latched
     if Phase.ROLLBACK in (before.phase, decision.rotation.phase) or not (before.pause or before.halted or latched):
         return
-    assert kinds <= {EffectKind.INSTALL, EffectKind.ENABLE}, f"{kinds} while it stands"
+    cut = {e for e in decision.effects if e.kind is EffectKind.DISABLE and cut_off(before, e.serial, world.now)}
+    mending = {EffectKind.INSTALL, EffectKind.ENABLE, EffectKind.STAGE, EffectKind.KEEP, EffectKind.MARK}
+    others = {effect.kind for effect in decision.effects if effect not in cut}
+    assert others <= mending, f"{others} while it stands"
     retreats = (before.phase, decision.rotation.phase) == (Phase.RETIRE, Phase.MONITOR)
-    stays = decision.rotation.phase is before.phase
+    stays = decision.rotation.phase is before.phase or decision.successor is not None
     assert stays or retreats, f"{before.phase} → {decision.rotation.phase} while it stands"
 
 
@@ -111,13 +153,19 @@ def watched(world: World, after: Rotation, span: timedelta, *, failures: bool) -
 
 def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
     """P2: nothing is disabled that readers get or somebody may still use."""
+    if cut_off(after, serial, world.now):
+        return
+    if after.phase is Phase.INTRODUCE and world.room is not None and serial in makes_room(world, after):
+        return
     assert after.phase in (Phase.RETIRE, Phase.ROLLBACK), f"v{serial} is disabled in {after.phase}"
+    assert after.versions[serial].compromised_at is None, f"v{serial} is disabled before its time"
     for target in world.targets.values():
-        assert target.serial != serial, f"P2: v{serial} is disabled while {target.name} serves it"
+        away = target.away and bool(after.forced)
+        assert target.serial != serial or away, f"P2: v{serial} is disabled while {target.name} serves it"
     rolling_back = after.phase is Phase.ROLLBACK
     if serial in world.forced or serial in after.forced:
         return
-    if rolling_back and serial not in world.ever_served:
+    if serial not in world.ever_served or serial in after.revoked:
         return
     least = max(world.policy.drain, world.policy.minimum_overlap)
     since = max(world.served_since[name] for name in after.targets)
@@ -134,7 +182,14 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
 
 def soak_known(world: World, after: Rotation) -> None:
     """P4: the whole soak is known, by a source that sees failures."""
-    doomed = after.outgoing[0]
+    soaked = [s for s in after.outgoing if s in world.ever_served and s not in after.revoked]
+    soaked = [s for s in soaked if after.versions[s].compromised_at is None]
+    for serial in soaked:
+        one_soaked(world, after, serial)
+
+
+def one_soaked(world: World, after: Rotation, doomed: int) -> None:
+    """The same for one version."""
     begun = world.refused_since.get(doomed)
     assert begun is not None, f"v{doomed} is not refused everywhere and would be destroyed"
     assert min(failure_mark(world), usage_mark(world)) >= begun + world.policy.soak, "P4: the soak is not known"
@@ -147,7 +202,8 @@ def soak_known(world: World, after: Rotation) -> None:
 
 def ended_clean(world: World, after: Rotation) -> None:
     """An end leaves exactly one accepted, served version on each target, and nothing of ours."""
-    survivor = after.incoming if after.phase is Phase.COMPLETED else after.outgoing[0]
+    survivor = after.survivor
+    assert after.versions[survivor].compromised_at is None, f"P8: v{survivor} is left"
     for target in world.targets.values():
         assert target.serial == survivor, f"{after.phase}: {target.name} serves v{target.serial}"
         left = target.copies & set(after.versions)
@@ -174,11 +230,12 @@ def standing(world: World) -> None:
         if target.serial is None:
             continue
         for verifier in world.verifiers.values():
-            fine = (
-                verifier.away or target.serial in verifier.excused or verifier.always_accepts(target.serial, world.now)
-            )
+            marked = rotation is not None and target.serial in rotation.marks
+            excused = verifier.away or marked or target.serial in verifier.excused
+            fine = excused or verifier.always_accepts(target.serial, world.now)
             assert fine, f"P1: {target.name} serves v{target.serial}, which {verifier.name} may refuse"
-    known = {world.current.serial} if rotation is None else set(rotation.versions)
+    known = set(rotation.versions) if rotation is not None else {world.current.serial}
+    known |= set(world.ended.versions) if world.ended is not None and rotation is None else set()
     for verifier in world.verifiers.values():
         live = {serial for serial, entry in verifier.table.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
         assert live <= known, f"P5: {verifier.name} knows {live - known}, which nobody remembers"
@@ -186,7 +243,10 @@ def standing(world: World) -> None:
         return
     never_silent(world, rotation)
     old = rotation.outgoing[0]
-    if rotation.phase in RESTORABLE:
+    given_up = (
+        old in rotation.marks or old in rotation.revoked or old in rotation.waived or rotation.supersedes is not None
+    )
+    if rotation.phase in RESTORABLE and not given_up:
         for verifier in world.verifiers.values():
             assert verifier.table.get(old) is not Entry.REVOKED, f"P3: v{old} is revoked in {rotation.phase}"
         for target in world.targets.values():
@@ -209,7 +269,9 @@ def nobody_cut_off(world: World, use: Use) -> None:
     """A client that moves when it is told, or is still awaited, is never refused."""
     client = world.clients[use.client]
     vouched = client.acknowledged or client.dismissed or client.sleeper or client.every >= world.policy.drain
-    if use.accepted or use.excused or vouched or use.serial in world.forced:
+    failed = world.rotation is not None and use.serial in world.rotation.failed
+    excused = use.excused or use.serial in world.forced | world.leaked
+    if use.accepted or excused or vouched or failed:
         return
     raise AssertionError(f"P2: {use.client} is refused with v{use.serial} at {use.verifier} at {use.at:%H:%M:%S}")
 

@@ -122,9 +122,11 @@ def test_4_a_promote_of_a_marked_version_that_lands_late_is_undone() -> None:
 def test_5_a_rollback_spends_what_a_late_promote_still_holds() -> None:
     """The worker freezes before it promotes t0; the rollback promotes v0 there although readers get it already."""
     world = world_in(Phase.INTRODUCE)
-    world.fates = []
-    go(world, lambda: rotation(world).phase is Phase.OVERLAP)
-    go(world, lambda: bool(rotation(world).promised) or bool(setattr(world, "fates", [Fate.LATE])))
+    world.fates = [Fate.DONE] * 6
+    while not world.late:
+        if rotation(world).phase is Phase.OVERLAP:
+            world.fates = [Fate.LATE]
+        tick(world)
     late, world.late = list(world.late), []
     world.command(commands.roll_back, by="ada", why="no")
     go(world, ended(world))

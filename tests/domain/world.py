@@ -168,6 +168,7 @@ class World(Ground):
         changed = change(self.rotation, **arguments)
         self.rotation = replace(changed, revision=changed.revision + 1)
         self.heard = self.now
+        self.leaked |= set(changed.marks)
         if change is commands.force:
             self.forced |= set(changed.forced)
 
@@ -290,6 +291,8 @@ class World(Ground):
             if target.id != effect.expected:
                 raise TroubleError(FailureKind.CONFLICT, f"{target.name} serves something else")
             target.serials[target.id] = serial
+            for verifier in self.verifiers.values():
+                verifier.excused.add(serial)  # a hand gave it to readers, not we
         if effect.kind is EffectKind.MINT:
             self.keys.setdefault(serial, f"k{serial}")
             target.copies.add(serial)

@@ -9,7 +9,7 @@ from keyturn.domain.observations import Acceptance, Entry, ServingKind
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import REFUSING, Outcome, anothers, effect, promote, settling, unknown_target, unreachable
 from keyturn.domain.situation import Situation
-from keyturn.domain.verdicts import Verdict, hold, wait
+from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
 
 def reassert(s: Situation) -> Outcome:
@@ -47,6 +47,11 @@ def mint(s: Situation) -> Outcome:
         return None
     adopting = s.rotation.adopting
     if adopting is not None:
+        serving = s.serving(adopting.target)
+        held = s.copies(adopting.target)
+        if held is not None and s.new not in held and serving.id != adopting.id:
+            gone = f"{adopting.target} does not serve {adopting.id} any more, which was to be adopted"
+            return Verdict(ruling=Ruling.HALT, reason=Reason.TARGET_FOREIGN, detail=gone)
         return (effect(s, EffectKind.MINT, s.new, target=adopting.target, expected=adopting.id),)
     known = [t for t in s.rotation.targets if s.copies(t) is not None]
     # An emergency does not wait for a target that is away; otherwise a steady place finds a lost answer again.

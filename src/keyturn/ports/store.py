@@ -244,8 +244,11 @@ class Store(Protocol):
         """Write a decision: the rotation (its revision one higher), its versions into the credential's, an intent for
         each effect (a known effect's attempt count grows and its outcome becomes open), the messages into the outbox
         (a message id that is known is left as it is), the history. At an end, the credential's `due_at`, `check_at` and
-        `rolled_back` too, and then the successor as `begin` would. Raises `StaleRevision` when the rotation has moved or
-        has ended, and `Refused` when a mark would be taken away or the successor cannot begin; then nothing is written.
+        `rolled_back` too, and then the successor as `begin` would. An ended rotation is kept as its end left it: a commit
+        that leaves its phase moves `check_at` and no other date.
+
+        Raises `StaleRevision` when the rotation has moved, would leave its end, or has ended and another has begun since;
+        and `Refused` when a mark would be taken away or the successor cannot begin. Then nothing is written.
         """
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:

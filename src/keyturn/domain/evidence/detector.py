@@ -185,7 +185,9 @@ class FailureDetector:
         _, failures = eprocess.old_arm(np.zeros_like(old_failed), old_failed)
         failed = failures[RAW] + new_failed[RAW].sum()
         log = eprocess.log_ratios(average, failed, null, excess, cv2, self._ratio[RAW, POOLED])
-        return self._trouble.add(log, -math.log(self._alpha))
+        # A CUSUM that rules at h errs once in e^h looks or less (Lorden, Annals of Mathematical
+        # Statistics 42, 1971): at alpha squared an outage of a day is still one hold.
+        return self._trouble.add(log, -2.0 * math.log(self._alpha))
 
     def _look(self, bucket: Bucket, passed: bool) -> Finding | None:
         """Weigh the block so far, and close it where it ends."""

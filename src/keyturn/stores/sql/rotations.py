@@ -38,6 +38,16 @@ _MOVE = (
         revision=bindparam("revision"), live=bindparam("live"), phase=bindparam("phase"), document=bindparam("document")
     )
 )
+_KEEP = (
+    update(rotations)
+    .where(
+        rotations.c.id == bindparam("wanted"),
+        rotations.c.revision == bindparam("expected"),
+        rotations.c.live.is_(False),
+        rotations.c.phase == bindparam("end"),
+    )
+    .values(revision=bindparam("revision"), document=bindparam("document"))
+)
 
 
 def begin(connection: Connection, rotation: Rotation, entry: HistoryEntry | None) -> None:
@@ -63,13 +73,19 @@ def commit(connection: Connection, commit: Commit, now: datetime) -> Rotation:
     before = commit.rotation
     after = replace(before, revision=before.revision + 1)
     row = {"wanted": before.id, "expected": before.revision, **_columns(after)}
-    if connection.execute(_MOVE, row).rowcount != 1:
+    moved = connection.execute(_MOVE, row).rowcount == 1
+    kept = {"wanted": before.id, "expected": before.revision, "end": after.phase}
+    kept |= {"revision": row["revision"], "document": row["document"]}
+    resting = not after.live and live_of(connection, after.credential) is None
+    if not moved and not (resting and connection.execute(_KEEP, kept).rowcount == 1):
         raise StaleRevision(f"rotation {before.id} has moved since revision {before.revision}: read it again")
     credentials.put_versions(connection, after.credential, after.versions)
     journal.open_attempts(connection, after, commit.intents, now)
     outbox.enqueue(connection, commit.messages, commit.notifiers, now)
     trail.append(connection, commit.history)
-    if not after.live:
+    if not moved:
+        credentials.set_check(connection, after.credential, commit.check_at)
+    elif not after.live:
         _end(connection, after, commit)
     if commit.successor is not None:
         check_successor(after, commit.successor)

@@ -1,0 +1,1 @@
+"""The failure detector against what others ship, on identical seeded streams."""
