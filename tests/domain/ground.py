@@ -193,7 +193,7 @@ class Ground:
             serial=client.holds,
             verifier=verifier.name,
             accepted=accepted,
-            excused=client.holds in verifier.excused,
+            excused=verifier.away or client.holds in verifier.excused,
         )
         self.untold.append(use)
         self.uses.append(use)

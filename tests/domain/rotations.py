@@ -25,7 +25,7 @@ CALLS = st.sampled_from(sorted(EffectKind))
 FATES = st.sampled_from([fate for fate in Fate if fate is not Fate.DONE])
 INDEX = st.integers(0, 3)
 PHASES = [phase for phase in Phase if not phase.is_end and phase is not Phase.ROLLBACK]
-EVENTS = ["nothing", "roll back", "join", "away", "mute", "force", "return", "obstacle", "hand", "leak", "leak of both"]
+EVENTS = ["nothing", "roll back", "join", "away", "mute", "force", "return", "obstacle", "hand"]
 
 
 class Rotations(RuleBasedStateMachine):
@@ -71,9 +71,6 @@ class Rotations(RuleBasedStateMachine):
             self.world.add_client(every=70, refresh=None, holds=0)
         elif event == "obstacle":
             self.obstacle(there=True)
-        elif event in ("leak", "leak of both"):
-            for new in (False, True) if event == "leak of both" else (False,):
-                self.version_is_leaked(new=new, grace=20, cut_now=False)
         elif event == "hand":
             self.secret_overwritten(0, missing=False)
             self.tick(5, 1)
@@ -270,34 +267,6 @@ class Rotations(RuleBasedStateMachine):
     @rule()
     def operator_resumes(self) -> None:
         self._command(commands.resume)
-
-    @rule(new=st.booleans(), grace=st.sampled_from([0, 20, 60]), cut_now=st.booleans())
-    def version_is_leaked(self, new: bool, grace: int, cut_now: bool) -> None:
-        rotation = self.world.rotation
-        if rotation is not None:
-            serial = rotation.incoming if new else rotation.outgoing[0]
-            told = {"grace": seconds(grace), "cut_now": cut_now, "now": self.world.now}
-            self._command(commands.emergency, serial=serial, by="ada", why="leaked", **told)
-
-    @rule()
-    def operator_abandons(self) -> None:
-        self._command(commands.abandon, by="ada", why="in vain")
-
-    @rule(index=INDEX, adopt=st.booleans())
-    def operator_answers_a_hand(self, index: int, adopt: bool) -> None:
-        names = sorted(self.world.targets)
-        name = names[index % len(names)]
-        if self.world.rotation is not None:
-            change = commands.accept if adopt else commands.reassert
-            found, seen = self.world.targets[name].id or "", self.world.observe()
-            self._command(change, seen=seen, target=name, found=found, by="ada", why="looked")
-
-    @rule()
-    def operator_accepts_a_loss(self) -> None:
-        rotation = self.world.rotation
-        if rotation is not None:
-            seen = self.world.observe()
-            self._command(commands.accept_lost, seen=seen, serial=rotation.outgoing[0], by="ada", why="known")
 
     def _command(self, change: object, **arguments: object) -> None:
         with suppress(Refused):

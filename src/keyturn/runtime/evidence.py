@@ -102,7 +102,8 @@ def _finding(
     """The detector's word on the last complete bucket; its state is saved beside how far it has read."""
     length = max(registry.sources[name].resolution for name in wired.sources if registry.sources[name].sees_failures)
     saved = store.detector(rotation.id)
-    if saved is None:
+    resumed = None if saved is None else _resumed(saved)
+    if resumed is None:
         since = max(
             [state.since for state in states.values() if state.since is not None] + [rotation.started_at - BASELINE]
         )
@@ -113,9 +114,7 @@ def _finding(
         )
         position, finding = _floor(rotation.started_at, length), None
     else:
-        document = json.loads(saved)
-        detector = FailureDetector.from_state(document["state"])
-        position, finding = datetime.fromisoformat(document["position"]), _read_finding(document["finding"])
+        detector, position, finding = resumed
     end = _floor(watermark, length)
     if end <= position:
         return finding
@@ -128,6 +127,17 @@ def _finding(
     }
     store.save_detector(rotation.id, json.dumps(document))
     return finding
+
+
+def _resumed(saved: str) -> tuple[FailureDetector, datetime, Finding | None] | None:
+    """The detector, how far it has read, and its last word; None for a state that another release wrote: the same buckets
+    read again from the rotation's start give the same."""
+    document = json.loads(saved)
+    try:
+        detector = FailureDetector.from_state(document["state"])
+    except ValueError:
+        return None
+    return detector, datetime.fromisoformat(document["position"]), _read_finding(document["finding"])
 
 
 def _read_finding(document: dict[str, Any] | None) -> Finding | None:

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.api.house import PAYMENTS, House, refusal, started, ticks
 
 from keyturn.app.daemon import Daemon
+from keyturn.testing.fakes.places import KvPlace
 
 
 @pytest.fixture
@@ -55,7 +56,9 @@ def test_reassert_gives_readers_ours_again(house: House, daemon: Daemon) -> None
 
 def test_reassert_where_nothing_is_left(house: House, daemon: Daemon) -> None:
     """The empty id names nothing; the status says so, quoted as a shell wants it."""
-    house.backend.place("payments").delete()
+    place = house.backend.place("payments")
+    assert isinstance(place, KvPlace)
+    place.delete()
     daemon.tick()
     headline = house.ask("GET", f"{PAYMENTS}/status").json()["headline"]
     assert "`keyturn reassert payments --target bao --found '' --reason TEXT`" in headline
