@@ -17,7 +17,7 @@ from keyturn.demo.gateway import Gateway
 from keyturn.demo.loopback import LOOPBACK
 from keyturn.demo.openbao import write_private
 from keyturn.demo.processes import Family, Part
-from keyturn.demo.timing import LOG_LAG, RESOLUTION, TICK, Timing
+from keyturn.demo.timing import LOG_LAG, RESOLUTION, Timing
 from keyturn.demo.waiting import PartFailed, wait_until
 
 # The console script's own words, with the interpreter that runs us.
@@ -67,7 +67,7 @@ def configuration(
     return {
         "store": {"url": f"sqlite:///{folder / 'keyturn.db'}"},
         "http": {"listen": f"{LOOPBACK}:{port}"},
-        "tick": f"{round(TICK * 1000)}ms",
+        "tick": f"{round(timing.tick * 1000)}ms",
         "backends": {"secrets": dict(backend.options())},
         "issuers": {
             "gateways": {

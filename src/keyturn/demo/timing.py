@@ -27,6 +27,7 @@ class Timing:
     grace: float = 5.0
     keepalive_min: float = KEEPALIVE_MIN
     """The gateways' own: for so long a connection from before a reload is served by the key table from before it."""
+    tick: float = TICK
     begins_after: float = BEGINS_AFTER
     """From the writing of the configuration to the scheduled rotation."""
 

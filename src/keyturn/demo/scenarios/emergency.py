@@ -28,8 +28,8 @@ class Emergency:
     """Refused in time everywhere; the attacker named, and without effect; no way back; nobody on the new key refused."""
 
     name = "emergency"
-    # No schedule: the report comes first.
-    timing = Timing(grace=5.0, soak=2.0, keepalive_min=SHORT_KEEPALIVE, begins_after=3600.0)
+    # No schedule: the report comes first. Short ticks, for it is the seconds after the grace that are judged.
+    timing = Timing(grace=5.0, soak=2.0, keepalive_min=SHORT_KEEPALIVE, tick=0.25, begins_after=3600.0)
     limit = 90.0
     laggards: tuple[str, ...] = ()
     attacker = True
