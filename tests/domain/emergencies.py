@@ -3,10 +3,12 @@ accepted, and rotations that are given up and taken over."""
 
 from __future__ import annotations
 
+from itertools import product
+
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from tests.domain.places import seconds
-from tests.domain.rotations import INDEX, Rotations
+from tests.domain.rotations import INDEX, PHASES, Rotations
 
 from keyturn.domain import commands
 
@@ -41,3 +43,15 @@ class Emergencies(Rotations):
         if rotation is not None:
             seen = self.world.observe()
             self._command(commands.accept_lost, seen=seen, serial=rotation.outgoing[0], by="ada", why="known")
+
+
+def one_report_each() -> None:
+    """A report on the old version, the new one, or both, alone, in every phase, with and without grace and lag."""
+    reports = ((False,), (True,), (False, True), (True, False))
+    for phase, leaked, (grace, cut_now), lag in product(PHASES, reports, ((0, False), (20, False), (60, True)), (0, 8)):
+        rotations = Emergencies()
+        rotations.clients_use_it(held=True, lag=lag, laggard=None, phase=phase, event="nothing")
+        for new in leaked:
+            rotations.version_is_leaked(new=new, grace=grace, cut_now=cut_now)
+        rotations.tick(5, 2)
+        rotations.outlook()

@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+from tests.domain.emergencies import one_report_each
 from tests.domain.rotations import Rotations, one_event_each
 
 BUDGET = settings(
@@ -24,6 +25,11 @@ BUDGET = settings(
 def test_promises_hold_under_one_event_anywhere() -> None:
     """One adverse event in any phase breaks no promise, and leaves the ways on and back open."""
     one_event_each()
+
+
+def test_promises_hold_under_one_report_anywhere() -> None:
+    """A version reported compromised, the old, the new or both, in any phase: cut in its time, and nothing else breaks."""
+    one_report_each()
 
 
 @pytest.mark.slow

@@ -162,6 +162,7 @@ def test_7_an_attacker_with_the_marked_key_stops_nothing_and_is_named() -> None:
     named = [message.text for _, message in world.messages.values() if message.topic == "compromised.use"]
     assert len(named) == 1
     assert attacker.name in named[0]
+    assert next(d.verdict.reason for d in said if d.rotation.phase is Phase.DESTROY) is Reason.GRACE
     clean(world, 1)
 
 
@@ -438,3 +439,16 @@ def test_the_mark_is_written_beside_the_secret_and_stays() -> None:
     leak(world, 0)
     go(world, ended(world))
     assert all(target.marks == {0} for target in world.targets.values())
+
+
+def test_a_thief_is_not_awaited_in_monitor() -> None:
+    """In a rotation that took over, whoever presents only the compromised version keeps nobody from retiring the rest."""
+    world = world_in(Phase.OVERLAP)
+    world.add_client(every=5, refresh=None, holds=0)
+    go(world, lambda: world.targets["t0"].serial == 1)
+    world.command(commands.roll_back, by="ada", why="no")
+    tick(world)
+    leak(world, 0, cut_now=True)
+    go(world, lambda: rotation(world).incoming == 2 and rotation(world).phase is Phase.MONITOR)
+    go(world, ended(world))
+    clean(world, 2)

@@ -159,6 +159,9 @@ def _take(s: Situation, verdict: Verdict) -> tuple[Verdict, Rotation]:
         if forces:
             words = "; ".join(f"v{serial}: {force.by}: {force.why}" for serial, force in forces)
             verdict = replace(verdict, detail=words)
+        elif to in (Phase.RETIRE, Phase.DESTROY) and s.hurried and not any(s.kept(v) for v in s.rotation.outgoing):
+            marked = ", ".join(f"v{serial}" for serial in sorted(s.rotation.marks))
+            verdict = replace(verdict, reason=Reason.GRACE, detail=f"the users of {marked} are not awaited")
         elif to is Phase.OVERLAP and (away := [v for v in s.seen.verifiers if s.left_out(v)]):
             verdict = replace(verdict, detail=f"left out, for they cannot be reached: {', '.join(sorted(away))}")
     return verdict, enter(s, verdict, to)

@@ -250,7 +250,10 @@ class Situation:
         return tuple(name for name, client in sorted(self.seen.usage.clients.items()) if not self._moved(client))
 
     def _moved(self, client: ClientSeen) -> bool:
-        if client.acknowledged or client.dismissed:
+        ours = [serial for serial in client.last_use if serial in self.rotation.versions]
+        # Whoever has presented nothing but what is compromised or given up is not awaited: it may be a thief.
+        given_up = bool(ours) and not any(serial == self.new or self.kept(serial) for serial in ours)
+        if client.acknowledged or client.dismissed or given_up:
             return True
         success = client.last_success.get(self.new)
         refusal = client.last_refusal.get(self.new)

@@ -30,7 +30,11 @@ def trail(before: Rotation, decision: Decision, now: datetime) -> tuple[HistoryE
         )
 
     stood, stands = _standing(before), _standing(after)
-    lines = []
+    lines = [
+        entry("cut", Reason.GRACE, f"v{serial} is compromised and its time is over: it is disabled everywhere")
+        for serial in sorted(after.disabled_at)
+        if serial in after.marks and serial not in before.disabled_at
+    ]
     if stood is not None and (stands is None or stands.reason is not stood.reason):
         lines.append(entry("released", stood.reason, ""))
     if after.entry != before.entry:
