@@ -17,15 +17,25 @@ from keyturn.demo.report import (
     unnoticed_rows,
 )
 from keyturn.demo.scenarios.crash import dwell_rows
+from keyturn.demo.scenarios.emergency import first_refusals
 from keyturn.demo.timing import Timing
 from keyturn.demo.traffic import Traffic, latest_by_client, refused_in_logs, tally
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def request(status: int = 200, *, kid: str = "old1", client: str = "a", error: str = "", epoch: float = 0.0) -> Request:
+def request(
+    status: int = 200,
+    *,
+    kid: str = "old1",
+    client: str = "a",
+    error: str = "",
+    epoch: float = 0.0,
+    node: str = "gateway-1",
+    held: bool = False,
+) -> Request:
     return Request(
-        time="", epoch=epoch, client=client, node="gateway-1", kid=kid, latency=0.01, status=status, error=error
+        time="", epoch=epoch, client=client, node=node, kid=kid, latency=0.01, status=status, error=error, held=held
     )
 
 
@@ -164,6 +174,58 @@ def test_the_report_has_every_key() -> None:
         "kills": 21,
         "orphans": [],
         "did_not_hold": [],
+    }
+
+
+def part(name: str, *broken: str, outcome: str = "rolled_back") -> Report:
+    return Report(
+        scenario=name,
+        backend="aws",
+        outcome=outcome,
+        tally=tally([request()], old_kid="old1"),
+        phases=[],
+        old_proven_dead=False,
+        seconds=10.0,
+        further={"new_proven_dead": True},
+        broken=broken,
+    )
+
+
+def test_parts_are_reported_each() -> None:
+    """A scenario in parts has each part's report below the first one's; what one part broke, the whole did."""
+    parts = [part("first"), part("second", "too late", outcome="completed")]
+    whole = Report.of_parts("spike", parts)
+    told = whole.as_json()
+    assert (told["scenario"], told["outcome"], told["new_proven_dead"]) == ("spike", "rolled_back", True)
+    assert told["parts"] == [one.as_json() for one in parts]
+    assert told["seconds"] == 20.0
+    assert told["did_not_hold"] == ["second: too late"]
+
+
+def test_one_part_is_the_whole() -> None:
+    """A scenario in one part has no parts below it."""
+    alone = part("happy")
+    assert Report.of_parts("happy", [alone]) is alone
+
+
+def test_the_first_refusal_comes_after_the_last_service() -> None:
+    """A node that refuses, and then serves once more, has not refused for good; held connections count for themselves."""
+    seen = [
+        request(200, epoch=1),
+        request(401, epoch=2),
+        request(200, epoch=3, held=True),
+        request(401, epoch=4, held=True),
+        request(0, epoch=4.5, held=True, error="ConnectionResetError"),
+        request(401, epoch=5, node="gateway-2"),
+        request(200, epoch=6, node="gateway-2"),
+        request(401, epoch=7, node="gateway-2"),
+        request(401, epoch=8, node="gateway-2", held=True),
+        request(200, epoch=9, node="gateway-2", held=True),
+    ]
+    assert first_refusals(reversed(seen)) == {
+        ("gateway-1", False): 2,
+        ("gateway-1", True): 4,
+        ("gateway-2", False): 7,
     }
 
 

@@ -94,16 +94,20 @@ def test_happy_on_openbao_holds_and_shows_no_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sabotage", "complaint"),
+    ("scenario", "sabotage", "complaint"),
     [
-        ("poll_for_barrier", "requests were refused"),
-        ("disable_nothing", "the old key is not proven dead"),
+        ("happy", "poll_for_barrier", "requests were refused"),
+        ("happy", "disable_nothing", "the old key is not proven dead"),
+        ("emergency", "disable_nothing", "the leaked key was not seen to be refused at gateway-1, gateway-2"),
+        ("hands", "mend_silently", "was never held: target_foreign"),
     ],
 )
-def test_a_broken_product_does_not_hold(sabotage: str, complaint: str, tmp_path: Path) -> None:
-    """A daemon that skips the acceptance barrier, or the disable, is found out: the demo says so and exits with 1."""
+def test_a_broken_product_does_not_hold(scenario: str, sabotage: str, complaint: str, tmp_path: Path) -> None:
+    """A daemon that skips the acceptance barrier or the disable, or mends in silence what another's hand has done, is found
+    out: the demo says so and exits with 1."""
     report_file = tmp_path / "report.json"
-    with whole_demo(tmp_path, "--report", str(report_file), sabotage=HERE / sabotage) as demo:
+    words = ("--scenario", scenario, "--report", str(report_file))
+    with whole_demo(tmp_path, *words, sabotage=HERE / sabotage) as demo:
         code = demo.wait(within=WHOLE_RUN)
         output = demo.output
 

@@ -39,6 +39,10 @@ class PolicyOptions(Options):
     silence_unseen: Duration = _DEFAULT.silence_unseen
     maximum_retreats: int = Field(default=_DEFAULT.maximum_retreats, ge=0, strict=True)
     retry_after: Duration = _DEFAULT.retry_after
+    grace: Duration = _DEFAULT.grace
+    grace_cap: Duration = _DEFAULT.grace_cap
+    maximum_remints: int = Field(default=_DEFAULT.maximum_remints, ge=0, strict=True)
+    drift_every: Duration = _DEFAULT.drift_every
     page_every: Duration = _DEFAULT.page_every
     deadlines: dict[Phase, DeadlineOptions] = Field(default_factory=dict)
 

@@ -28,9 +28,11 @@ FED = "reports"
 """Gets its key through code that nobody here wrote."""
 RARE = frozenset({"partner", "nightly"})
 LAGGARD = "billing"
+ATTACKER = "attacker"
 FIRST_ADDRESS = 11
 
 ADDRESSES = {name: f"127.0.0.{FIRST_ADDRESS + number}" for number, name in enumerate(NAMES)}
+ATTACKER_ADDRESS = "127.0.0.66"
 
 
 class Backend(Protocol):
@@ -56,6 +58,10 @@ class Backend(Protocol):
 
     def served(self) -> str:
         """The value that readers get."""
+        ...
+
+    def overwrite(self, value: str) -> None:
+        """Put a value there by hand, behind keyturn's back."""
         ...
 
     def leftovers(self) -> list[str]:
@@ -129,6 +135,9 @@ class VaultBackend:
     def served(self) -> str:
         return self._bao.read_secret(self.mount, self.path)[FIELD]
 
+    def overwrite(self, value: str) -> None:
+        self._bao.write_secret(self.mount, self.path, {FIELD: value})
+
     def leftovers(self) -> list[str]:
         lines = [f"{self.mount}/{path}" for path in self._below(f"{self.prefix}/")]
         metadata = self._bao.call("GET", f"{self.mount}/metadata/{self.path}")["data"]
@@ -200,6 +209,15 @@ class AwsBackend:
     def served(self) -> str:
         answer = self._moto.secretsmanager().get_secret_value(SecretId=self.secret, VersionStage="AWSCURRENT")
         return str(json.loads(answer["SecretString"])[FIELD])
+
+    def overwrite(self, value: str) -> None:
+        client, text = self._moto.secretsmanager(), json.dumps({FIELD: value, "owner": "shop"})
+        # In two steps: a put with AWSCURRENT takes moto's labels off the wrong version.
+        current = client.get_secret_value(SecretId=self.secret, VersionStage="AWSCURRENT")["VersionId"]
+        put = client.put_secret_value(SecretId=self.secret, SecretString=text, VersionStages=["by-hand"])["VersionId"]
+        move = client.update_secret_version_stage
+        move(SecretId=self.secret, VersionStage="AWSCURRENT", MoveToVersionId=put, RemoveFromVersionId=current)
+        move(SecretId=self.secret, VersionStage="by-hand", RemoveFromVersionId=put)
 
     def leftovers(self) -> list[str]:
         # No call removes a version: what is left of ours would be a label.

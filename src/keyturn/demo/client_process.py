@@ -59,6 +59,8 @@ class Request:
     latency: float
     status: int = 0
     error: str = ""
+    held: bool = False
+    """Sent on a connection that had been open and idle for a while, as only the attacker does on purpose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,20 @@ def start_client(family: Family, folder: Path, *, spec: ClientSpec, nodes: Seque
     command = python_module("keyturn.demo.clients", *words)
     part = family.start(spec.name, command, log=folder / f"{spec.name}.log")
     return Client(spec=spec, part=part, record=record)
+
+
+def start_attacker(
+    family: Family, folder: Path, *, name: str, address: str, key_file: Path, nodes: Sequence[GatewayNode]
+) -> Client:
+    """Start somebody who presents the key in a file for ever."""
+    record = folder / f"{name}.jsonl"
+    words = ["--name", name, "--address", address, "--key-file", str(key_file), "--record", str(record)]
+    for node in nodes:
+        words += ["--node", f"{node.name}={node.address}"]
+    part = family.start(name, python_module("keyturn.demo.attacker", *words), log=folder / f"{name}.log")
+    return Client(
+        spec=ClientSpec(name=name, address=address, source="file", key_file=key_file), part=part, record=record
+    )
 
 
 def read_record(path: Path) -> tuple[Request, ...]:

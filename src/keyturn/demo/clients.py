@@ -57,16 +57,17 @@ class HeldKey:
 
     def read_first(self) -> bool:
         deadline = time.monotonic() + FIRST_READ_WITHIN
-        while not self._read():
+        while not self.read():
             if time.monotonic() >= deadline or self._stop.wait(LOOK_EVERY):
                 return False
         return True
 
     def refresh(self) -> None:
         while not self._stop.wait(self._source.every):
-            self._read()
+            self.read()
 
-    def _read(self) -> bool:
+    def read(self) -> bool:
+        """Read it once; tells whether it could be."""
         try:
             fresh = self._source.read()
         except KeyUnreadable as error:
@@ -150,7 +151,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--credentials", type=Path, help="file with the token or the access key")
     parser.add_argument("--key-file", type=Path, help="file that an agent renders")
     parser.add_argument("--refresh", type=float, default=1.0, help="seconds between two reads")
-    parser.add_argument("--never-refresh", action="store_true", help="read at boot only")
+    parser.add_argument("--never-refresh", action="store_true", help="read at boot and on SIGHUP only")
     return parser.parse_args(arguments)
 
 
@@ -179,13 +180,17 @@ def source_of(options: argparse.Namespace) -> KeySource:
 
 
 def run(options: argparse.Namespace) -> int:
-    stop = threading.Event()
+    stop, told = threading.Event(), threading.Event()
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
+    def read_again(_number: int, _frame: FrameType | None) -> None:
+        told.set()
+
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGHUP, read_again)
     key = HeldKey(source_of(options), stop)
     if not key.read_first():
         say("no key, no requests")
@@ -197,6 +202,9 @@ def run(options: argparse.Namespace) -> int:
         period = 1 / options.rate
         due = time.monotonic()
         while not stop.wait(max(0.0, due - time.monotonic())):
+            if told.is_set():
+                told.clear()
+                key.read()
             caller.request(key.value)
             # Late requests are left out rather than sent in a burst that no policy was made for.
             elapsed = math.ceil((time.monotonic() - due) / period)

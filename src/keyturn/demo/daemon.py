@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import requests
 import yaml
 
-from keyturn.demo.backends import ADDRESSES, Backend
+from keyturn.demo.backends import ADDRESSES, ATTACKER, ATTACKER_ADDRESS, Backend
+from keyturn.demo.client_process import read_json_lines
 from keyturn.demo.gateway import Gateway
 from keyturn.demo.loopback import LOOPBACK
 from keyturn.demo.openbao import write_private
 from keyturn.demo.processes import Family, Part
-from keyturn.demo.timing import BEGINS_AFTER, KEEPALIVE_MIN, LOG_LAG, RESOLUTION, TICK, Timing
+from keyturn.demo.timing import LOG_LAG, RESOLUTION, Timing
 from keyturn.demo.waiting import PartFailed, wait_until
 
 # The console script's own words, with the interpreter that runs us.
@@ -38,18 +39,22 @@ class Status:
     reason: str
     hold: str
     halted: bool
+    served: Mapping[str, str] = field(default_factory=dict)
+    """By target: the backend's id of what its readers get."""
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> "Status":
         rotation: Mapping[str, Any] = body["rotation"] or {}
         verdict: Mapping[str, Any] = body["verdict"] or {}
         hold: Mapping[str, Any] = rotation.get("hold") or {}
+        seen: Mapping[str, Any] = body["seen"] or {}
         return cls(
             headline=str(body["headline"]),
             phase=str(rotation.get("phase", "")),
             reason=str(verdict.get("reason", "")),
             hold=str(hold.get("reason", "")),
             halted=rotation.get("halted") is not None,
+            served={str(target["name"]): str(target["id"] or "") for target in seen.get("targets", ())},
         )
 
 
@@ -58,11 +63,11 @@ def configuration(
 ) -> dict[str, object]:
     """The whole configuration; secrets are references to files."""
     probe_secret = f"file:{folder.parent / 'gateway' / 'probe.secret'}"
-    starting = datetime.now(UTC) + timedelta(seconds=BEGINS_AFTER)
+    starting = datetime.now(UTC) + timedelta(seconds=timing.begins_after)
     return {
         "store": {"url": f"sqlite:///{folder / 'keyturn.db'}"},
         "http": {"listen": f"{LOOPBACK}:{port}"},
-        "tick": f"{round(TICK * 1000)}ms",
+        "tick": f"{round(timing.tick * 1000)}ms",
         "backends": {"secrets": dict(backend.options())},
         "issuers": {
             "gateways": {
@@ -70,7 +75,7 @@ def configuration(
                 "probe_secret": probe_secret,
                 "verifiers": {
                     "type": "nginx-map",
-                    "keepalive_min_timeout": f"{round(KEEPALIVE_MIN * 1000)}ms",
+                    "keepalive_min_timeout": f"{round(timing.keepalive_min * 1000)}ms",
                     "nodes": [
                         {
                             "name": node.name,
@@ -90,7 +95,7 @@ def configuration(
             "gateway-logs": {
                 "type": "access-log",
                 "files": [str(node.access_log) for node in gateway.nodes],
-                "clients": {address: name for name, address in ADDRESSES.items()},
+                "clients": {address: name for name, address in ADDRESSES.items()} | {ATTACKER_ADDRESS: ATTACKER},
                 "resolution": f"{round(RESOLUTION * 1000)}ms",
                 "lag": f"{round(LOG_LAG * 1000)}ms",
                 "probe_secret": probe_secret,
@@ -156,13 +161,26 @@ class Daemon:
 
     def command(self, *words: str) -> str:
         """Run an operator's command by keyturn's own command line; returns what it said."""
+        code, said = self._operate(*words)
+        if code != 0:
+            raise PartFailed(f"keyturn {' '.join(words)} ended with {code}: {said}")
+        return said
+
+    def refusal(self, *words: str) -> str:
+        """Try an operator's command that keyturn is to refuse; returns what it said, empty when it was carried out."""
+        code, said = self._operate(*words)
+        return said if code != 0 else ""
+
+    def _operate(self, *words: str) -> tuple[int | None, str]:
         log = self.folder / f"operator-{words[0]}.log"
         command = (*KEYTURN, *words, "--config", str(self.config_file))
         part = self._family.start(f"operator-{words[0]}", command, log=log, env=self._environment)
         wait_until(lambda: not part.alive, within=COMMAND_WITHIN, what=f"keyturn {words[0]} ended")
-        if part.exit_code != 0:
-            raise PartFailed(f"keyturn {' '.join(words)} ended with {part.exit_code}: {part.log_tail()}")
-        return part.log_tail().strip()
+        return part.exit_code, part.log_tail().strip()
+
+    def notifications(self) -> Sequence[Mapping[str, Any]]:
+        """What the receiver was told, oldest first; `epoch` is when it was."""
+        return read_json_lines(self.folder / "notifications.jsonl")
 
     def keep_history(self) -> None:
         """Leave the trail where a person can read it after the daemon is gone."""

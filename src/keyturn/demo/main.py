@@ -14,7 +14,7 @@ from rich.text import Text
 
 from keyturn.demo.backends import BACKENDS
 from keyturn.demo.report import Report
-from keyturn.demo.scenario import perform
+from keyturn.demo.scenario import Scenario, perform
 from keyturn.demo.scenarios import SCENARIOS
 from keyturn.demo.view import View
 from keyturn.demo.waiting import PartFailed, signals_end_the_run
@@ -68,11 +68,21 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _one(name: str, backend: str, folder: Path, seed: int, console: Console) -> Report:
-    view = View(f"{name} on {backend}", console)
+    parts = SCENARIOS[name](seed)
+    reports = []
+    for part in parts:
+        own = folder / part.name if len(parts) > 1 else folder
+        own.mkdir(parents=True, exist_ok=True, mode=0o700)
+        reports.append(_part(part, backend, own, console))
+    return Report.of_parts(name, reports)
+
+
+def _part(part: Scenario, backend: str, folder: Path, console: Console) -> Report:
+    view = View(f"{part.name} on {backend}", console)
     try:
-        return perform(SCENARIOS[name](seed), backend=backend, folder=folder, view=view)
+        return perform(part, backend=backend, folder=folder, view=view)
     except (PartFailed, OSError) as error:
-        return Report.of_failure(scenario=name, backend=backend, why=str(error))
+        return Report.of_failure(scenario=part.name, backend=backend, why=str(error))
 
 
 @contextlib.contextmanager

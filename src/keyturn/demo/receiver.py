@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         except WebhookVerificationError:
             self._answer(401)
             return
-        line = {"id": self.headers.get("webhook-id"), "payload": payload}
+        line = {"id": self.headers.get("webhook-id"), "epoch": round(time.time(), 3), "payload": payload}
         with server.file.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._answer(204)

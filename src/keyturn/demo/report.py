@@ -1,7 +1,7 @@
 """What a run came to, from the clients' records, the gateways' logs and probes of the authority."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +53,21 @@ class Report:
             old_proven_dead=False,
             seconds=0.0,
             broken=[why],
+        )
+
+    @classmethod
+    def of_parts(cls, name: str, parts: Sequence["Report"]) -> "Report":
+        """The report of a scenario in several parts: its first part's, with each part's below it. What did not hold in
+        any of them did not hold."""
+        first, *others = parts
+        if not others:
+            return first
+        return replace(
+            first,
+            scenario=name,
+            seconds=sum(part.seconds for part in parts),
+            further={**first.further, "parts": [part.as_json() for part in parts]},
+            broken=[f"{part.scenario}: {line}" for part in parts for line in part.broken],
         )
 
     def as_json(self) -> dict[str, object]:

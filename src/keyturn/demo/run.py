@@ -50,6 +50,13 @@ class Run:
             raise NotReached(f"the rotation ended as {status.phase} and never came to {phases[0]}")
         return status
 
+    def wait_hold(self, reason: str) -> Status:
+        """Watch until the rotation stands still for this reason; one that turns back instead never will."""
+        status = self.wait(lambda now: now.hold == reason or now.phase in ("rollback", *ENDED), what=f"held: {reason}")
+        if status.hold != reason:
+            raise NotReached(f"the rotation came to {status.phase} and was never held: {reason}")
+        return status
+
     def wait_end(self) -> Status:
         """Watch until the rotation has ended, however."""
         return self.wait(lambda now: now.phase in ENDED, what="the rotation ended")

@@ -49,8 +49,10 @@ class Scenario(Protocol):
     timing: Timing
     limit: float
     """Seconds after which it is given up."""
-    laggard: bool
-    """Whether one client never refreshes."""
+    laggards: tuple[str, ...]
+    """Clients that read their key at boot, and again only when they are told to."""
+    attacker: bool
+    """Whether somebody else has the old key."""
 
     def play(self, run: Run) -> None:
         """Let it happen, up to the point where nothing more is awaited."""
@@ -68,7 +70,14 @@ def perform(scenario: Scenario, *, backend: str, folder: Path, view: View) -> Re
     with (
         Family() as family,
         view,
-        build_world(family, folder, backend=backend, timing=scenario.timing, laggard=scenario.laggard) as world,
+        build_world(
+            family,
+            folder,
+            backend=backend,
+            timing=scenario.timing,
+            laggards=scenario.laggards,
+            attacker=scenario.attacker,
+        ) as world,
     ):
         run = Run(world, view, limit=scenario.limit)
         try:

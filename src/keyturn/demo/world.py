@@ -4,20 +4,20 @@ import base64
 import contextlib
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keyturn.demo.authority import Authority
-from keyturn.demo.backends import BACKENDS, LAGGARD, Backend
+from keyturn.demo.backends import ATTACKER, ATTACKER_ADDRESS, BACKENDS, Backend
 from keyturn.demo.client_keys import kid_of
-from keyturn.demo.client_process import Client, start_client
+from keyturn.demo.client_process import Client, start_attacker, start_client
 from keyturn.demo.daemon import ENV, Daemon, configuration
 from keyturn.demo.gateway import Gateway, TableKey, start_gateway
 from keyturn.demo.loopback import LOOPBACK
 from keyturn.demo.openbao import write_private
 from keyturn.demo.processes import Family, python_module
-from keyturn.demo.timing import KEEPALIVE_MIN, Timing
+from keyturn.demo.timing import Timing
 from keyturn.demo.traffic import Traffic
 from keyturn.demo.waiting import wait_until
 from keyturn.plugins.gateway.key_format import mint_key
@@ -44,6 +44,10 @@ class World:
         """The key that the rotation brought; empty while there is none."""
         return next(iter(self.authority.kids - {self.old_kid}), "")
 
+    def client(self, name: str) -> Client:
+        """One client, by name."""
+        return next(client for client in self.clients if client.spec.name == name)
+
     def stop_clients(self) -> None:
         """End the traffic; each client finishes the request that it is at."""
         for client in self.clients:
@@ -53,16 +57,30 @@ class World:
 
 
 @contextlib.contextmanager
-def build_world(family: Family, folder: Path, *, backend: str, timing: Timing, laggard: bool) -> Iterator[World]:
+def build_world(
+    family: Family, folder: Path, *, backend: str, timing: Timing, laggards: Sequence[str], attacker: bool
+) -> Iterator[World]:
     """Start everything; the rotation is scheduled for a few seconds after the daemon's start."""
     first = mint_key(ENV).reveal()
     old_kid = kid_of(first)
     gateway = start_gateway(
-        family, folder / "gateway", keys=[TableKey(value=first, kid=old_kid)], keepalive_min=KEEPALIVE_MIN
+        family, folder / "gateway", keys=[TableKey(value=first, kid=old_kid)], keepalive_min=timing.keepalive_min
     )
     write_private(folder / "gateway" / "probe.secret", secrets.token_hex(32))
     store = BACKENDS[backend](family, folder / "backend", first)
-    clients = _start_clients(family, folder / "clients", gateway=gateway, backend=store, laggard=laggard)
+    clients = _start_clients(family, folder / "clients", gateway=gateway, backend=store, laggards=laggards)
+    if attacker:
+        stolen = write_private(folder / "clients" / "stolen.key", first)
+        clients += (
+            start_attacker(
+                family,
+                folder / "clients",
+                name=ATTACKER,
+                address=ATTACKER_ADDRESS,
+                key_file=stolen,
+                nodes=gateway.nodes,
+            ),
+        )
     daemon_folder = folder / "daemon"
     receiver = _start_receiver(family, daemon_folder)
     port = family.free_port()
@@ -90,10 +108,10 @@ def build_world(family: Family, folder: Path, *, backend: str, timing: Timing, l
 
 
 def _start_clients(
-    family: Family, folder: Path, *, gateway: Gateway, backend: Backend, laggard: bool
+    family: Family, folder: Path, *, gateway: Gateway, backend: Backend, laggards: Sequence[str]
 ) -> tuple[Client, ...]:
     folder.mkdir(parents=True)
-    specs = [replace(spec, never_refresh=laggard and spec.name == LAGGARD) for spec in backend.clients()]
+    specs = [replace(spec, never_refresh=spec.name in laggards) for spec in backend.clients()]
     return tuple(start_client(family, folder, spec=spec, nodes=gateway.nodes) for spec in specs)
 
 

@@ -2,21 +2,24 @@
 
 import itertools
 import secrets
+import signal
 import socketserver
 import string
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal, cast
 
 import pytest
 
-from keyturn.demo.client_process import Client, ClientSpec, read_json_lines, start_client
+from keyturn.demo.client_process import Client, ClientSpec, read_json_lines, start_attacker, start_client
 from keyturn.demo.gateway import Gateway, GatewayNode, TableKey
 from keyturn.demo.moto import ANY_KEY, MotoServer, write_credentials
 from keyturn.demo.openbao import OpenBao, write_private
 from keyturn.demo.processes import Family
+from keyturn.demo.scenarios.emergency import first_refusals
 from keyturn.demo.waiting import wait_until
 
 StartGateway = Callable[..., Gateway]
@@ -136,7 +139,7 @@ def test_a_refused_request_is_recorded_once(family: Family, gateway: StartGatewa
 
 
 def test_the_laggard_keeps_the_key_it_read_at_boot(family: Family, gateway: StartGateway, tmp_path: Path) -> None:
-    """Told never to refresh, a client goes on with its first key while another one moves."""
+    """Told never to refresh, a client goes on with its first key while another one moves, until it is told to read."""
     old, new = new_key("lag1"), new_key("lag2")
     nodes = gateway(nodes=2, keys=[old, new]).nodes
     laggard = file_client(family, tmp_path / "laggard", nodes, old, never_refresh=True)
@@ -148,8 +151,38 @@ def test_the_laggard_keeps_the_key_it_read_at_boot(family: Family, gateway: Star
     wait_requests(mover, 1, kid=new.kid)
     wait_requests(laggard, len(laggard.requests()) + 10)
     assert {r.kid for r in laggard.requests()} == {old.kid}
+    laggard.part.send(signal.SIGHUP)
+    wait_requests(laggard, 1, kid=new.kid)
     laggard.part.stop()
     mover.part.stop()
+
+
+def test_the_attacker_tries_connections_new_and_held(family: Family, gateway: StartGateway, tmp_path: Path) -> None:
+    """It presents the stolen key at every node on both kinds of connection, and records each request that arrived."""
+    key = new_key("stolen")
+    nodes = gateway(nodes=2, keys=[key]).nodes
+    stolen = write_private(tmp_path / "stolen.key", key.value)
+    attacker = start_attacker(family, tmp_path, name="attacker", address="127.0.0.43", key_file=stolen, nodes=nodes)
+    streams = {(node.name, held) for node in nodes for held in (False, True)}
+
+    def served() -> bool:
+        return {(r.node, r.held) for r in attacker.requests() if r.status == 200} == streams
+
+    wait_until(served, within=40, what="it was served everywhere", part=attacker.part)
+    for node in nodes:
+        node.write_table([replace(key, state="revoked")])
+        node.reload()
+    wait_until(
+        lambda: first_refusals(attacker.requests()).keys() == streams,
+        within=20,
+        what="it was refused everywhere",
+        part=attacker.part,
+    )
+    attacker.part.stop()
+    recorded = [(r.node, r.status) for r in attacker.requests()]
+    logged = [(node.name, line["status"]) for node in nodes for line in read_json_lines(node.access_log)]
+    assert sorted(recorded) == sorted(logged)
+    assert {status for _, status in recorded} == {200, 401}
 
 
 def test_a_client_waits_for_its_first_key(family: Family, gateway: StartGateway, tmp_path: Path) -> None:

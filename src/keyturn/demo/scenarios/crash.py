@@ -26,7 +26,8 @@ class Crash:
     # Dwells longer than the time between two kills: one that started over would never end in time.
     timing = Timing(minimum_overlap=10.0, silence=14.0, soak=10.0)
     limit = 200.0
-    laggard = False
+    laggards: tuple[str, ...] = ()
+    attacker = False
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

@@ -12,7 +12,8 @@ class Happy:
     name = "happy"
     timing = Timing()
     limit = 90.0
-    laggard = False
+    laggards: tuple[str, ...] = ()
+    attacker = False
 
     def play(self, run: Run) -> None:
         run.wait_end()

@@ -23,7 +23,8 @@ class LaggardForced:
     name = "laggard"
     timing = Timing()
     limit = 90.0
-    laggard = True
+    laggards: tuple[str, ...] = (LAGGARD,)
+    attacker = False
 
     def __init__(self) -> None:
         self._named = ""
