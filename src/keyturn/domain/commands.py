@@ -129,7 +129,7 @@ def accept(rotation: Rotation, seen: Observations, *, target: str, found: str, b
     _live(rotation)
     obstacles = {one.id for one in seen.targets[target].obstacles} if target in seen.targets else set()
     if found in obstacles:
-        if not any(version.compromised_at is not None for version in rotation.versions.values()):
+        if not _emergency(rotation):
             raise Refused(f"{found} stands in the way at {target}: remove it there; only an emergency lets it pass")
         return _looked(replace(rotation, passed=rotation.passed | {found}))
     serving = _at(rotation, seen, target, found).serving(target)
@@ -177,6 +177,11 @@ def _at(rotation: Rotation, seen: Observations, target: str, found: str) -> Situ
     return s
 
 
+def _emergency(rotation: Rotation) -> bool:
+    """Whether any version of the rotation was reported compromised."""
+    return any(version.compromised_at is not None for version in rotation.versions.values())
+
+
 def _looked(rotation: Rotation) -> Rotation:
     """Without the hold that asked an operator to look."""
     return replace(rotation, hold=None)
@@ -187,7 +192,7 @@ def pause(rotation: Rotation, *, by: str, why: str, now: datetime, lasting: time
     _live(rotation)
     if rotation.phase is Phase.ROLLBACK:
         raise Refused(f"{rotation.credential} is rolling back, which a pause does not stop")
-    if any(version.compromised_at is not None for version in rotation.versions.values()):
+    if _emergency(rotation):
         raise Refused(f"{rotation.credential} is in an emergency, which a pause does not stop")
     if rotation.pause is not None:
         raise Refused(f"{rotation.credential} is paused already, by {rotation.pause.by}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from keyturn.domain.model import Rotation, Stamp, Version, VersionState
@@ -78,12 +77,12 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
         passed=before.passed,
         cause=before.cause,
     )
-    if versions[home].state is VersionState.PREVIOUS or versions[home].state is VersionState.PENDING:
+    if versions[home].state in (VersionState.PREVIOUS, VersionState.PENDING):
         taken_over = taken_over.with_version(home, VersionState.CURRENT)
     for serial in outgoing[1:]:
         if versions[serial].state is VersionState.CURRENT:
             taken_over = taken_over.with_version(serial, VersionState.PREVIOUS)
-    return replace(taken_over, cause=before.cause)
+    return taken_over
 
 
 def _home(s: Situation) -> int:
