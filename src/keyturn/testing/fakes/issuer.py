@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import secrets
+import random
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -12,6 +12,7 @@ from typing import TypeVar
 from keyturn.domain.errors import Absent, ConfigError, Conflict, Invalid, Transient
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.secret_value import SecretValue
+from keyturn.ports.clock import Clock
 from keyturn.ports.issuer import Minted, ValueOrigin
 from keyturn.testing.fakes.clock import FakeClock
 from keyturn.testing.fakes.faults import Faults
@@ -117,19 +118,21 @@ class FakeAuthority:
     A change is in the table at once and is served `lag` later, by `clock`; a connection that a client holds goes on
     being served by older rules for `held_lag` more. `nodes[name].leave()` takes a verifier off the network and
     `nodes[name].come_back()` brings it back with the table it left with, or an older one. With a `capacity` no more keys
-    than that are there at once, on all verifiers together, revoked ones not counted; a test may change it.
+    than that are there at once, on all verifiers together, revoked ones not counted; a test may change it. Values are
+    random, or drawn from `draw`.
     """
 
     def __init__(
         self,
         *verifiers: str,
-        clock: FakeClock | None = None,
+        clock: Clock | None = None,
         lag: timedelta = timedelta(0),
         held_lag: timedelta = timedelta(0),
         lease: str | None = "fake-key-table",
         capacity: int | None = None,
+        draw: random.Random | None = None,
     ) -> None:
-        self.clock = clock or FakeClock()
+        self.clock: Clock = clock or FakeClock()
         self.faults = Faults()
         self.lease = lease
         self.capacity = capacity
@@ -140,6 +143,7 @@ class FakeAuthority:
         for name in verifiers or ("one", "two"):
             self.nodes[name] = FakeVerifier(name, self.clock, lag=lag, held_lag=held_lag)
         self._serials = itertools.count(1)
+        self._draw = draw or random.SystemRandom()
 
     def credential(self, options: object) -> FakeIssuer:
         if options:
@@ -156,7 +160,7 @@ class FakeAuthority:
         """A new key, with an id that counts up."""
         del token
         key_id = f"k{next(self._serials)}"
-        return Minted(key_id=key_id, value=SecretValue(f"fake_{key_id}_{secrets.token_hex(16)}"))
+        return Minted(key_id=key_id, value=SecretValue(f"fake_{key_id}_{self._draw.getrandbits(128):032x}"))
 
     def room(self) -> int | None:
         """How many more keys may be there; never below zero."""
