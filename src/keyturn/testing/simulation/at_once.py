@@ -60,6 +60,7 @@ def promoted(p: Promises, replica: Replica, region: Region) -> Found:
             yield "P1", f"{region.name} is given {key}, which {node.name} may refuse"
     if everywhere and key.serial == rotation.incoming:
         yield from _baked(p, rotation, region)
+        yield from _way_back(p, rotation)
 
 
 def _baked(p: Promises, rotation: Rotation, region: Region) -> Found:
@@ -150,8 +151,6 @@ def moved(p: Promises, replica: Replica, before: Rotation, after: Rotation) -> F
     policy = after.policy
     if not emergency(after):
         match before.phase, after.phase:
-            case Phase.INTRODUCE, Phase.OVERLAP:
-                yield from _way_back(p, after)
             case Phase.OVERLAP, Phase.MONITOR:
                 yield from _watched(p, after, policy.minimum_overlap.total_seconds())
             case Phase.RETIRE, Phase.DESTROY:
@@ -161,6 +160,8 @@ def moved(p: Promises, replica: Replica, before: Rotation, after: Rotation) -> F
 
 
 def _way_back(p: Promises, after: Rotation) -> Found:
+    if after.outgoing[0] in after.waived:
+        return
     for name, region in p.world.regions[after.credential].items():
         token = _copy(after, after.outgoing[0])
         if token not in region.place.copies() and token not in region.robbed:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from keyturn.testing.simulation.world import Key, World
 
 NEVER = float("inf")
+SETTLED = 12.0
+"""Seconds after which every verifier serves the table that it was born with."""
 RESTARTS = (60.0, 200.0)
 """Seconds between two starts of a client that reads at its start alone."""
 
@@ -50,7 +52,7 @@ class Client:
         self._rng = random.Random(f"{world.plan.seed}/{world.plan.run}/{shape.name}")
         self._turn = self._rng.randrange(3)
         self._restarts_at = NEVER
-        world.timeline.at(self._rng.uniform(0, shape.every), self.act)
+        world.timeline.at(SETTLED + self._rng.uniform(0, shape.every), self.act)
 
     def act(self) -> None:
         """One request of the application."""

@@ -12,6 +12,7 @@ from keyturn.testing.fakes import FakeVerifier, KvPlace, LabelledPlace
 from keyturn.testing.simulation.faults import Disturbance
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
+from keyturn.testing.simulation.replica import Replica
 
 if TYPE_CHECKING:
     from keyturn.testing.simulation.people import People
@@ -89,8 +90,17 @@ class Director:
                 return
         for replica in world.replicas:
             if replica.name == one.who:
-                replica.cut[one.where] += 1
-                self._for(one.lasting, lambda: replica.cut.subtract([one.where]))
+                self._cut(replica, one)
+
+    def _cut(self, replica: Replica, one: Disturbance) -> None:
+        replica.cut[one.where] += 1
+
+        def mended() -> None:
+            replica.cut[one.where] -= 1
+            if not replica.cut[one.where]:
+                del replica.cut[one.where]
+
+        self._for(one.lasting, mended)
 
     def clock_skew(self, one: Disturbance) -> None:
         for replica in self.world.replicas:

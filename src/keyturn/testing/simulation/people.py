@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WHY = {"by": "ada", "why": "simulated"}
 ROUND = 25.0
 """Seconds between two looks of the operator on duty."""
+PATIENCE = 2
+"""So often the operator on duty waits once more."""
 PAUSED = timedelta(seconds=90)
 
 
@@ -36,7 +38,12 @@ class People:
         self._tried: dict[tuple[str, Reason], int] = {}
 
     def start(self, name: str) -> None:
-        """Ask for a rotation."""
+        """Ask for a rotation, again and again until one begins."""
+        self._rotate(name)
+        if self.world.store.live_of(name) is None:
+            self.world.timeline.at(self.world.timeline.now + ROUND, partial(self.start, name))
+
+    def _rotate(self, name: str) -> None:
         self._through(lambda replica: replica.runtime.start(name, by="ada", why="simulated"), f"rotate {name}")
 
     def command(self, name: str, what: str) -> None:
@@ -44,7 +51,7 @@ class People:
         rotation = self.world.store.live_of(name)
         if rotation is None:
             if what in ("rollback", "resume"):
-                self.start(name)
+                self._rotate(name)
             return
         self.world.happened("operator")
         doomed = [v for v in rotation.versions.values() if v.serial != rotation.survivor and v.key_id is not None]
@@ -146,10 +153,13 @@ class People:
             self._mend_authority(name)
             if rotation is None:
                 if any(region.touched for region in world.regions[name].values()):
-                    self.start(name)
+                    self._rotate(name)
                 continue
             standing = rotation.halted or rotation.hold
-            if rotation.pause is not None and standing is None:
+            if standing is None and rotation.extensions > PATIENCE:
+                self.command(name, "force" if rotation.extensions < 2 * PATIENCE else "rollback")
+                self.command(name, "abandon")
+            elif rotation.pause is not None and standing is None:
                 self._give(name, "resume", lambda _: commands.resume)
             elif standing is not None:
                 self._answer(name, rotation, standing.reason)
@@ -182,8 +192,11 @@ class People:
                 self._give(name, "resume" if tried % 2 else "abandon", _resume_or_abandon(tried))
             case _:
                 self._give(name, "resume", lambda _: commands.resume)
-                if tried > 3 and rotation.phase in (Phase.MONITOR, Phase.ROLLBACK):
+                if tried > PATIENCE and rotation.phase in (Phase.MONITOR, Phase.ROLLBACK):
                     self.command(name, "force")
+                if tried > 2 * PATIENCE:
+                    self.command(name, "rollback")
+                    self.command(name, "abandon")
 
     def _lost(self, rotation: Rotation) -> int:
         for serial in rotation.versions:

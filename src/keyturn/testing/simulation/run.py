@@ -17,7 +17,7 @@ from keyturn.testing.simulation.replica import Replica
 from keyturn.testing.simulation.standing import Standing
 from keyturn.testing.simulation.world import World
 
-BOUND = 4000.0
+BOUND = 8000.0
 """Seconds after everything was healed in which every rotation has to end."""
 REST = 160.0
 """Seconds for which it is watched that everything stays as the last end left it."""
