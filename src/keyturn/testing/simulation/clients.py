@@ -140,7 +140,5 @@ class Attacker:
             source.present(key.id, "stranger", success=False, matched=False, identified=False)
             return
         accepted = verifier not in world.ill and node.accepts(key.value)
-        source.present(
-            key.id, "thief", success=accepted, matched=node.knows(key.id, key.value), identified=True
-        )
+        source.present(key.id, "thief", success=accepted, matched=node.knows(key.id, key.value), identified=False)
         world.promises.stolen(key, verifier, accepted=accepted)

@@ -162,25 +162,18 @@ class People:
             elif rotation.pause is not None and standing is None:
                 self._give(name, "resume", lambda _: commands.resume)
             elif standing is not None:
-                self._answer(name, rotation, standing.reason)
+                self._answer(name, rotation, standing.reason, standing.detail)
 
-    def _answer(self, name: str, rotation: Rotation, reason: Reason) -> None:
+    def _answer(self, name: str, rotation: Rotation, reason: Reason, detail: str) -> None:
         key = (rotation.id, reason)
         tried = self._tried[key] = self._tried.get(key, 0) + 1
         match reason:
             case Reason.TARGET_FOREIGN | Reason.TARGET_MISSING | Reason.SURVIVOR_NOT_SERVED:
                 self.command(name, "reassert" if tried % 3 else "accept")
-                if rotation.halted is not None or tried > 6:
-                    self._give(name, "resume" if tried % 2 else "abandon", _resume_or_abandon(tried))
+                if rotation.halted is not None or tried > 3 * PATIENCE:
+                    self._give(name, *_resume_or_abandon(tried))
             case Reason.ROLLBACK_VALUE_LOST | Reason.UNPROVEN:
-                lost = self._lost(rotation)
-                self._give(
-                    name,
-                    f"accept the loss of v{lost}",
-                    lambda at: partial(
-                        commands.accept_lost, seen=at.runtime.look(name), serial=lost, **WHY
-                    ),
-                )
+                self._accept_loss(name, rotation, detail)
             case Reason.OBSTACLE:
                 for region in self.world.regions[name].values():
                     if isinstance(region.place, LabelledPlace):
@@ -189,8 +182,9 @@ class People:
                 if tried > 12:
                     self.command(name, "rollback")
             case Reason.TOO_MANY_REMINTS:
-                self._give(name, "resume" if tried % 2 else "abandon", _resume_or_abandon(tried))
+                self._give(name, *_resume_or_abandon(tried))
             case _:
+                self._accept_loss(name, rotation, detail if "not been tried" in detail else "")
                 self._give(name, "resume", lambda _: commands.resume)
                 if tried > PATIENCE and rotation.phase in (Phase.MONITOR, Phase.ROLLBACK):
                     self.command(name, "force")
@@ -198,17 +192,15 @@ class People:
                     self.command(name, "rollback")
                     self.command(name, "abandon")
 
-    def _lost(self, rotation: Rotation) -> int:
-        for serial in rotation.versions:
-            if serial == rotation.survivor or rotation.versions[serial].key_id is None:
-                continue
-            held = [f"{rotation.credential}.v{serial}" in region.place.copies() for region in self._regions(rotation)]
-            if not all(held):
-                return serial
-        return rotation.outgoing[0]
-
-    def _regions(self, rotation: Rotation) -> list[Region]:
-        return list(self.world.regions[rotation.credential].values())
+    def _accept_loss(self, name: str, rotation: Rotation, detail: str) -> None:
+        """Go on without the version whose value is lost, which the message names."""
+        named = [serial for serial in rotation.versions if f"v{serial} " in f"{detail} "]
+        for lost in named:
+            self._give(
+                name,
+                f"accept the loss of v{lost}",
+                lambda at, lost=lost: partial(commands.accept_lost, seen=at.runtime.look(name), serial=lost, **WHY),
+            )
 
     def _mend_authority(self, name: str) -> None:
         """Put back what another's hand took away at a verifier, where keyturn says that it is missing."""
@@ -228,7 +220,7 @@ class People:
             world.promises.excuse(verifier)
 
 
-def _resume_or_abandon(tried: int) -> Callable[[Replica], Callable[[Rotation], Rotation]]:
+def _resume_or_abandon(tried: int) -> tuple[str, Callable[[Replica], Callable[[Rotation], Rotation]]]:
     if tried % 2:
-        return lambda _: commands.resume
-    return lambda _: partial(commands.abandon, **WHY)
+        return "resume", lambda _: commands.resume
+    return "abandon", lambda _: partial(commands.abandon, **WHY)
