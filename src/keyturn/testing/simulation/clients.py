@@ -88,7 +88,9 @@ class Client:
         if node.away:
             self.held = None
             return
-        accepted = verifier not in world.ill and node.accepts(value, opened=self.opened) and not self._fails(key, verifier)
+        accepted = (
+            verifier not in world.ill and node.accepts(value, opened=self.opened) and not self._fails(key, verifier)
+        )
         self.last_use[key.id] = now
         world.source_of(verifier).present(
             key.id, self.name, success=accepted, matched=node.knows(key.id, value), identified=True

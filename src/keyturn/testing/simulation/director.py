@@ -247,4 +247,3 @@ HAPPENING: dict[str, Callable[[Director, Disturbance], None]] = {
     ),
 }
 """What each kind of fault does when its time has come."""
-

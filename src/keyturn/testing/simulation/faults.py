@@ -180,7 +180,7 @@ def _compromise(rng: random.Random, at: float, shape: Shape) -> Disturbance:
     )
 
 
-FAULTS: Mapping[str, Callable[[random.Random, float, "Shape"], Disturbance]] = {
+FAULTS: Mapping[str, Callable[[random.Random, float, Shape], Disturbance]] = {
     "crash": _crash,
     "lost-response": _call("lost-response", *WRITES, ANY),
     "lost-request": _call("lost-request", *WRITES, *LOOKS, ANY),

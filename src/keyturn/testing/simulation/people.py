@@ -15,7 +15,6 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
 from keyturn.testing.fakes import LabelledPlace
-from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
 
 if TYPE_CHECKING:
@@ -63,8 +62,8 @@ class People:
             "force": lambda _: partial(commands.force, serial=victim, **WHY),
             "force final": lambda _: partial(commands.force, serial=victim, final=True, **WHY),
             "abandon": lambda _: partial(commands.abandon, **WHY),
-            "accept": lambda at: self._at_hand(at, rotation, commands.accept),
-            "reassert": lambda at: self._at_hand(at, rotation, commands.reassert),
+            "accept": lambda at: self._at_hand(at, rotation, "accept"),
+            "reassert": lambda at: self._at_hand(at, rotation, "reassert"),
         }
         done = self._give(name, what, changes[what])
         if done and what.startswith("force"):
@@ -83,9 +82,7 @@ class People:
         now = world.timeline.now
 
         def say(replica: Replica) -> None:
-            changed = replica.runtime.emergency(
-                name, serial=serial, **WHY, grace=grace, cut_now=how == "cut now"
-            )
+            changed = replica.runtime.emergency(name, serial=serial, **WHY, grace=grace, cut_now=how == "cut now")
             for marked in changed.marks:
                 key = world.key_of(name, marked)
                 if key is not None:
@@ -96,9 +93,7 @@ class People:
         world.happened("compromise")
         self._through(say, f"emergency {name} v{serial or 'current'} {how}")
 
-    def _give(
-        self, name: str, what: str, change: Callable[[Replica], Callable[[Rotation], Rotation]]
-    ) -> bool:
+    def _give(self, name: str, what: str, change: Callable[[Replica], Callable[[Rotation], Rotation]]) -> bool:
         def through(replica: Replica) -> None:
             replica.runtime.command(name, change(replica), by="ada", what=f"{what}: simulated")
 
@@ -126,19 +121,25 @@ class People:
         replica.within(asked)
         return done
 
-    def _at_hand(
-        self, at: Replica, rotation: Rotation, command: Callable[..., Rotation]
-    ) -> Callable[[Rotation], Rotation]:
-        """Answer the first target whose readers get something that is not as it should be."""
+    def _at_hand(self, at: Replica, rotation: Rotation, what: str) -> Callable[[Rotation], Rotation]:
+        """Answer the first target whose readers get something that is not as it should be: overwrite it, or take it over,
+        where it is a key at all."""
         seen = at.runtime.look(rotation.credential)
+        standing = rotation.halted or rotation.hold
+        named = [
+            name for name in rotation.targets if standing is not None and name in standing.detail.split(" serves ")[0]
+        ]
         odd = [
             name
             for name in rotation.targets
             if (serving := seen.targets[name].serving).kind in (ServingKind.FOREIGN, ServingKind.MISSING)
             or (serving.kind is ServingKind.OURS and serving.serial != rotation.survivor)
         ]
-        target = odd[0] if odd else rotation.targets[0]
+        target = (named or odd or list(rotation.targets))[0]
         found = seen.targets[target].serving.id or ""
+        value = self.world.regions[rotation.credential][target].value
+        adoptable = what == "accept" and value in self.world.by_value
+        command = commands.accept if adoptable else commands.reassert
         return lambda now: command(now, seen, target=target, found=found, **WHY)
 
     # The one on duty

@@ -25,8 +25,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STORE_WRITES = frozenset(
-    "register set_due set_check begin commit record bind add_usage save_detector enqueue delivered undelivered acquire "
-    "release claim renew".split()
+    [
+        "register",
+        "set_due",
+        "set_check",
+        "begin",
+        "commit",
+        "record",
+        "bind",
+        "add_usage",
+        "save_detector",
+        "enqueue",
+        "delivered",
+        "undelivered",
+        "acquire",
+        "release",
+        "claim",
+        "renew",
+    ]
 )
 DEEPEST = 3
 """So many replicas at most sleep inside each other."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from keyturn.ports.store import Store
 from keyturn.testing.simulation.clients import Attacker
 from keyturn.testing.simulation.director import Director
 from keyturn.testing.simulation.people import People
@@ -15,7 +14,7 @@ from keyturn.testing.simulation.plan import CHAOS, WARM_UP, Plan
 from keyturn.testing.simulation.promises import Violation
 from keyturn.testing.simulation.replica import Replica
 from keyturn.testing.simulation.standing import Standing
-from keyturn.testing.simulation.world import World
+from keyturn.testing.simulation.world import OpenStore, World
 
 BOUND = 8000.0
 """Seconds after everything was healed in which every rotation has to end."""
@@ -37,9 +36,9 @@ class Outcome:
     lines: tuple[str, ...]
 
 
-def simulate(plan: Plan, *, told: bool = False, store: Store | None = None) -> Outcome:
+def simulate(plan: Plan, *, told: bool = False, opened: OpenStore | None = None) -> Outcome:
     """Run a plan to its end, or to the first promise that is broken."""
-    world = World(plan, told=told, store=store)
+    world = World(plan, told=told, opened=opened)
     people = People(world)
     standing = Standing(world)
     director = Director(world, people)
@@ -118,5 +117,3 @@ def _left(world: World, standing: Standing) -> Iterator[tuple[str, str]]:
         alarm = f"tripwire/{key.credential}/v{key.serial}/thief/"
         if at < world.timeline.now - REST and not any(one.startswith(alarm) for one in arrived):
             yield "P11", f"{key} was presented after it was destroyed, and nobody was told"
-
-

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keyturn.domain.model import Rotation, VersionState
+from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.testing.simulation.at_once import RESTORABLE
 from keyturn.testing.simulation.promises import STANDS
 from keyturn.testing.simulation.timeline import moment
 from keyturn.testing.simulation.truth import ALIVE, accepts, seconds_of, settled
-from keyturn.domain.observations import Acceptance, Entry
 
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import World

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import ENDS, Phase
@@ -18,13 +18,16 @@ from keyturn.stores.memory import MemoryStore
 from keyturn.testing.fakes import FakeAuthority, FakeNotifier, FakeUsageSource
 from keyturn.testing.fakes.verifier import Table
 from keyturn.testing.simulation.clients import Client
-from keyturn.testing.simulation.lines import IssuerLine, NotifierLine, SourceLine, TargetLine, store_line
 from keyturn.testing.simulation.faults import ANY, Disturbance
+from keyturn.testing.simulation.lines import IssuerLine, NotifierLine, SourceLine, TargetLine, store_line
 from keyturn.testing.simulation.plan import CHAOS, WARM_UP, CredentialShape, Plan, seconds
 from keyturn.testing.simulation.promises import Promises
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
 from keyturn.testing.simulation.timeline import Timeline, WorldClock, moment
+
+OpenStore = Callable[[Callable[[], datetime]], Store]
+"""Opens a store that dates by a clock."""
 
 RESOLUTION = seconds(10)
 MAILBOX = "people"
@@ -53,6 +56,10 @@ class Key:
         return f"{self.credential} v{self.serial}" if self.serial is not None else f"{self.credential} {self.id}"
 
 
+def _in_memory(now: Callable[[], datetime]) -> Store:
+    return MemoryStore(now=now)
+
+
 class Tables:
     """The key tables of the verifiers, which several credentials share."""
 
@@ -78,7 +85,7 @@ class Tables:
 class World:
     """Everything outside the product, and the replicas in it."""
 
-    def __init__(self, plan: Plan, *, told: bool = False, store: Store | None = None) -> None:
+    def __init__(self, plan: Plan, *, told: bool = False, opened: OpenStore | None = None) -> None:
         shape = plan.shape
         self.plan = plan
         self.shape = shape
@@ -86,7 +93,7 @@ class World:
         self.clock = WorldClock(self.timeline)
         self.rng = random.Random(f"{plan.seed}/{plan.run}/world")
         self.fingerprint_key = b"simulated" * 4
-        self.store: Store = store if store is not None else MemoryStore(now=self.clock.now)
+        self.store: Store = (opened or _in_memory)(self.clock.now)
         self.disk_full = False
         self.asleep = 0
         self.landing_late = False
