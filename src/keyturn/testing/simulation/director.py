@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from keyturn.domain.observations import Entry
@@ -42,13 +43,18 @@ class Director:
         return happens
 
     def heal(self) -> None:
-        """Nothing is disturbed from now on."""
+        """Nothing is disturbed from now on, and nothing is scheduled any more: the daemons start anew without that."""
         self.world.timeline.tell("! all is healed")
+        self.world.healed = True
         for mend in self._mending:
             mend()
         self._mending.clear()
         for replica in self.world.replicas:
             replica.armed.clear()
+            replica.restart()
+        for shape in self.world.shape.credentials:
+            if shape.scheduled and self.world.store.latest_of(shape.name) is not None:
+                self.world.store.set_due(shape.name, None)
 
     def _for(self, lasting: float, mend: Callable[[], None]) -> None:
         """Undo it after so long, or when all is healed."""
@@ -86,7 +92,7 @@ class Director:
             if client.name == one.who:
                 world.happened(one.fault)
                 client.cut.add(one.where)
-                self._for(one.lasting, lambda: client.cut.discard(one.where))
+                self._for(one.lasting, partial(client.cut.discard, one.where))
                 return
         for replica in world.replicas:
             if replica.name == one.who:
@@ -133,15 +139,15 @@ class Director:
                 continue
             if one.choice == "ill":
                 world.ill.add(name)
-                self._for(one.lasting, lambda name=name: world.ill.discard(name))
+                self._for(one.lasting, partial(world.ill.discard, name))
             elif one.choice == "leaves":
                 if len(world.authority.nodes) > 1:
                     del world.authority.nodes[name]
-                    self._for(one.lasting, lambda name=name, node=node: self._rejoins(name, node))
+                    self._for(one.lasting, partial(self._rejoins, name, node))
             else:
                 node.leave()
                 forgetting = 1 if one.choice == "stale" else 0
-                self._for(one.lasting, lambda node=node, forgetting=forgetting: self._returns(node, forgetting))
+                self._for(one.lasting, partial(self._returns, node, forgetting))
 
     def _rejoins(self, name: str, node: FakeVerifier) -> None:
         self.world.authority.nodes[name] = node

@@ -107,7 +107,7 @@ class IssuerLine:
         def write() -> None:
             read = world.tables.read(within)
             replica.in_table()
-            world.tables.written(replica, within, read)
+            world.tables.written(replica, read)
             world.promises.at_authority(replica, method, key_id)
             change(within)
 

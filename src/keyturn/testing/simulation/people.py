@@ -15,6 +15,7 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
 from keyturn.testing.fakes import LabelledPlace
+from keyturn.testing.simulation.plan import CHAOS, WARM_UP
 from keyturn.testing.simulation.replica import Replica
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ class People:
         self._tried: dict[tuple[str, Reason], int] = {}
 
     def start(self, name: str) -> None:
-        """Ask for a rotation, again and again until one begins."""
-        self._rotate(name)
-        if self.world.store.live_of(name) is None:
-            self.world.timeline.at(self.world.timeline.now + ROUND, partial(self.start, name))
+        """Ask for a rotation whenever none is under way, until all is healed; and for one at least."""
+        world, now = self.world, self.world.timeline.now
+        if world.store.live_of(name) is None:
+            self._rotate(name)
+        if now < WARM_UP + CHAOS - ROUND or world.store.latest_of(name) is None:
+            world.timeline.at(now + ROUND, partial(self.start, name))
 
     def _rotate(self, name: str) -> None:
         self._through(lambda replica: replica.runtime.start(name, by="ada", why="simulated"), f"rotate {name}")

@@ -13,8 +13,10 @@ from keyturn.testing.simulation.faults import Disturbance, draw
 
 WARM_UP = 60.0
 """Seconds of ordinary use before the first rotation: the sources have a history to tell of."""
-CHAOS = 420.0
+CHAOS = 600.0
 """For so long after the warm-up things go wrong; then all is healed and every rotation has to end."""
+TICK = 15.0
+"""Seconds between two ticks of one replica or another."""
 MOST_KINDS = 6
 
 
@@ -41,7 +43,7 @@ class CredentialShape:
     targets: tuple[str, ...]
     policy: Policy
     scheduled: bool
-    """Whether its schedule starts the rotation, or a command."""
+    """Whether its schedule starts its rotations, or commands do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def plan(seed: int, run: int, faults: Sequence[str]) -> Plan:
     if faults:
         # A few kinds a run: under all of them at once nothing would ever get far (swarm testing, Groce et al. 2012).
         kinds = rng.sample(list(faults), rng.randint(1, min(MOST_KINDS, len(faults))))
-        for _ in range(rng.randint(6, 14) * len(shape.credentials)):
+        for _ in range(rng.randint(8, 18) * len(shape.credentials)):
             at = WARM_UP + round(rng.uniform(-5.0, CHAOS), 1)
             disturbances.append(draw(rng, rng.choice(kinds), at, shape))
     return Plan(seed=seed, run=run, shape=shape, disturbances=tuple(sorted(disturbances, key=lambda one: one.at)))
@@ -119,8 +121,8 @@ def _shape(rng: random.Random) -> Shape:
         replicas=tuple(
             ReplicaShape(
                 name="abc"[number],
-                interval=10.0 * replicas,
-                phase=10.0 * number + round(rng.uniform(0, 5), 1),
+                interval=TICK * replicas,
+                phase=TICK * number + round(rng.uniform(0, 5), 1),
                 skew=round(rng.uniform(-MOST_SKEW / 2, MOST_SKEW / 2), 2),
             )
             for number in range(replicas)

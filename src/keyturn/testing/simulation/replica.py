@@ -102,6 +102,10 @@ class Replica:
             owner=f"{self.name}{self.generation}",
         )
 
+    def restart(self) -> None:
+        """Start the process again."""
+        self.runtime = self._started()
+
     @property
     def up(self) -> bool:
         """Whether it can tick now."""
@@ -118,7 +122,7 @@ class Replica:
         try:
             call()
         except Crash:
-            self.runtime = self._started()
+            self.restart()
         except KeyturnError as error:
             self.world.timeline.tell(f"{self.name}: {error}")
         finally:

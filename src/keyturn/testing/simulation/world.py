@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import ENDS, Phase
@@ -29,7 +29,9 @@ from keyturn.testing.simulation.timeline import Timeline, WorldClock, moment
 OpenStore = Callable[[Callable[[], datetime]], Store]
 """Opens a store that dates by a clock."""
 
-RESOLUTION = seconds(10)
+RESOLUTION = seconds(20)
+EVERY = seconds(300)
+"""Between two starts of a scheduled credential, unless the one before takes longer."""
 MAILBOX = "people"
 
 
@@ -71,7 +73,7 @@ class Tables:
         nodes = self._world.authority.nodes
         return {name: nodes[name].newest for name in verifiers if name in nodes}
 
-    def written(self, replica: Replica, verifiers: Collection[str], read: dict[str, Table]) -> None:
+    def written(self, replica: Replica, read: Mapping[str, Table]) -> None:
         """Whoever writes a whole table that has changed since it was read undoes what others did meanwhile."""
         nodes = self._world.authority.nodes
         for name, table in read.items():
@@ -95,6 +97,7 @@ class World:
         self.fingerprint_key = b"simulated" * 4
         self.store: Store = (opened or _in_memory)(self.clock.now)
         self.disk_full = False
+        self.healed = False
         self.asleep = 0
         self.landing_late = False
         self.faults: Counter[str] = Counter()
@@ -217,7 +220,7 @@ class World:
         )
 
     def _wired(self, replica: Replica, shape: CredentialShape) -> WiredCredential:
-        schedule = Schedule(every=timedelta(days=1), starting=moment(WARM_UP)) if shape.scheduled else None
+        schedule = Schedule(every=EVERY, starting=moment(WARM_UP)) if shape.scheduled and not self.healed else None
         return WiredCredential(
             name=shape.name,
             issuer=IssuerLine(replica, self, shape.name, self.authority.credential({})),
