@@ -115,6 +115,16 @@ def accept_kept(s: Situation) -> Outcome:
     return None
 
 
+def accept_in_use(s: Situation) -> Outcome:
+    """While readers still get the old version, a verifier that joins, or comes back with less than it knew, gets what is
+    in use. Nothing waits for it; an emergency has no time for it, nor room."""
+    for serial in s.rotation.outgoing if not s.hurried else ():
+        found = _accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=False) if s.kept(serial) else None
+        if isinstance(found, tuple):
+            return found
+    return None
+
+
 def accept_survivor(s: Situation) -> Outcome:
     """Every verifier that can be asked accepts the version that is left, or is being restored."""
     return _accepted(s, s.survivor, EffectKind.ENABLE, unreachable_blocks=False)

@@ -14,6 +14,7 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
     Phase.INTRODUCE: (
         establish.reassert,
         establish.keep_old,
+        establish.accept_in_use,
         withdraw.make_room,
         establish.mint,
         establish.stage_new,
@@ -84,6 +85,7 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
 changed is undone."""
 
 STANDING: Mapping[Phase, tuple[Row, ...]] = {
+    Phase.INTRODUCE: (establish.accept_in_use,),
     Phase.OVERLAP: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.MONITOR: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.RETIRE: (establish.keep_old, establish.accept_new),
