@@ -166,6 +166,23 @@ def revoke_doomed(s: Situation) -> Outcome:
     return None
 
 
+def bury_again(s: Situation) -> Outcome:
+    """What an earlier rotation destroyed stays dead: a verifier that comes back with an older table is told again."""
+    risen = sorted({serial for seen in s.seen.verifiers.values() for serial in seen.risen})
+    return (
+        tuple(
+            effect(
+                s,
+                EffectKind.REVOKE,
+                serial,
+                verifiers=tuple(v for v, seen in sorted(s.seen.verifiers.items()) if serial in seen.risen),
+            )
+            for serial in risen
+        )
+        or None
+    )
+
+
 def prove_dead(s: Situation) -> Outcome:
     """Every doomed version was tried on every verifier and refused (promise P11). Where its value is lost, the listing is
     the evidence, and an operator signs."""

@@ -100,7 +100,7 @@ class Execute:
         return self.clock.now() + delay
 
     def _perform(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> Made | None:
-        key_id = rotation.versions[effect.serial].key_id
+        key_id = self._key_id(effect.serial, rotation)
         match effect.kind:
             case EffectKind.MINT:
                 return self._mint(effect, rotation, wired)
@@ -125,6 +125,14 @@ class Execute:
                     self._still_current(rotation)
                     self._at_authority(effect, rotation, wired, key_id)
         return None
+
+    def _key_id(self, serial: int, rotation: Rotation) -> str | None:
+        """A version's public id; one that an earlier rotation destroyed is known by the store alone."""
+        version = rotation.versions.get(serial)
+        if version is None:
+            credential = self.store.credential(rotation.credential)
+            version = credential.versions.get(serial) if credential is not None else None
+        return version.key_id if version is not None else None
 
     def _mint(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> Made:
         """Staged first, so that a rerun finds the value again instead of making another. One that is adopted is kept as it

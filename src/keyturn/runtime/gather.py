@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from keyturn.domain.errors import Absent, Denied, Failure, Transient
-from keyturn.domain.model import Rotation
+from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import (
     Acceptance,
     EffectSeen,
@@ -142,16 +142,30 @@ class Gather:
             except (Absent, Transient, Denied) as error:
                 log.debug("value unreadable", credential=rotation.credential, version=serial, error=error.message)
 
+        known = self.store.credential(rotation.credential)
+        buried = {
+            version.key_id: serial
+            for serial, version in (known.versions if known is not None else {}).items()
+            if version.state is VersionState.DESTROYED
+            and version.key_id is not None
+            and serial not in rotation.versions
+        }
+
         def ask(verifier: str) -> Callable[[], VerifierSeen]:
-            return lambda: _ask(wired, verifier, minted, values)
+            return lambda: _ask(wired, verifier, minted, values, buried)
 
         return dict(zip(names, self.executor.run([ask(name) for name in names]), strict=True))
 
 
 def _ask(
-    wired: WiredCredential, verifier: str, minted: Mapping[int, str], values: Mapping[int, SecretValue]
+    wired: WiredCredential,
+    verifier: str,
+    minted: Mapping[int, str],
+    values: Mapping[int, SecretValue],
+    buried: Mapping[str, int],
 ) -> VerifierSeen:
     acceptance = {}
+    risen: frozenset[int] = frozenset()
     for serial, value in values.items():
         try:
             acceptance[serial] = wired.issuer.probe(verifier, minted[serial], value)
@@ -161,10 +175,15 @@ def _ask(
     try:
         listed = wired.issuer.entries(verifier)
         entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
+        risen = frozenset(
+            buried[key_id]
+            for key_id in buried.keys() & listed.keys()
+            if listed[key_id] in (Entry.ACTIVE, Entry.DISABLED)
+        )
     except Failure as error:
         log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
         entries = {}
-    return VerifierSeen(acceptance=acceptance, entries=entries)
+    return VerifierSeen(acceptance=acceptance, entries=entries, risen=risen)
 
 
 def _room(wired: WiredCredential) -> int | None:

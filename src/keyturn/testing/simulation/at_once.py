@@ -53,7 +53,7 @@ def promoted(p: Promises, replica: Replica, region: Region) -> Found:
         yield "P8", f"{region.name} is given {key}, which is compromised"
     everywhere = rotation.phase is Phase.OVERLAP and not emergency(rotation)
     for node in world.authority.nodes.values():
-        passed_over = not everywhere and (node.away or replica.cut[node.name] > 0)
+        passed_over = not everywhere and (node.away or node.name in replica.cut)
         if node.name in world.ill or passed_over or (node.name, key.id) in p.hands:
             continue
         if node.away or not accepts(node, key):
@@ -98,7 +98,7 @@ def _revoking(p: Promises, replica: Replica, key: Key) -> Found:
     if key.serial == rotation.survivor:
         yield "P3", f"{replica.name} revokes {key}, which is to stay"
     for node in p.world.authority.nodes.values():
-        tried = not (node.away or replica.cut[node.name] or p.excused(node.name))
+        tried = not (node.away or node.name in replica.cut or p.excused(node.name))
         if rotation.phase is Phase.ROLLBACK and tried and settled(node, key) is Acceptance.ACCEPTED:
             yield "P3", f"{replica.name} revokes {key}, which was not disabled first at {node.name}"
 
@@ -117,7 +117,7 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
         if now + SLACK < min(key.cut, promoted_at + grace):
             yield "P2", f"{key} is disabled before its grace is over"
         return
-    serving = [one.name for one in regions if one.value == key.value and not replica.cut[one.name]]
+    serving = [one.name for one in regions if one.value == key.value and one.name not in replica.cut]
     if serving:
         yield "P2", f"{key} is disabled while {', '.join(serving)} gives it to readers"
     if key.forced or not any(key.value in region.gave for region in regions):
@@ -202,7 +202,7 @@ def _ended(p: Promises, replica: Replica, after: Rotation) -> Found:
         if left := sorted(region.place.copies()):
             yield "P5", f"{after.phase}: copies are left at {name}: {', '.join(left)}"
     for node in world.authority.nodes.values():
-        if node.away or replica.cut[node.name] or p.excused(node.name):
+        if node.away or node.name in replica.cut or p.excused(node.name):
             continue
         for serial in after.versions:
             key = world.key_of(after.credential, serial)

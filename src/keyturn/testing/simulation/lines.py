@@ -101,7 +101,7 @@ class IssuerLine:
         self, method: str, key_id: str, verifiers: Collection[str], change: Callable[[Collection[str]], None]
     ) -> None:
         """One read-modify-write of the table that these verifiers share with every other credential."""
-        within = [name for name in verifiers if not self._replica.cut[name]]
+        within = [name for name in verifiers if name not in self._replica.cut]
         world, replica = self._world, self._replica
 
         def write() -> None:
@@ -115,8 +115,10 @@ class IssuerLine:
             world.promises.sending(replica, self._credential, method)
         replica.line(AUTHORITY, method, write)()
         if len(within) < len(verifiers):
-            world.happened("partition")
-            raise Transient(f"{', '.join(sorted(set(verifiers) - set(within)))}: no route from {replica.name}")
+            away = [name for name in verifiers if name in replica.cut]
+            for name in away:
+                world.happened(replica.cut[name])
+            raise Transient(f"{', '.join(away)}: no route from {replica.name}")
 
     def entries(self, verifier: str) -> Mapping[str, Entry]:
         return self._entries[verifier](verifier)

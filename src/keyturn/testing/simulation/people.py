@@ -55,7 +55,6 @@ class People:
             if what in ("rollback", "resume"):
                 self._rotate(name)
             return
-        self.world.happened("operator")
         doomed = [v for v in rotation.versions.values() if v.serial != rotation.survivor and v.key_id is not None]
         victim = doomed[0].serial if doomed else rotation.outgoing[0]
         changes: dict[str, Callable[[Replica], Callable[[Rotation], Rotation]]] = {
@@ -93,7 +92,6 @@ class People:
                     cap = world.promises.policy(name).grace_cap.total_seconds()
                     key.cut = min(key.cut, now if how == "cut now" else now + cap)
 
-        world.happened("compromise")
         self._through(say, f"emergency {name} v{serial or 'current'} {how}")
 
     def _give(self, name: str, what: str, change: Callable[[Replica], Callable[[Rotation], Rotation]]) -> bool:

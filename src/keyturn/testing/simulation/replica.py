@@ -80,7 +80,7 @@ class Replica:
         self.clock = ReplicaClock(world.timeline, shape.skew)
         self.armed: list[Disturbance] = []
         self.skipped: Counter[int] = Counter()
-        self.cut: Counter[str] = Counter()
+        self.cut: dict[str, Disturbance] = {}
         """Places that it cannot reach."""
         self.generation = 0
         """Which start of the process this is; calls of an earlier one are dead."""
@@ -150,16 +150,16 @@ class Replica:
 
     def _disturbed(self, place: str, method: str, real: Callable[[], T], stale: Callable[[], T] | None) -> T:
         world = self.world
-        if self.cut[place]:
-            world.happened("partition")
+        if place in self.cut:
+            world.happened(self.cut[place])
             raise Transient(f"{place}: no route from {self.name}")
         if world.disk_full and place == STORE and method in STORE_WRITES:
-            world.happened("full-disk")
+            world.happened(world.disk_full)
             raise Transient("the store's disk is full")
         armed = self._due(place, method, readable=stale is not None)
         if armed is None:
             return real()
-        world.happened(armed.fault)
+        world.happened(armed)
         if world.timeline.telling:
             world.timeline.tell(f"{self.name}: {armed.fault} {armed.choice}".rstrip() + f" at {method} ({place})")
         if armed.fault == "replica-pause":
@@ -218,7 +218,7 @@ class Replica:
         for position, armed in enumerate(() if self.world.landing_late else self.armed):
             if armed.method == IN_TABLE and armed.fault == "replica-pause" and self.world.asleep < DEEPEST:
                 del self.armed[position]
-                self.world.happened(armed.fault)
+                self.world.happened(armed)
                 self.world.timeline.tell(f"{self.name}: replica-pause between reading a key table and writing it")
                 self.sleep(min(armed.lasting, LONGEST_CALL))
                 return

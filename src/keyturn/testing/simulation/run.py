@@ -68,8 +68,9 @@ def simulate(plan: Plan, *, told: bool = False, opened: OpenStore | None = None)
 
 def _tick(world: World, standing: Standing, replica: Replica) -> None:
     world.timeline.at(world.timeline.now + replica.interval, partial(_tick, world, standing, replica))
+    before, worked = world.hits, replica.up
     replica.tick()
-    standing.step()
+    standing.step(calm=worked and replica.up and world.hits == before)
 
 
 def _end(world: World) -> None:

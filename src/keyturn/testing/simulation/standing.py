@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Acceptance, Entry
-from keyturn.domain.phases import Phase
 from keyturn.testing.simulation.at_once import RESTORABLE
 from keyturn.testing.simulation.promises import STANDS
 from keyturn.testing.simulation.timeline import moment
@@ -29,23 +28,19 @@ class Standing:
     def __init__(self, world: World) -> None:
         self.world = world
         self.calm = 0
-        self._faults = 0
         self._since: dict[Condition, tuple[float, int]] = {}
         self._heard: dict[str, float] = {}
         self._read = 0
 
-    def step(self) -> None:
-        """Look at everything once more."""
+    def step(self, *, calm: bool) -> None:
+        """Look at everything once more, after a tick that was undisturbed or not."""
         world = self.world
-        faults = world.faults.total()
-        if faults == self._faults:
-            self.calm += 1
-        self._faults = faults
+        self.calm += calm
         now = world.timeline.now
         since = {found: self._since.get(found, (now, self.calm)) for found in self._found()}
         self._since = since
-        for (promise, text), (first, calm) in since.items():
-            if now - first > STANDS and self.calm - calm > CALM:
+        for (promise, text), (first, then) in since.items():
+            if now - first > STANDS and self.calm - then > CALM:
                 world.promises.check([(promise, f"{text}, for {now - first:.0f} s")])
                 return
 
@@ -114,8 +109,8 @@ class Standing:
                 yield "P3", f"{key} is revoked at {node.name} in {rotation.phase}"
         for name, region in world.regions[rotation.credential].items():
             token = f"{rotation.credential}.v{old}"
-            kept = token in region.place.copies() or token in region.robbed or rotation.phase is Phase.INTRODUCE
-            if not kept:
+            kept = token in region.place.copies() or token in region.robbed
+            if not kept and (name, rotation.incoming) in rotation.promised:
                 yield "P3", f"{name} keeps no copy of {key} in {rotation.phase}"
 
     def _compromised(self) -> Iterator[Condition]:
