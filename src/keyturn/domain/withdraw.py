@@ -168,19 +168,12 @@ def revoke_doomed(s: Situation) -> Outcome:
 
 def bury_again(s: Situation) -> Outcome:
     """What an earlier rotation destroyed stays dead: a verifier that comes back with an older table is told again."""
-    risen = sorted({serial for seen in s.seen.verifiers.values() for serial in seen.risen})
-    return (
-        tuple(
-            effect(
-                s,
-                EffectKind.REVOKE,
-                serial,
-                verifiers=tuple(v for v, seen in sorted(s.seen.verifiers.items()) if serial in seen.risen),
-            )
-            for serial in risen
-        )
-        or None
-    )
+    risen: dict[int, list[str]] = {}
+    for verifier, seen in sorted(s.seen.verifiers.items()):
+        for serial in seen.risen:
+            risen.setdefault(serial, []).append(verifier)
+    found = [effect(s, EffectKind.REVOKE, v, verifiers=tuple(at)) for v, at in sorted(risen.items())]
+    return tuple(found) or None
 
 
 def prove_dead(s: Situation) -> Outcome:

@@ -91,7 +91,7 @@ def at_authority(p: Promises, replica: Replica, method: str, key: Key) -> Found:
 
 def _revoking(p: Promises, replica: Replica, key: Key) -> Found:
     rotation = p.world.store.live_of(key.credential)
-    if rotation is None or key.reported is not None:
+    if rotation is None or key.reported is not None or p.is_destroyed(key):
         return
     if rotation.phase in RESTORABLE:
         yield "P3", f"{replica.name} revokes {key} in {rotation.phase}"
