@@ -150,7 +150,11 @@ class SourceLine:
         del now  # the source has a clock of its own
         batch = self._poll(cursor, now=self._world.clock.now())
         if batch.watermark is not None:
-            uses = ((one.key_id or "", one.client, seconds_of(one.start)) for one in batch.reports if one.attributable)
+            uses = (
+                (one.key_id or "", one.client, seconds_of(one.start), one.failures > 0)
+                for one in batch.reports
+                if one.attributable
+            )
             self._world.promises.polled(self._name, seconds_of(batch.watermark), uses)
         return batch
 

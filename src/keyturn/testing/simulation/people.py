@@ -21,7 +21,7 @@ from keyturn.testing.simulation.replica import Replica
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import World
 
-WHY = {"by": "ada", "why": "simulated"}
+BY, WHY = "ada", "simulated"
 ROUND = 25.0
 """Seconds between two looks of the operator on duty."""
 PATIENCE = 2
@@ -58,12 +58,12 @@ class People:
         doomed = [v for v in rotation.versions.values() if v.serial != rotation.survivor and v.key_id is not None]
         victim = doomed[0].serial if doomed else rotation.outgoing[0]
         changes: dict[str, Callable[[Replica], Callable[[Rotation], Rotation]]] = {
-            "rollback": lambda _: partial(commands.roll_back, **WHY),
-            "pause": lambda at: partial(commands.pause, **WHY, now=at.clock.now(), lasting=PAUSED),
+            "rollback": lambda _: partial(commands.roll_back, by=BY, why=WHY),
+            "pause": lambda at: partial(commands.pause, by=BY, why=WHY, now=at.clock.now(), lasting=PAUSED),
             "resume": lambda _: commands.resume,
-            "force": lambda _: partial(commands.force, serial=victim, **WHY),
-            "force final": lambda _: partial(commands.force, serial=victim, final=True, **WHY),
-            "abandon": lambda _: partial(commands.abandon, **WHY),
+            "force": lambda _: partial(commands.force, serial=victim, by=BY, why=WHY),
+            "force final": lambda _: partial(commands.force, serial=victim, final=True, by=BY, why=WHY),
+            "abandon": lambda _: partial(commands.abandon, by=BY, why=WHY),
             "accept": lambda at: self._at_hand(at, rotation, "accept"),
             "reassert": lambda at: self._at_hand(at, rotation, "reassert"),
         }
@@ -84,7 +84,9 @@ class People:
         now = world.timeline.now
 
         def say(replica: Replica) -> None:
-            changed = replica.runtime.emergency(name, serial=serial, **WHY, grace=grace, cut_now=how == "cut now")
+            changed = replica.runtime.emergency(
+                name, serial=serial, by=BY, why=WHY, grace=grace, cut_now=how == "cut now"
+            )
             for marked in changed.marks:
                 key = world.key_of(name, marked)
                 if key is not None:
@@ -141,7 +143,7 @@ class People:
         value = self.world.regions[rotation.credential][target].value
         adoptable = what == "accept" and value in self.world.by_value
         command = commands.accept if adoptable else commands.reassert
-        return lambda now: command(now, seen, target=target, found=found, **WHY)
+        return lambda now: command(now, seen, target=target, found=found, by=BY, why=WHY)
 
     # The one on duty
 
@@ -201,7 +203,7 @@ class People:
             self._give(
                 name,
                 f"accept the loss of v{lost}",
-                lambda at, lost=lost: partial(commands.accept_lost, seen=at.runtime.look(name), serial=lost, **WHY),
+                partial(_losing, name, lost),
             )
 
     def _mend_authority(self, name: str) -> None:
@@ -222,7 +224,11 @@ class People:
             world.promises.excuse(verifier)
 
 
+def _losing(name: str, serial: int, at: Replica) -> Callable[[Rotation], Rotation]:
+    return partial(commands.accept_lost, seen=at.runtime.look(name), serial=serial, by=BY, why=WHY)
+
+
 def _resume_or_abandon(tried: int) -> tuple[str, Callable[[Replica], Callable[[Rotation], Rotation]]]:
     if tried % 2:
         return "resume", lambda _: commands.resume
-    return "abandon", lambda _: partial(commands.abandon, **WHY)
+    return "abandon", lambda _: partial(commands.abandon, by=BY, why=WHY)

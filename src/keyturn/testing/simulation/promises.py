@@ -51,6 +51,8 @@ class Promises:
         """By source: the watermark that it has given out."""
         self.told_use: dict[tuple[str, str], float] = {}
         """(key id, client) → the newest use that a source has told of."""
+        self.told_refusal: dict[tuple[str, str], float] = {}
+        """The same of those that were refused, although the client really holds the key."""
         self.messages: dict[str, str] = {}
         """Every message that a commit promised to people, by id, with its topic."""
         self.alarms: list[tuple[Key, float]] = []
@@ -159,13 +161,12 @@ class Promises:
             outgoing = ", ".join(f"v{serial}" for serial in asked.successor.outgoing)
             tell(f"{name} is taken over: {outgoing} → v{asked.successor.incoming}")
 
-    def polled(self, source: str, watermark: float, uses: Iterator[tuple[str, str, float]]) -> None:
-        """A source has told a replica of uses, as (key id, client, when)."""
+    def polled(self, source: str, watermark: float, uses: Iterator[tuple[str, str, float, bool]]) -> None:
+        """A source has told a replica of uses, as (key id, client, when, whether any was refused)."""
         self.told[source] = max(self.told.get(source, watermark), watermark)
-        for key_id, client, when in uses:
-            held = self.told_use.get((key_id, client))
-            if held is None or held < when:
-                self.told_use[key_id, client] = when
+        for key_id, client, when, refused in uses:
+            for told in (self.told_use, self.told_refusal) if refused else (self.told_use,):
+                told[key_id, client] = max(told.get((key_id, client), when), when)
 
     def sending(self, replica: Replica, credential: str, method: str) -> None:
         """A replica begins a call that cannot be undone."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Acceptance, Entry
+from keyturn.domain.phases import Phase
 from keyturn.testing.simulation.at_once import RESTORABLE
 from keyturn.testing.simulation.promises import STANDS
 from keyturn.testing.simulation.timeline import moment
@@ -57,6 +58,7 @@ class Standing:
             yield from self._copies(name, rotation)
             if rotation is not None:
                 yield from self._way_back(rotation)
+                yield from self._in_use(rotation)
                 yield from self._silent(rotation)
         yield from self._compromised()
 
@@ -96,6 +98,21 @@ class Standing:
         for region in self.world.regions[name].values():
             for token in sorted(region.place.copies()):
                 yield "P5", f"the copy {token} is left at {region.name}"
+
+    def _in_use(self, rotation: Rotation) -> Iterator[Condition]:
+        """P2: while clients move, the old version is accepted by every verifier that answers."""
+        world = self.world
+        if rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
+            return
+        for serial in rotation.outgoing:
+            key = world.key_of(rotation.credential, serial)
+            given_up = serial in rotation.revoked or serial in rotation.waived or serial not in rotation.served
+            if key is None or key.reported is not None or key.forced or given_up:
+                continue
+            for node in world.authority.nodes.values():
+                silent = node.away or node.name in world.ill or (node.name, key.id) in world.promises.hands
+                if not silent and not accepts(node, key):
+                    yield "P2", f"{node.name} may refuse {key} in {rotation.phase}"
 
     def _way_back(self, rotation: Rotation) -> Iterator[Condition]:
         """P3: until DESTROY the old version can come back."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from keyturn.domain import establish, guards, machine, tables, withdraw
+from keyturn.domain import establish, guards, machine, succession, tables, transitions, withdraw
 from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
@@ -53,20 +53,18 @@ def _hasty(self: Situation, verifier: str, serial: int) -> Acceptance:
 
 
 _acceptance = Situation.acceptance
-_succeed = machine.succeed
-_commit_to = machine.commit_to
 
 
 def _forgetful(s: Situation, *, failed: bool) -> Rotation:
     """The successor knows of nothing but what readers got last."""
-    successor = _succeed(s, failed=failed)
+    successor = succession.succeed(s, failed=failed)
     kept = {serial: successor.versions[serial] for serial in (successor.outgoing[0], successor.incoming)}
     return replace(successor, outgoing=successor.outgoing[:1], versions=kept)
 
 
 def _unpromised(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:
     """Only promotes that were seen done count as ever promoted."""
-    after = _commit_to(rotation, effects, now)
+    after = transitions.commit_to(rotation, effects, now)
     return replace(after, promised=rotation.promised, served=rotation.served)
 
 
