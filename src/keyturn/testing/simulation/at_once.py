@@ -226,6 +226,7 @@ def refused(p: Promises, use: Use) -> Found:
     region = world.regions[key.credential][use.client.shape.target]
     told = key.reported is not None or key.forced or key.bad is not None or key.serial is None
     ill = use.verifier in world.ill or (use.verifier, key.id) in p.hands or p.excused(use.verifier)
+    ill = ill or p.said_to_differ(use.verifier, key.credential)
     by_hand = region.touched or world.timeline.now - region.answered < ANSWERED
     if age <= FRESH and not (told or ill or by_hand or p.after_late):
         yield "P2", f"{use.client.name} is refused at {use.verifier} with {key}, which it read {age:.0f} s ago"

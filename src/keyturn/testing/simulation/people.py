@@ -19,7 +19,7 @@ from keyturn.testing.simulation.plan import CHAOS, WARM_UP
 from keyturn.testing.simulation.replica import Replica
 
 if TYPE_CHECKING:
-    from keyturn.testing.simulation.world import World
+    from keyturn.testing.simulation.world import Key, World
 
 BY, WHY = "ada", "simulated"
 ROUND = 25.0
@@ -210,18 +210,29 @@ class People:
         """Put back what another's hand took away at a verifier, where keyturn says that it is missing."""
         world = self.world
         for (verifier, key_id), key in list(world.promises.hands.items()):
-            node = world.authority.nodes.get(verifier)
-            if node is None or node.away or key.credential != name:
-                continue
-            rotation = world.store.live_of(name)
-            taken = rotation is not None and (key.serial in rotation.revoked or key.serial in rotation.disabled_at)
-            if key.reported is None and not taken and not world.promises.is_destroyed(key):
-                entry = node.entries().get(key.id, Entry.ABSENT)
-                if entry in (Entry.DISABLED, Entry.ABSENT):
-                    world.timeline.tell(f"ada puts {key} back at {verifier}")
-                    node.put(key.id, Entry.ACTIVE, SecretValue(key.value))
-            del world.promises.hands[verifier, key_id]
+            if key.credential == name and self._put_back(verifier, key):
+                del world.promises.hands[verifier, key_id]
+        rotation = world.store.latest_of(name)
+        for verifier in world.verifier_names if rotation is not None else ():
+            if rotation is not None and world.promises.said_to_differ(verifier, name):
+                for serial in rotation.versions:
+                    if (key := world.key_of(name, serial)) is not None:
+                        self._put_back(verifier, key)
+
+    def _put_back(self, verifier: str, key: Key) -> bool:
+        """See that a verifier treats a key as keyturn has asked; False while the verifier cannot be reached."""
+        world = self.world
+        node, rotation = world.authority.nodes.get(verifier), world.store.latest_of(key.credential)
+        if node is None or node.away:
+            return False
+        taken = rotation is not None and (key.serial in rotation.revoked or key.serial in rotation.disabled_at)
+        wanted = Entry.DISABLED if taken else Entry.ACTIVE
+        entry = node.entries().get(key.id, Entry.ABSENT)
+        if key.reported is None and entry not in (wanted, Entry.REVOKED) and not world.promises.is_destroyed(key):
+            world.timeline.tell(f"ada makes {key} {wanted} again at {verifier}")
+            node.put(key.id, wanted, SecretValue(key.value))
             world.promises.excuse(verifier)
+        return True
 
 
 def _losing(name: str, serial: int, at: Replica) -> Callable[[Rotation], Rotation]:

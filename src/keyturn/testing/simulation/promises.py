@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.policy import Policy
+from keyturn.domain.reasons import Reason
 from keyturn.ports.store import Commit, Outcome
 from keyturn.testing.simulation import at_once
 from keyturn.testing.simulation.clients import Use
@@ -98,6 +99,12 @@ class Promises:
     def excused(self, verifier: str) -> bool:
         """Whether a verifier has only just come back or joined, and may differ."""
         return self._excused.get(verifier, -1.0) > self.world.timeline.now
+
+    def said_to_differ(self, verifier: str, credential: str) -> bool:
+        """Whether keyturn reports that somebody has changed a key there, which it leaves to a person to mend."""
+        rotation = self.world.store.latest_of(credential)
+        standing = rotation.hold if rotation is not None else None
+        return standing is not None and standing.reason is Reason.AUTHORITY_CHANGED and verifier in standing.detail
 
     def excuse(self, verifier: str) -> None:
         """A verifier comes back, or joins."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
+from keyturn.testing.fakes import FakeVerifier
 from keyturn.testing.simulation.at_once import RESTORABLE
 from keyturn.testing.simulation.promises import STANDS
 from keyturn.testing.simulation.timeline import moment
 from keyturn.testing.simulation.truth import ALIVE, accepts, seconds_of, settled
 
 if TYPE_CHECKING:
-    from keyturn.testing.simulation.world import World
+    from keyturn.testing.simulation.world import Key, World
 
 Condition = tuple[str, str]
 """Promise and what is wrong."""
@@ -70,9 +71,14 @@ class Standing:
             if key is None or key.reported is not None or key.serial is None or region.touched:
                 continue
             for node in world.authority.nodes.values():
-                silent = node.away or node.name in world.ill or (node.name, key.id) in world.promises.hands
-                if not silent and not accepts(node, key):
+                if not self._excused(node, key) and not accepts(node, key):
                     yield "P1", f"{region.name} gives {key} to readers, which {node.name} may refuse"
+
+    def _excused(self, node: FakeVerifier, key: Key) -> bool:
+        """Whether a verifier cannot be expected to accept what it should, and why is known."""
+        world, promises = self.world, self.world.promises
+        changed = (node.name, key.id) in promises.hands or promises.said_to_differ(node.name, key.credential)
+        return node.away or node.name in world.ill or changed
 
     def _forgotten(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
         """P5: every key that is alive at the authority is one that keyturn knows to be alive."""
@@ -110,8 +116,7 @@ class Standing:
             if key is None or key.reported is not None or key.forced or given_up:
                 continue
             for node in world.authority.nodes.values():
-                silent = node.away or node.name in world.ill or (node.name, key.id) in world.promises.hands
-                if not silent and not accepts(node, key):
+                if not self._excused(node, key) and not accepts(node, key):
                     yield "P2", f"{node.name} may refuse {key} in {rotation.phase}"
 
     def _way_back(self, rotation: Rotation) -> Iterator[Condition]:
