@@ -165,6 +165,7 @@ class Execute:
             for (target, backend_id), serial in bindings.items()
             if target == effect.target and serial == effect.serial
         ]
+        self._still_current(rotation)  # what is removed cannot be had back, and the store has just been waited for
         self._target(effect, wired).remove(copy_token(rotation.credential, effect.serial), served=served)
 
     def _at_authority(self, effect: Effect, rotation: Rotation, wired: WiredCredential, key_id: str) -> None:

@@ -153,6 +153,8 @@ def moved(p: Promises, replica: Replica, before: Rotation, after: Rotation) -> F
         match before.phase, after.phase:
             case Phase.OVERLAP, Phase.MONITOR:
                 yield from _watched(p, after, policy.minimum_overlap.total_seconds())
+            case Phase.MONITOR, Phase.RETIRE if not after.forced:
+                yield from _moved_on(p, after)
             case Phase.RETIRE, Phase.DESTROY:
                 yield from _soaked(p, after)
     if after.phase in (Phase.COMPLETED, Phase.ROLLED_BACK):
@@ -172,6 +174,15 @@ def _watched(p: Promises, after: Rotation, span: float) -> Found:
     for name in after.targets:
         if p.watermark < _given(p, after, name) + span - SLACK:
             yield "P4", f"{after.credential} goes on although nobody has told of {span:.0f} s after {name} was promoted"
+
+
+def _moved_on(p: Promises, after: Rotation) -> Found:
+    key = p.world.key_of(after.credential, after.incoming)
+    for client in p.world.clients:
+        use = (key.id if key is not None else "", client.name)
+        refused, told = p.told_refusal.get(use, 0.0), p.told_success.get(use, 0.0)
+        if client.shape.credential == after.credential and refused > told:
+            yield "P2", f"v{after.outgoing[0]} is taken away although {client.name} has failed with {key} since"
 
 
 def _soaked(p: Promises, after: Rotation) -> Found:

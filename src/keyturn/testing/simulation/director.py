@@ -139,6 +139,9 @@ class Director:
             if one.choice == "ill":
                 world.ill.add(name)
                 self._for(one.lasting, partial(world.ill.discard, name))
+            elif one.choice == "hangs":
+                node.hang()
+                self._for(one.lasting, node.go_on)
             elif one.choice == "leaves":
                 if len(world.authority.nodes) > 1:
                     del world.authority.nodes[name]

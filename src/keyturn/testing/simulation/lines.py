@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from keyturn.domain.errors import Transient
@@ -57,9 +58,18 @@ class TargetLine:
         )
         self.keep = replica.line(name, "keep", region.keep)
         self.stage = replica.line(name, "stage", region.stage)
-        self.promote = replica.line(name, "promote", region.promoting(replica))
-        self.remove = replica.line(name, "remove", region.removing(replica))
+        self._remove = replica.line(name, "remove", region.removing(replica))
+        self._promote = replica.line(name, "promote", region.promoting(replica))
+        self._sending = partial(replica.world.promises.sending, replica, region.credential)
         self.mark = replica.line(name, "mark", region.mark)
+
+    def promote(self, copy: str, *, expected: str | None, token: str) -> str:
+        self._sending("promote")
+        return self._promote(copy, expected=expected, token=token)
+
+    def remove(self, token: str, *, served: Collection[str] = ()) -> None:
+        self._sending("remove")
+        self._remove(token, served=served)
 
 
 class IssuerLine:
@@ -111,7 +121,7 @@ class IssuerLine:
             world.promises.at_authority(replica, method, key_id)
             change(within)
 
-        if method == "revoke":
+        if method in ("disable", "revoke"):
             world.promises.sending(replica, self._credential, method)
         replica.line(AUTHORITY, method, write)()
         if len(within) < len(verifiers):
@@ -151,9 +161,10 @@ class SourceLine:
         batch = self._poll(cursor, now=self._world.clock.now())
         if batch.watermark is not None:
             uses = (
-                (one.key_id or "", one.client, seconds_of(one.start), one.failures > 0)
+                (one.key_id or "", one.client, seconds_of(one.start), refused)
                 for one in batch.reports
-                if one.attributable
+                for refused, count in ((False, one.successes), (True, one.failures))
+                if count and one.attributable
             )
             self._world.promises.polled(self._name, seconds_of(batch.watermark), uses)
         return batch

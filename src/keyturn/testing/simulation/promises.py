@@ -9,7 +9,7 @@ may do some, which the ticks that follow must find and undo (promise P7): such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ class Promises:
         """(key id, client) → the newest use that a source has told of."""
         self.told_refusal: dict[tuple[str, str], float] = {}
         """The same of those that were refused, although the client really holds the key."""
+        self.told_success: dict[tuple[str, str], float] = {}
         self.messages: dict[str, str] = {}
         """Every message that a commit promised to people, by id, with its topic."""
         self.alarms: list[tuple[Key, float]] = []
@@ -65,6 +66,8 @@ class Promises:
         self.next_is_bad: dict[str, Disturbance] = {}
         """By credential: what is to befall its next version."""
         self._late_until = -1.0
+        self._read: dict[tuple[str, str], int] = {}
+        """(replica, rotation) → the revision that it has read last."""
         self._excused: dict[str, float] = {}
 
     def check(self, found: Iterable[tuple[str, str]]) -> None:
@@ -125,6 +128,11 @@ class Promises:
         def commit(asked: Commit) -> Rotation:
             before = store.rotation(asked.rotation.id)
             after = store.commit(asked)
+            read = self._read.get((replica.name, asked.rotation.id))
+            if before is not None and read is not None and read != before.revision:
+                self.check(
+                    [("P7", f"{replica.name} commits over what {after.credential} has become since it was read")]
+                )
             world.journal_writes += 1 + len(asked.intents)
             self.committed[replica.name, after.credential] = (after.id, after.revision)
             for message in asked.messages:
@@ -133,6 +141,21 @@ class Promises:
                 self._moved(replica, before, after, asked)
             return after
 
+        def live() -> Sequence[Rotation]:
+            found = store.live()
+            for rotation in found:
+                self._read[replica.name, rotation.id] = rotation.revision
+            return found
+
+        def one(read: Callable[[str], Rotation | None]) -> Callable[[str], Rotation | None]:
+            def reading(credential: str) -> Rotation | None:
+                rotation = read(credential)
+                if rotation is not None:
+                    self._read[replica.name, rotation.id] = rotation.revision
+                return rotation
+
+            return reading
+
         def record(effect_id: str, attempt: int, outcome: Outcome) -> None:
             world.journal_writes += 1
             if world.timeline.telling:
@@ -140,7 +163,13 @@ class Promises:
                 world.timeline.tell(f"{replica.name}: {what} {outcome.state} {outcome.message}".rstrip())
             store.record(effect_id, attempt, outcome)
 
-        return {"commit": commit, "record": record}
+        return {
+            "commit": commit,
+            "record": record,
+            "live": live,
+            "live_of": one(store.live_of),
+            "latest_of": one(store.latest_of),
+        }
 
     def _moved(self, replica: Replica, before: Rotation, after: Rotation, asked: Commit) -> None:
         world = self.world
@@ -172,7 +201,7 @@ class Promises:
         """A source has told a replica of uses, as (key id, client, when, whether any was refused)."""
         self.told[source] = max(self.told.get(source, watermark), watermark)
         for key_id, client, when, refused in uses:
-            for told in (self.told_use, self.told_refusal) if refused else (self.told_use,):
+            for told in (self.told_use, self.told_refusal if refused else self.told_success):
                 told[key_id, client] = max(told.get((key_id, client), when), when)
 
     def sending(self, replica: Replica, credential: str, method: str) -> None:

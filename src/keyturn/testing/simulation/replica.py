@@ -163,8 +163,12 @@ class Replica:
         if world.timeline.telling:
             world.timeline.tell(f"{self.name}: {armed.fault} {armed.choice}".rstrip() + f" at {method} ({place})")
         if armed.fault == "replica-pause":
+            if armed.choice == "before":
+                self.sleep(armed.lasting)
+                return real()
+            result = real()
             self.sleep(armed.lasting)
-            return real()
+            return result
         if armed.fault == "stale-read" and stale is not None:
             self.undisturbed = False
             return stale()
