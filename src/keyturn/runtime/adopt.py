@@ -8,7 +8,8 @@ from datetime import datetime
 from keyturn.domain.errors import Absent, Refused
 from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.succession import begin
-from keyturn.ports.store import HistoryEntry, Store
+from keyturn.ports.records import HistoryEntry
+from keyturn.ports.store import Store
 from keyturn.runtime.due import first_due
 from keyturn.runtime.registry import WiredCredential
 

@@ -16,7 +16,8 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
 from keyturn.ports.backend import Target
 from keyturn.ports.clock import Clock
-from keyturn.ports.store import IntentState, Outcome, Store
+from keyturn.ports.records import IntentState, Outcome
+from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.values import copy_token, promote_token, value_of
 

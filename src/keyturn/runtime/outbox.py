@@ -11,7 +11,8 @@ import structlog
 from keyturn.domain.errors import Failure, FailureKind, Throttled
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import OutboxItem, Store
+from keyturn.ports.records import OutboxItem
+from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry
 
 log = structlog.get_logger(__name__)

@@ -20,7 +20,8 @@ from keyturn.domain.reasons import Reason
 from keyturn.domain.verdicts import Verdict
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import Commit, Credential, HistoryEntry, Outcome, Store
+from keyturn.ports.records import Commit, Credential, HistoryEntry, Outcome
+from keyturn.ports.store import Store
 from keyturn.runtime.adopt import adopt, begin_rotation, plan_rotation, started
 from keyturn.runtime.due import after_end
 from keyturn.runtime.evidence import Silences

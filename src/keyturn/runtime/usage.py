@@ -14,7 +14,8 @@ from keyturn.domain.model import VersionState
 from keyturn.domain.observations import UNMAPPED
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import Store, UsageRow
+from keyturn.ports.records import UsageRow
+from keyturn.ports.store import Store
 from keyturn.ports.usage import UsageReport, UsageSource
 from keyturn.runtime.registry import Registry, WiredSource
 

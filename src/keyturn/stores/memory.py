@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
-from keyturn.ports.store import (
+from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,

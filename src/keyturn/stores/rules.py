@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from keyturn.domain.errors import FailureKind, Refused
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Intent, IntentState, Lease, SourceState, UsageRow, Uses
+from keyturn.ports.records import Intent, IntentState, Lease, SourceState, UsageRow, Uses
 
 USE_STARTS = 10_000
 """At most so many starts of used buckets are given back, the newest."""

@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier
 
-from keyturn.ports.store import AccessToken, Commit, Lease, OutboxItem, Store
+from keyturn.ports.records import AccessToken, Commit, Lease, OutboxItem
+from keyturn.ports.store import Store
 from keyturn.testing.store_samples import NOW, SECOND, Clauses, begun, message
 
 FAR = NOW + timedelta(days=36500)

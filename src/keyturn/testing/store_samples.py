@@ -12,7 +12,8 @@ from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.succession import begin
-from keyturn.ports.store import Commit, HistoryEntry, Store
+from keyturn.ports.records import Commit, HistoryEntry
+from keyturn.ports.store import Store
 
 NOW = datetime(2030, 3, 31, 0, 59, 59, 999_999, tzinfo=UTC)
 """To the microsecond, and a second before European clocks change."""

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from keyturn.domain.errors import ConfigError, Invalid, KeyturnError, Refused, Transient
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Commit
+from keyturn.ports.records import Commit
 from keyturn.stores.chain import first_broken
 from keyturn.stores.sql import SqlStore
 from keyturn.stores.sql.sqlite import open_sqlite

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from keyturn.ports.store import AccessToken, Lease
+from keyturn.ports.records import AccessToken, Lease
 from keyturn.stores.rules import NEVER, leased
 from keyturn.stores.sql.database import Upsert
 from keyturn.stores.sql.tables import leases, tokens

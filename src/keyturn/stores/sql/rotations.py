@@ -12,7 +12,7 @@ from sqlalchemy.sql import Select
 
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation
-from keyturn.ports.store import Commit, HistoryEntry
+from keyturn.ports.records import Commit, HistoryEntry
 from keyturn.stores.codec import ROTATION
 from keyturn.stores.rules import check_serial, check_successor, rolled_back
 from keyturn.stores.sql import credentials, journal, outbox, trail

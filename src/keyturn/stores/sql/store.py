@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.model import Rotation, Version
-from keyturn.ports.store import (
+from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,
