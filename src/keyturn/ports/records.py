@@ -88,11 +88,26 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to act on something, until it expires. Work on a credential or a source is claimed by one."""
+
+    name: str
+    owner: str
+    token: int
+    """Grows with each holder: a later holder's is always higher (fencing)."""
+    expires_at: datetime
+    """By the store's clock, from then on anybody may take it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
     """One decision, written as one transaction or not at all."""
 
     rotation: Rotation
     """As it is to be remembered; its `revision` is the one it was read at, and must still be the store's."""
+    claim: Lease | None = None
+    """The claim that it was decided under, which must still be held. None for what an operator asks: that may reach any
+    replica."""
     intents: Sequence[Effect] = ()
     messages: Sequence[Message] = ()
     notifiers: Sequence[str] = ()
@@ -159,17 +174,6 @@ class OutboxItem:
     notifier: str
     created_at: datetime
     attempts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """The right to act on something, until it expires."""
-
-    name: str
-    owner: str
-    token: int
-    """Grows with each holder: a later holder's is always higher (fencing)."""
-    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

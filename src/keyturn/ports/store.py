@@ -28,7 +28,9 @@ class Store(Protocol):
 
     All datetimes are aware UTC and come back equal to the microsecond. Methods raise `Transient` when the database
     cannot be reached, `Invalid` for a value it cannot hold, another `KeyturnError` when it is damaged or closed, and
-    nothing else but what they name.
+    nothing else but what they name. Several processes may use one store at once where the database can serve them; each
+    claims what it works on, and a write that names a claim raises `StaleRevision`, and writes nothing, when the claim has
+    passed on.
     """
 
     # Credentials and versions
@@ -60,7 +62,7 @@ class Store(Protocol):
 
     # Rotations
 
-    def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
+    def begin(self, rotation: Rotation, entry: HistoryEntry, *, claim: Lease | None = None) -> None:
         """Start a rotation: at most one is live per credential (promise P7). Raises `Refused` when one is, naming it, and
         when the incoming version is not the credential's next, and when it would take away the mark of a compromised
         version (promise P8). Also takes that serial and the credential's dates, and writes the rotation's versions, with
@@ -68,6 +70,9 @@ class Store(Protocol):
 
     def live(self) -> Sequence[Rotation]:
         """Every live rotation, oldest first."""
+
+    def rotating(self) -> Sequence[str]:
+        """Names of the credentials with a live rotation, the oldest rotation's first."""
 
     def rotation(self, id: str) -> Rotation | None:
         """One rotation, live or ended."""
@@ -85,13 +90,14 @@ class Store(Protocol):
         `rolled_back` too, and then the successor as `begin` would. An ended rotation is kept as its end left it: a commit
         that leaves its phase moves `check_at` and no other date.
 
-        Raises `StaleRevision` when the rotation has moved, would leave its end, or has ended and another has begun since;
-        and `Refused` when a mark would be taken away or the successor cannot begin. Then nothing is written.
+        Raises `StaleRevision` when the rotation has moved, would leave its end, or has ended and another has begun since,
+        or when the claim has passed on; and `Refused` when a mark would be taken away or the successor cannot begin. Then
+        nothing is written.
         """
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
-        """How an attempt went, also when the rotation has ended meanwhile. An outcome of an older attempt than the
-        journal's newest is ignored."""
+        """How an attempt went, also when the rotation has ended meanwhile or another replica has taken it over: the call
+        was made, and what is known of it is kept. An outcome of an older attempt than the journal's newest is ignored."""
 
     def journal(self, rotation: str) -> Mapping[str, Intent]:
         """Every intent of a rotation, by effect id."""
@@ -128,6 +134,7 @@ class Store(Protocol):
         cursor: str | None,
         batch: str | None = None,
         received_at: datetime,
+        claim: Lease | None = None,
     ) -> bool:
         """Add rows, move the source's watermark (never back) and cursor (None leaves either), all in one transaction.
         False, and nothing changed, when `batch` was seen from this source before. Rows whose bucket the source had
@@ -167,12 +174,20 @@ class Store(Protocol):
 
     # Leases and access
 
-    def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
-        """Take or renew a lease; None while another holds it. A lease that had lapsed has a new token, for its own last
-        holder too."""
+    def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:
+        """Take or renew the leases of these names, by name, for `ttl` from now by the store's own clock: all that nobody
+        else holds. What another is claiming at this moment is left out, and not waited for. A new holder's token is
+        higher than that of the one before it; a holder that renews keeps its token, also when the lease had run out and
+        nobody had taken it."""
+
+    def holds(self, lease: Lease) -> bool:
+        """Whether the lease is still its holder's: not given back, and not taken by another. It may have run out."""
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back; one that is not ours any more is left alone."""
+        """Give a lease back; one that is not its holder's any more is left alone."""
+
+    def resign(self, owner: str) -> None:
+        """Give back every lease that the owner holds: others need not wait for them to run out."""
 
     def tokens(self) -> Sequence[AccessToken]:
         """Every access token's digest."""
