@@ -71,14 +71,16 @@ def emergency(
 
 
 def _unstopped(rotation: Rotation) -> Rotation:
-    """Without pause, hold or halt; what was refused for good is tried anew."""
+    """Without pause, hold or halt; what was refused for good is tried once more, under an id of its own."""
+    hold = rotation.hold
+    refused = rotation.halted is not None or (hold is not None and hold.reason is Reason.QUARANTINED)
     return replace(
         rotation,
         pause=None,
         hold=None,
         halted=None,
         retreats=0,
-        entry=rotation.entry + (1 if rotation.halted is not None else 0),
+        entry=rotation.entry + (1 if refused else 0),
     )
 
 
