@@ -338,6 +338,25 @@ def test_transient_failure_is_tried_again_later() -> None:
     until(world, ended(world))
 
 
+def test_transient_failure_without_end_pages_and_goes_on_being_tried() -> None:
+    """A call that fails for long holds and pages, at the pace of pages and not of tries; it ends with its cause, and
+    nobody has to say anything."""
+    world = world_in(Phase.INTRODUCE)
+    world.fates = [Fate.FAILED] * 400
+    until(world, lambda: rotation(world).hold is not None)
+    began = world.now
+    for _ in range(60):
+        step(world, 5)
+    assert rotation(world).hold is not None
+    assert not rotation(world).hold.latched  # type: ignore[union-attr]
+    tried = max(line.seen.attempts for line in world.journal.values())
+    pages = [at for at, message in world.messages.values() if message.topic == "rotation.held" and at >= began]
+    assert tried > machine.MANY + 5
+    assert len(pages) <= 2 + (world.now - began) / world.policy.page_every
+    world.fates = []
+    until(world, ended(world))
+
+
 # Pauses
 
 

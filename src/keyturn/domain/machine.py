@@ -36,6 +36,11 @@ HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
 
 
+MANY = 20
+"""So many tries of one call in vain, a quarter of an hour with the runtime's backoff, are a person's matter too: it goes
+on being tried, and pages."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What follows from what was seen: the rotation as it is to be remembered, what to do, whom to tell, and why."""
@@ -175,6 +180,10 @@ def _attempt(s: Situation, outstanding: tuple[Effect, ...]) -> tuple[Verdict, tu
             return Verdict(ruling=Ruling.HALT, reason=Reason.EFFECT_FAILED, detail=said), ()
         return hold(Reason.QUARANTINED, said, latch=s.rotation.live), tries.ready
     names = ", ".join(sorted({one.kind.replace("_", " ") for one in outstanding}))
+    failing = [before for one in outstanding if (before := s.seen.effects.get(one.id)) and before.failure is not None]
+    worst = max(failing, key=lambda before: before.attempts, default=None)
+    if worst is not None and worst.attempts >= MANY and s.rotation.live:
+        return hold(Reason.EFFECT_RETRYING, f"{names}, tried {worst.attempts} times: {worst.message}"), tries.ready
     if tries.ready:
         return wait(Reason.EFFECTS_OUTSTANDING, names), tries.ready
     soonest = min(before.retry_at for before in tries.later if before.retry_at is not None)

@@ -6,26 +6,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
 from keyturn.domain.effects import Effect, EffectKind
-from keyturn.domain.errors import Absent, Conflict, Failure, StaleRevision, Throttled, Transient
+from keyturn.domain.errors import Absent, Conflict, Failure, StaleRevision, Transient
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
 from keyturn.ports.backend import Target
 from keyturn.ports.clock import Clock
 from keyturn.ports.store import IntentState, Outcome, Store
 from keyturn.runtime.registry import Registry, WiredCredential
+from keyturn.runtime.retries import AtOnce, Wait, backoff, delay
 from keyturn.runtime.values import copy_token, promote_token, value_of
 
 log = structlog.get_logger(__name__)
 
 TABLE_LEASE = timedelta(seconds=60)
 """Longer than any call it covers: a plugin's own timeouts end well before it does."""
-FIRST_RETRY = timedelta(milliseconds=250)
-BACKOFF_CAP = timedelta(seconds=60)
+FIRST_RETRY = timedelta(milliseconds=500)
+LAST_RETRY = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Execute:
     clock: Clock
     owner: str
     fingerprint_key: bytes
+    at_once: AtOnce
     turns: dict[str, threading.Lock] = field(default_factory=dict)
     """The lease is the process's; threads of it take turns."""
 
@@ -54,7 +56,8 @@ class Execute:
         Before the call, the rotation is read again: when a command has moved it meanwhile, nothing is sent.
         """
         outcome = self._attempt(effect, rotation, attempt)
-        self.store.record(effect.id, attempt, outcome)
+        # An outcome that is not recorded is found out again by looking; but the database may be back in a moment.
+        self.at_once.run(effect.id, lambda: self.store.record(effect.id, attempt, outcome))
         log.info(
             "effect",
             credential=rotation.credential,
@@ -79,7 +82,7 @@ class Execute:
                 at=self.clock.now(),
                 failure=error.kind,
                 message=error.message,
-                retry_at=self._retry_at(error, attempt),
+                retry_at=self.clock.now() + delay(error, attempt, _waits(effect)),
             )
         return Outcome(
             state=IntentState.SUCCEEDED,
@@ -92,12 +95,6 @@ class Execute:
         stored = self.store.rotation(rotation.id)
         if stored is None or stored.revision != rotation.revision:
             raise StaleRevision(f"{rotation.credential} has moved since this was decided")
-
-    def _retry_at(self, error: Failure, attempt: int) -> datetime:
-        delay = min(BACKOFF_CAP, FIRST_RETRY * 2.0 ** min(attempt, 20))
-        if isinstance(error, Throttled) and error.retry_after is not None:
-            delay = max(delay, error.retry_after)
-        return self.clock.now() + delay
 
     def _perform(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> Made | None:
         key_id = rotation.versions[effect.serial].key_id
@@ -205,3 +202,7 @@ class Execute:
                 yield
             finally:
                 self.store.release(lease)
+
+
+def _waits(effect: Effect) -> Wait:
+    return backoff(effect.id, first=FIRST_RETRY, longest=LAST_RETRY)

@@ -28,6 +28,7 @@ from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.outbox import Outbox
 from keyturn.runtime.registry import Registry
+from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.trail import trail
 from keyturn.runtime.usage import Intake
 
@@ -72,15 +73,22 @@ class Runtime:
         self._executor = executor
         self._key = fingerprint_key
         self._silences = Silences(store=store)
+        at_once = AtOnce(clock=clock, executor=executor)
         self._gather = Gather(
             store=store,
             registry=registry,
             executor=executor,
             fingerprint_key=fingerprint_key,
             silences=self._silences,
+            at_once=at_once,
         )
         self._execute = Execute(
-            store=store, registry=registry, clock=clock, owner=owner, fingerprint_key=fingerprint_key
+            store=store,
+            registry=registry,
+            clock=clock,
+            owner=owner,
+            fingerprint_key=fingerprint_key,
+            at_once=at_once,
         )
         self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor)
         self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor)

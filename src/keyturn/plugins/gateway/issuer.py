@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 
 from keyturn.domain.errors import Absent, ConfigError, Failure, Invalid, Transient
 from keyturn.domain.observations import Acceptance, Entry
@@ -32,7 +34,13 @@ class ApiKeyAuthority:
 
     def credential(self, options: object) -> ApiKeyIssuer:
         read = read_options(CredentialOptions, options, where="issuer")
-        return ApiKeyIssuer(authority=self.name, verifiers=self._verifiers, env=read.env, mark=self._mark)
+        return ApiKeyIssuer(
+            authority=self.name,
+            verifiers=self._verifiers,
+            env=read.env,
+            mark=self._mark,
+            timeout=self._options.verifiers.timeout,
+        )
 
     def check(self) -> Sequence[str]:
         """Everything short of a change: tables, nginx, and whether nodes refuse a key that nobody has."""
@@ -80,11 +88,13 @@ class ApiKeyIssuer:
         verifiers: Mapping[str, Verifier],
         env: str,
         mark: Callable[[str], str | None],
+        timeout: timedelta,
     ) -> None:
         self._authority = authority
         self._verifiers = verifiers
         self._env = env
         self._mark = mark
+        self._timeout = timeout
         # Every credential of this authority stands in the same tables.
         self.lease: str | None = f"api-key/{authority}"
 
@@ -133,9 +143,14 @@ class ApiKeyIssuer:
             raise Absent(f"{self._authority} has no verifier {verifier!r}") from None
 
     def _change(self, verifiers: Collection[str], edit: Callable[[KeyTable], KeyTable]) -> None:
-        """Edit the table of each of these verifiers, of all that can be reached even if one fails."""
+        """Edit the table of each of these verifiers, of all that can be reached even if one fails. No node is begun with
+        when the timeout is over, so that many slow ones together stay within the lease."""
         first: Failure | None = None
+        end = time.monotonic() + self._timeout.total_seconds()
         for named in [self._named(verifier) for verifier in verifiers]:
+            if time.monotonic() >= end:
+                first = first or Transient(f"{self._authority}: no time left for {named.name} within the timeout")
+                break
             try:
                 named.node.change(edit)
             except Failure as failure:

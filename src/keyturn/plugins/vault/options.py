@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keyturn.plugins.options import Duration, Options
+from keyturn.plugins.options import Options, Timeout
 
 
 def _reference(given: str) -> str:
@@ -33,12 +33,6 @@ def _address(given: str) -> str:
     if parts.username or parts.password:
         raise ValueError("an address holds no user and no password")
     return given.rstrip("/")
-
-
-def _positive(given: timedelta) -> timedelta:
-    if given <= timedelta(0):
-        raise ValueError("must be longer than zero")
-    return given
 
 
 SecretReference = Annotated[str, AfterValidator(_reference)]
@@ -75,8 +69,7 @@ class VaultOptions(Options):
     prefix: KvPath = "keyturn"
     """keyturn's own copies lie under it, in the same mount; no reader's policy may cover it."""
     namespace: str | None = None
-    timeout: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
-    """Bounds each call of the port, all its requests together."""
+    timeout: Timeout = timedelta(seconds=10)
     ca_bundle: Path | None = None
     """Certificates to trust instead of the system's."""
 
