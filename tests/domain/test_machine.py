@@ -341,7 +341,7 @@ def test_transient_failure_is_tried_again_later() -> None:
 def test_transient_failure_without_end_pages_and_goes_on_being_tried() -> None:
     """A call that fails for long holds and pages, at the pace of pages and not of tries; it ends with its cause, and
     nobody has to say anything."""
-    world = world_in(Phase.INTRODUCE)
+    world = world_in(Phase.INTRODUCE, deadlines={Phase.INTRODUCE: Deadline(after=seconds(9000))})
     world.fates = [Fate.FAILED] * 400
     until(world, lambda: rotation(world).hold is not None)
     began = world.now
