@@ -116,8 +116,9 @@ def reassert(rotation: Rotation, seen: Observations, *, target: str, found: str,
     serial = s.called_for(target)
     if s.serves(target, serial):
         raise Refused(f"{target} serves v{serial}, as it should: there is nothing to reassert")
-    if s.marked(serial):
-        raise Refused(f"v{serial} is compromised and is never given to readers again; accept or wait for v{s.new}")
+    if not s.givable(serial):
+        what = "compromised" if s.marked(serial) else "being destroyed"
+        raise Refused(f"v{serial} is {what} and is never given to readers again; accept or wait for v{s.new}")
     # What holds for a hand has this for its answer; a hold of another cause waits for its own.
     hands = (Reason.TARGET_FOREIGN, Reason.TARGET_MISSING)
     hold = None if rotation.hold is not None and rotation.hold.reason in hands else rotation.hold
