@@ -93,4 +93,4 @@ class Refused(KeyturnError):
 
 
 class StaleRevision(KeyturnError):
-    """A commit lost its compare-and-swap: the rotation has moved since it was read."""
+    """A commit lost its compare-and-swap: the rotation has moved since it was read, or another replica has claimed it."""

@@ -6,10 +6,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from keyturn.domain.errors import ConfigError
-from keyturn.ports.plugin import LONGEST_CALL
 
 
 class Options(BaseModel):
@@ -39,18 +38,6 @@ def read_duration(given: object) -> timedelta:
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
 """An option that is a length of time, never negative."""
 
-
-def _bounded(timeout: timedelta) -> timedelta:
-    if not SHORTEST_CALL <= timeout <= LONGEST_CALL:
-        raise ValueError(
-            f"should be between {SHORTEST_CALL / timedelta(milliseconds=1):.0f}ms and {LONGEST_CALL.seconds}s"
-        )
-    return timeout
-
-
-SHORTEST_CALL = timedelta(milliseconds=100)
-Timeout = Annotated[Duration, AfterValidator(_bounded)]
-"""An option that bounds one call of a port, all its requests together."""
 
 M = TypeVar("M", bound=Options)
 

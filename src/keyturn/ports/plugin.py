@@ -13,17 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.clock import Clock
 
 P = TypeVar("P", covariant=True)
-
-LONGEST_CALL = timedelta(seconds=30)
-"""No plugin may be configured to take longer for one call: the leases that calls are made under are longer than twice
-this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

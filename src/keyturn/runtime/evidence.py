@@ -13,7 +13,8 @@ from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, r
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import ClientSeen, SourceSeen, UsageSeen
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import SourceState, Store, UsageRow, Uses
+from keyturn.ports.records import SourceState, UsageRow, Uses
+from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredCredential
 
 BASELINE = timedelta(days=3)

@@ -23,7 +23,8 @@ from keyturn.domain.observations import (
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import Intent, IntentState, Store
+from keyturn.ports.records import Intent, IntentState
+from keyturn.ports.store import Store
 from keyturn.runtime.evidence import Silences, observe_usage
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce

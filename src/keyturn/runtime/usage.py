@@ -9,13 +9,15 @@ from datetime import datetime
 import structlog
 
 from keyturn.domain.effects import Message
-from keyturn.domain.errors import Failure, Refused
+from keyturn.domain.errors import Failure, Refused, StaleRevision
 from keyturn.domain.model import VersionState
 from keyturn.domain.observations import UNMAPPED
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import Store, UsageRow
+from keyturn.ports.records import Lease, UsageRow
+from keyturn.ports.store import Store
 from keyturn.ports.usage import UsageReport, UsageSource
+from keyturn.runtime.claims import Claims
 from keyturn.runtime.registry import Registry, WiredSource
 
 log = structlog.get_logger(__name__)
@@ -29,13 +31,17 @@ class Intake:
     registry: Registry
     clock: Clock
     executor: Executor
+    claims: Claims
 
     def poll(self) -> None:
-        """Ask every polled source what is new. One that fails moves no watermark (promise P4)."""
-        sources = [(wired, wired.poll) for wired in self.registry.sources.values() if wired.poll is not None]
-        self.executor.run([self._poll_one(wired, source) for wired, source in sources])
+        """Ask every polled source what is new, those apart that another replica asks. One that fails moves no watermark
+        (promise P4)."""
+        polled = {f"source/{name}": wired for name, wired in self.registry.sources.items() if wired.poll is not None}
+        claims = self.claims.take(list(polled)) if polled else {}
+        sources = [(polled[lease], polled[lease].poll, claim.lease) for lease, claim in claims.items()]
+        self.executor.run([self._poll_one(*one) for one in sources])
 
-    def _poll_one(self, wired: WiredSource, source: UsageSource) -> Callable[[], None]:
+    def _poll_one(self, wired: WiredSource, source: UsageSource, claim: Lease) -> Callable[[], None]:
         def poll() -> None:
             state = self.store.sources().get(wired.name)
             try:
@@ -43,7 +49,11 @@ class Intake:
             except Failure as error:
                 log.warning("usage source failed", source=wired.name, error=error.message)
                 return
-            self._add(wired, batch.reports, watermark=batch.watermark, cursor=batch.cursor, batch=None)
+            try:
+                self._add(wired, batch.reports, watermark=batch.watermark, cursor=batch.cursor, batch=None, claim=claim)
+            except StaleRevision as error:
+                # Another replica has asked from the same cursor: added twice, every use would count twice.
+                log.warning("usage source asked by another replica", source=wired.name, error=str(error))
 
         return poll
 
@@ -68,6 +78,7 @@ class Intake:
         watermark: datetime | None,
         cursor: str | None,
         batch: str | None,
+        claim: Lease | None = None,
     ) -> bool:
         covered = self.registry.covered_by(source.name)
         known = self.store.key_ids(sorted({report.key_id for report in reports if report.key_id is not None}))
@@ -82,7 +93,13 @@ class Intake:
                 continue
             rows.append(_row(source, report, credential, serial))
         added = self.store.add_usage(
-            source.name, rows, watermark=watermark, cursor=cursor, batch=batch, received_at=self.clock.now()
+            source.name,
+            rows,
+            watermark=watermark,
+            cursor=cursor,
+            batch=batch,
+            received_at=self.clock.now(),
+            claim=claim,
         )
         if added:
             self._tripwire(rows)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from keyturn.ports.store import SourceState, UsageRow, Uses
+from keyturn.ports.records import SourceState, UsageRow, Uses
 from keyturn.stores.rules import USE_STARTS, is_late, is_use, moved, with_use
 
 Key = tuple[str, int, timedelta]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from keyturn.ports.store import SourceState, Store, UsageRow, Uses
+from keyturn.ports.records import SourceState, UsageRow, Uses
+from keyturn.ports.store import Store
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses
 
 BUCKET = timedelta(seconds=10)

@@ -20,7 +20,6 @@ from botocore.exceptions import NoCredentialsError
 from pydantic import Field, field_validator
 
 from keyturn.plugins.options import Options
-from keyturn.ports.plugin import LONGEST_CALL
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -34,7 +33,7 @@ class BackendOptions(Options):
     """Where Secrets Manager answers, when not at AWS's own address; STS's is set by AWS_ENDPOINT_URL_STS."""
     profile: str | None = Field(default=None, min_length=1)
     role_arn: str | None = Field(default=None, pattern=r"^arn:[\w-]+:iam::\d{12}:role/\S+$")
-    timeout: float = Field(default=10.0, ge=0.5, le=LONGEST_CALL.total_seconds(), allow_inf_nan=False)
+    timeout: float = Field(default=10.0, ge=0.5, le=300, allow_inf_nan=False)
     """Seconds that one call of the port may take, all its requests together."""
 
     @field_validator("profile")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from keyturn.plugins.gateway.key_format import ENV
-from keyturn.plugins.options import Duration, Options, Timeout
+from keyturn.plugins.options import Duration, Options
 
 
 def _address(text: str) -> str:
@@ -47,7 +47,7 @@ class NginxMapOptions(Options):
     """nginx's own setting of that name; used only where /proc hides the master: then connections from before a reload
     count as gone after this and a second. Set `worker_shutdown_timeout` in nginx too, or one endless request keeps an old
     worker, and with it every answer unsettled."""
-    timeout: Timeout = timedelta(seconds=10)
+    timeout: Duration = timedelta(seconds=10)
     """Bounds one node's change, the wait for other writers included, and each presentation."""
 
     @model_validator(mode="after")
@@ -55,6 +55,8 @@ class NginxMapOptions(Options):
         names = [node.name for node in self.nodes]
         if len(set(names)) != len(names):
             raise ValueError("each node needs a name of its own")
+        if self.timeout <= timedelta(0):
+            raise ValueError("timeout must be longer than nothing")
         return self
 
 

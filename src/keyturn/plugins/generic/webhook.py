@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from keyturn.domain.errors import ConfigError, Denied, Invalid, Throttled, Transient
-from keyturn.plugins.options import Options, Timeout, read_options
+from keyturn.plugins.options import Duration, Options, read_options
 from keyturn.ports.plugin import Surroundings
 
 PLAIN = string.ascii_letters + string.digits + "!#$&'()*+,-./:;<=>?@[]^_`{|}~"
@@ -34,13 +34,19 @@ def _address(url: str) -> str:
     return url
 
 
+def _bounded(timeout: timedelta) -> timedelta:
+    if not timedelta(milliseconds=100) <= timeout <= timedelta(minutes=5):
+        raise ValueError("should be between 100ms and 5m")
+    return timeout
+
+
 class WebhookOptions(Options):
     """What the configuration says of one receiver."""
 
     url: Annotated[str, AfterValidator(_address)]
     secret: str = Field(pattern=r"^(env|file):.+$")
     """A reference to the signing secret, `whsec_` and base64."""
-    timeout: Timeout = timedelta(seconds=10)
+    timeout: Annotated[Duration, AfterValidator(_bounded)] = timedelta(seconds=10)
 
 
 class WebhookNotifier:

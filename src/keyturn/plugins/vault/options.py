@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keyturn.plugins.options import Options, Timeout
+from keyturn.plugins.options import Duration, Options
 
 
 def _reference(given: str) -> str:
@@ -33,6 +33,12 @@ def _address(given: str) -> str:
     if parts.username or parts.password:
         raise ValueError("an address holds no user and no password")
     return given.rstrip("/")
+
+
+def _positive(given: timedelta) -> timedelta:
+    if given <= timedelta(0):
+        raise ValueError("must be longer than zero")
+    return given
 
 
 SecretReference = Annotated[str, AfterValidator(_reference)]
@@ -69,7 +75,8 @@ class VaultOptions(Options):
     prefix: KvPath = "keyturn"
     """keyturn's own copies lie under it, in the same mount; no reader's policy may cover it."""
     namespace: str | None = None
-    timeout: Timeout = timedelta(seconds=10)
+    timeout: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
+    """Bounds each call of the port, all its requests together."""
     ca_bundle: Path | None = None
     """Certificates to trust instead of the system's."""
 

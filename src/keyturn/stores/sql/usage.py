@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, func, or_, select
 
-from keyturn.ports.store import SourceState, UsageRow, Uses
+from keyturn.ports.records import SourceState, UsageRow, Uses
 from keyturn.stores.rules import USE_STARTS, is_late, is_use, moved, with_use
 from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.tables import batches, detectors, sources, usage, uses
