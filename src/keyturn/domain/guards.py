@@ -55,8 +55,9 @@ def operator_rollback(s: Situation) -> Verdict | None:
 
 def new_version_fails(s: Situation) -> Verdict | None:
     """Failures attributed to the new version. Our own probes of both versions speak first: a verifier that refuses the
-    new where it accepts the old is no illness of the authority. Then the detector's word, where the old version's traffic
-    gave it a control; where none did, what the probes leave of DESIGN §6's table."""
+    new where it accepts the old is no illness of the authority, and one that accepts neither is no fault of the new. Then
+    the detector's word, where the old version's traffic gave it a control; where none did, what the probes leave of
+    DESIGN §6's table."""
     finding = s.seen.usage.finding
     if finding is None:
         return None
@@ -69,7 +70,7 @@ def new_version_fails(s: Situation) -> Verdict | None:
     for verifier in s.verifiers(s.new, *REFUSING):
         if retired or s.acceptance(verifier, s.old) is Acceptance.ACCEPTED:
             return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED, f"{blame}; {verifier} refuses v{s.new}")
-    if finding.verdict == "authority_ill":
+    if finding.verdict == "authority_ill" or (not retired and _both_fail(s)):
         return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, f"v{s.old} and v{s.new} fail alike")
     if finding.control:
         return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
@@ -78,6 +79,12 @@ def new_version_fails(s: Situation) -> Verdict | None:
     if len(finding.culprits) <= max(1, int(FEW_CULPRITS * len(s.seen.usage.clients))):
         return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
     return ruled(Ruling.HOLD, Reason.FAILURES_SPREAD, blame)
+
+
+def _both_fail(s: Situation) -> bool:
+    """Whether a verifier was seen to accept neither version: going back to the old one would help nobody there."""
+    neither = (*REFUSING, Acceptance.UNSETTLED)
+    return any(s.acceptance(verifier, s.old) in neither for verifier in s.verifiers(s.new, *neither))
 
 
 def _blame(s: Situation, finding: Finding) -> str:
