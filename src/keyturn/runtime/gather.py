@@ -57,7 +57,7 @@ class Gather:
             targets=seen,
             verifiers=verifiers,
             usage=observe_usage(self.silences, self.registry, rotation),
-            effects={name: _seen(intent) for name, intent in self.store.journal(rotation.id).items()},
+            effects={name: effect_seen(intent) for name, intent in self.store.journal(rotation.id).items()},
             late=self.store.uncertain(rotation.credential),
             found=self._found(rotation, wired, seen),
             room=self._room(wired),
@@ -176,7 +176,8 @@ class Gather:
             return None
 
 
-def _seen(intent: Intent) -> EffectSeen:
+def effect_seen(intent: Intent) -> EffectSeen:
+    """The journal's word on one effect, as decisions use it."""
     outcome = intent.outcome
     effect = intent.effect
     if outcome is None:
