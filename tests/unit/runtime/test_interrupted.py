@@ -14,7 +14,9 @@ from tests.unit.runtime.rig import NAME, Rig
 from keyturn.domain import commands
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.model import Rotation
+from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
+from keyturn.ports.issuer import ValueOrigin
 from keyturn.ports.records import Commit, IntentState, Outcome
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.fakes import Fault
@@ -35,6 +37,7 @@ class Story:
     kinds: tuple[EffectKind, ...]
     after: Phase | None = None
     word: Callable[[Rig], Callable[[Rotation], Rotation]] | None = None
+    origin: ValueOrigin = ValueOrigin.KEYTURN
 
 
 def _rolled_back(rig: Rig) -> Callable[[Rotation], Rotation]:
@@ -60,6 +63,12 @@ STORIES = {
             EffectKind.PROVE_DEAD,
             EffectKind.REMOVE,
         ),
+    ),
+    # With room for two keys, as an IAM user has.
+    "issued": Story(
+        end=Phase.COMPLETED,
+        kinds=(EffectKind.MINT, EffectKind.STAGE, EffectKind.DISABLE, EffectKind.REVOKE),
+        origin=ValueOrigin.AUTHORITY,
     ),
     "rollback": Story(
         end=Phase.ROLLED_BACK,
@@ -114,7 +123,8 @@ class Interrupted:
                 if ours:
                     outer.at("killed after the outcome")
 
-        self.rig = Rig(store=Journal())
+        theirs = story.origin is ValueOrigin.AUTHORITY
+        self.rig = Rig(store=Journal(), origin=story.origin, capacity=2 if theirs else None)
         for faults in (self.rig.backend.faults, self.rig.authority.faults):
             self._wrap(faults)
 
@@ -175,7 +185,7 @@ class Interrupted:
 
     def world(self) -> Mapping[str, object]:
         """Everything outside, and what the journal holds of it. Keys go by their versions: one that no version knows keeps
-        its name, and shows."""
+        its name, and shows, unless it is revoked."""
         rig = self.rig
         rotation = rig.store.latest_of(NAME)
         assert rotation is not None
@@ -186,7 +196,11 @@ class Interrupted:
             "copies": [sorted(place.copies()) for place in places],
             "marks": [sorted(serials.get(key, key) for key in place.marked) for place in places],
             "tables": {
-                name: {serials.get(key, key): entry for key, entry in node.entries().items()}
+                name: {
+                    serials.get(key, key): entry
+                    for key, entry in node.entries().items()
+                    if key in serials or entry is not Entry.REVOKED
+                }
                 for name, node in rig.authority.nodes.items()
             },
             "versions": {serial: version.state for serial, version in rotation.versions.items()},
