@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.evidence import Finding
-from keyturn.domain.observations import Acceptance, ServingKind
+from keyturn.domain.observations import AUTHORITY, Acceptance, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import REFUSING, anothers
@@ -159,9 +159,9 @@ def obstacle(s: Situation) -> Verdict | None:
     """Something of another's stands where the new version would go: it is never run over, and never used."""
     if s.minted(s.new):
         return None
-    for name in s.rotation.targets:
-        seen = s.seen.targets.get(name)
-        for found in seen.obstacles if seen is not None else ():
+    places = [(name, seen.obstacles) for name in s.rotation.targets if (seen := s.seen.targets.get(name)) is not None]
+    for name, obstacles in (*places, (AUTHORITY, s.seen.strangers)):
+        for found in obstacles:
             if found.id in s.rotation.passed:
                 continue
             age = f", {s.now - found.since} old" if found.since is not None else ""

@@ -29,6 +29,7 @@ from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.outbox import Outbox
+from keyturn.runtime.reconcile import Reconcile
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.trail import trail
@@ -90,6 +91,7 @@ class Runtime:
             at_once=at_once,
         )
         self._claims = Claims(store=store, clock=clock, owner=owner, ttl=_lease_for(registry))
+        self._reconcile = Reconcile(store=store, clock=clock)
         self._execute = Execute(
             store=store,
             registry=registry,
@@ -273,7 +275,7 @@ class Runtime:
             return None
 
     def _step(self, rotation: Rotation, claim: Claim) -> None:
-        seen = self._gather.observe(rotation)
+        seen = self._reconcile.settle(rotation.credential, self._gather.observe(rotation))
         now = self._clock.now()
         decision = decide(rotation, seen, now)
         self._looks[rotation.id] = decision.verdict, seen
