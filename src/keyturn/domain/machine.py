@@ -31,7 +31,7 @@ from keyturn.domain.transitions import commit_to, enter, stand
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
 MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUPERSEDE})
-FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED})
+FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reason.NEW_VALUE_LOST})
 PERMANENT = frozenset({FailureKind.DENIED, FailureKind.INVALID})
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
@@ -94,7 +94,8 @@ def _beside(s: Situation, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
     for row in ALWAYS:
         found = row(s)
         if isinstance(found, tuple):
-            others += [one for one in _attempt(s, found)[1] if one not in effects]
+            # No refusal ends these tries: what is compromised is cut off as soon as it can be.
+            others += [one for one in found if one not in effects and not _waits(s, one)]
     return (*others, *effects)
 
 
@@ -135,7 +136,7 @@ def _attempt(s: Situation, outstanding: tuple[Effect, ...]) -> tuple[Verdict, tu
         before = s.seen.effects.get(one.id)
         if before is not None and before.failure in PERMANENT:
             refused.append(before.message)
-        if before is not None and before.retry_at is not None and before.retry_at > s.now:
+        if before is not None and _waits(s, one):
             later.append(before)
         else:
             ready.append(one)
@@ -148,6 +149,12 @@ def _attempt(s: Situation, outstanding: tuple[Effect, ...]) -> tuple[Verdict, tu
         return wait(Reason.EFFECTS_OUTSTANDING, names), tuple(ready)
     soonest = min(before.retry_at for before in later if before.retry_at is not None)
     return wait(Reason.EFFECT_RETRYING, f"{names}: {later[0].message}", until=soonest), ()
+
+
+def _waits(s: Situation, one: Effect) -> bool:
+    """Whether a try that failed is not to be repeated yet."""
+    before = s.seen.effects.get(one.id)
+    return before is not None and before.retry_at is not None and before.retry_at > s.now
 
 
 def _take(s: Situation, verdict: Verdict) -> tuple[Verdict, Rotation]:
