@@ -53,6 +53,14 @@ def operator_rollback(s: Situation) -> Verdict | None:
     return Verdict(ruling=Ruling.ROLL_BACK, reason=Reason.OPERATOR_ROLLBACK, detail=s.rotation.rollback_asked)
 
 
+def new_value_lost(s: Situation) -> Verdict | None:
+    """No target serves or keeps the new version's value: it can be given to nobody any more."""
+    if not s.minted(s.new) or s.readable(s.new) is not False:
+        return None
+    detail = f"no target holds the value of v{s.new}"
+    return Verdict(ruling=Ruling.ROLL_BACK, reason=Reason.NEW_VALUE_LOST, detail=detail)
+
+
 def new_version_fails(s: Situation) -> Verdict | None:
     """Failures attributed to the new version. Our own probes of both versions speak first: a verifier that refuses the
     new where it accepts the old is no illness of the authority, and one that accepts neither is no fault of the new. Then
@@ -223,6 +231,7 @@ CHAIN: tuple[tuple[Guard, frozenset[Phase]], ...] = (
     (marked, LIVE),
     (given_up, LIVE),
     (operator_rollback, BEFORE_DESTROY),
+    (new_value_lost, BEFORE_DESTROY),
     (new_version_fails, WATCHED),
     (refused_use, frozenset({Phase.RETIRE})),
     (halted, LIVE),
