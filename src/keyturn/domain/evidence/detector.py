@@ -30,8 +30,8 @@ from keyturn.domain.evidence.series import (
     POOLED,
     RAW,
     Floats,
-    counts,
     enrol,
+    tally,
     widened,
 )
 from keyturn.domain.evidence.trouble import Trouble
@@ -64,7 +64,7 @@ class FailureDetector:
         self._baseline = baseline
         self._clients = {client: number for number, client in enumerate(baseline.clients)}
         self._laws = baseline.laws
-        self._ratio = eprocess.alternatives(baseline.laws[_NULL])
+        self._derive()
         series = baseline.laws.shape[2]
         self._evidence: Floats = np.zeros((2, series, eprocess.ALTERNATIVES))
         self._control: Floats = np.zeros((2, series, len(eprocess.WORSE)))
@@ -77,6 +77,7 @@ class FailureDetector:
         self._count = 0
         self._starts = 0
         self._ill = 0.0
+        self._calm = False
         self._trouble = Trouble.none(eprocess.ALTERNATIVES)
 
     @classmethod
@@ -117,15 +118,19 @@ class FailureDetector:
         next one, has another length than those before, or a negative count.
         """
         anchor = self._place(bucket)
-        clients = enrol(self._clients, {*bucket.new, *bucket.old})
-        new, new_failed = counts(bucket.new, clients, bucket)
-        old, old_failed = counts(bucket.old, clients, bucket)
+        clients = enrol(enrol(self._clients, bucket.new), bucket.old)
+        arms = tally([(bucket.start, bucket.new), (bucket.start, bucket.old)], clients).reshape(4, 2, -1)
         # From here on nothing raises, so that a refused bucket leaves no trace.
         self._anchor, self._length = anchor, bucket.length
         self._admit(clients)
-        self._add(new, new_failed, old, old_failed)
+        failed = arms[_NEW_FAILED].sum(axis=1)
+        self._add(arms, failed)
         self._count += 1
-        passed = self._shared(new + old, new_failed, old_failed)
+        passed = self._shared(arms)
+        # Good requests alone take evidence away. So what was not enough in this block is not enough
+        # now, and needs no look before the next failure.
+        if self._calm and not failed[RAW] and self._count % buckets_per_block(bucket):
+            return None
         return self._look(bucket, passed)
 
     def _place(self, bucket: Bucket) -> float:
@@ -150,7 +155,7 @@ class FailureDetector:
             return
         newcomers = np.repeat(self._laws[:, :, NEWCOMER, None], more, axis=2)
         self._laws = np.concatenate([self._laws, newcomers], axis=2)
-        self._ratio = eprocess.alternatives(self._laws[_NULL])
+        self._derive()
         self._evidence = widened(self._evidence, more, 1)
         self._control = widened(self._control, more, 1)
         self._block = widened(self._block, more)
@@ -158,33 +163,41 @@ class FailureDetector:
         self._started = np.concatenate([self._started, np.zeros(more, dtype=np.bool_)])
         self._window.admit(more)
 
-    def _add(self, new: Floats, new_failed: Floats, old: Floats, old_failed: Floats) -> None:
-        """Add one bucket's counts to the block and the window, and start what is used first."""
-        for part, arm in enumerate((new, new_failed, old, old_failed)):
-            self._block[part, :, FIRST_CLIENT:] += arm
-        self._window.add((new[RAW], new_failed[RAW], old[RAW], old_failed[RAW]))
+    def _derive(self) -> None:
+        """What follows from the laws alone."""
+        rate = self._laws[_RATE]
+        self._ratio = eprocess.alternatives(self._laws[_NULL])
+        self._log_ratio: Floats = np.log(self._ratio)
         # The pooled series is in units of the average client: who happens to have moved first may
         # well be one that always failed more than others.
-        rate = self._laws[_RATE]
-        average = (new * rate[:, FIRST_CLIENT:]).sum(axis=1) / rate[:, POOLED]
-        self._block[_NEW, :, POOLED] += average
-        self._block[_NEW_FAILED, :, POOLED] += new_failed.sum(axis=1)
-        self._failed[:, FIRST_CLIENT:] += new_failed
-        self._failed[:, POOLED] += new_failed.sum(axis=1)
-        used = np.concatenate([[new.any(), False], new[RAW] > 0])
-        first = used & ~self._started
-        if first.any():
+        self._weight: Floats = rate[:, FIRST_CLIENT:] / rate[:, POOLED, None]
+
+    def _add(self, arms: Floats, failed: Floats) -> None:
+        """Add one bucket's counts to the block and the window, and start what is used first."""
+        self._block[:, :, FIRST_CLIENT:] += arms
+        self._window.add(arms[:, RAW])
+        new = arms[_NEW]
+        self._block[_NEW, :, POOLED] += np.vecdot(new, self._weight)
+        if failed.any():
+            self._block[_NEW_FAILED, :, POOLED] += failed
+            self._failed[:, FIRST_CLIENT:] += arms[_NEW_FAILED]
+            self._failed[:, POOLED] += failed
+        used = (new[RAW] > 0) > self._started[FIRST_CLIENT:]
+        if used.any():
+            first = np.concatenate([[not self._started[POOLED], False], used])
             self._evidence[:, first] += 0.5
             self._control[:, first] += 0.5
             self._started |= first
 
-    def _shared(self, trials: Floats, new_failed: Floats, old_failed: Floats) -> bool:
+    def _shared(self, arms: Floats) -> bool:
         """Whether a trouble of both versions together has passed with this bucket."""
-        rate, null, excess, cv2 = self._laws[:, RAW, POOLED]
-        average = np.sum(trials[RAW] * self._laws[_RATE, RAW, FIRST_CLIENT:]) / rate
-        _, failures = eprocess.old_arm(np.zeros_like(old_failed), old_failed)
-        failed = failures[RAW] + new_failed[RAW].sum()
-        log = eprocess.log_ratios(average, failed, null, excess, cv2, self._ratio[RAW, POOLED])
+        failed = arms[_NEW_FAILED, RAW].sum() + eprocess.old_arm(arms[_OLD], arms[_OLD_FAILED])[1][RAW]
+        if not failed and not self._trouble.level.any():
+            return False
+        _, null, excess, cv2 = self._laws[:, RAW, POOLED]
+        average = np.vecdot(arms[_NEW, RAW] + arms[_OLD, RAW], self._weight[RAW])
+        ratio, log_ratio = self._ratio[RAW, POOLED], self._log_ratio[RAW, POOLED]
+        log = eprocess.log_ratios(average, failed, null, excess, cv2, ratio, log_ratio)
         # A CUSUM that rules at h errs once in e^h looks or less (Lorden, Annals of Mathematical
         # Statistics 42, 1971): at alpha squared an outage of a day is still one hold.
         return self._trouble.add(log, -2.0 * math.log(self._alpha))
@@ -193,9 +206,17 @@ class FailureDetector:
         """Weigh the block so far, and close it where it ends."""
         rate, null, excess, cv2 = self._laws
         new, new_failed = self._block[_NEW], self._block[_NEW_FAILED]
-        logs = eprocess.log_ratios(new, new_failed, null, excess, cv2, self._ratio)
-        processes = self._evidence * eprocess.bounded_exp(logs)
-        evidence = eprocess.mean(processes)
+        logs = eprocess.log_ratios(new, new_failed, null, excess, cv2, self._ratio, self._log_ratio)
+        processes = eprocess.bounded_exp(logs)
+        processes *= self._evidence
+        evidence = eprocess.mixture(processes)
+        heard = self._failed >= _LEAST_FAILURES
+        ungated = self._together(evidence * heard)
+        limit = 1.0 / self._alpha
+        self._calm = bool(ungated < limit and not self._ill and self._count % buckets_per_block(bucket))
+        if self._calm:
+            # The control can only take evidence away.
+            return None
         expected = new * rate
         old, old_failed = eprocess.old_arm(self._block[_OLD] * rate, self._block[_OLD_FAILED])
         informative = old >= _LEAST_CONTROL * (old + expected[:, FIRST_CLIENT:].sum(axis=1))
@@ -207,9 +228,7 @@ class FailureDetector:
         )
         allowed = np.where(informative[:, None], eprocess.mean(controls), np.inf)
         gated = np.minimum(evidence, allowed)
-        heard = self._failed >= _LEAST_FAILURES
-        total, ungated = self._together(gated * heard), self._together(evidence * heard)
-        limit = 1.0 / self._alpha
+        total = self._together(gated * heard)
         ill = ungated if ungated >= limit > total else 0.0
         passed = passed and (ill or self._ill) > 0.0
         finding: Finding | None = None

@@ -48,10 +48,9 @@ class Window:
         """Make room for `more` clients."""
         self.counts = widened(self.counts, more)
 
-    def add(self, arms: tuple[Floats, Floats, Floats, Floats]) -> None:
+    def add(self, arms: Floats) -> None:
         """Add one bucket's raw counts."""
-        for part, arm in enumerate(arms):
-            self.counts[1, part] += arm
+        self.counts[1] += arms
         self.buckets = (self.buckets[0], self.buckets[1] + 1)
 
     def turn(self, buckets_per_block: int) -> None:
