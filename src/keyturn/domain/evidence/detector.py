@@ -16,6 +16,7 @@ import numpy as np
 
 from keyturn.domain.evidence import eprocess
 from keyturn.domain.evidence.baseline import Baseline, learn
+from keyturn.domain.evidence.blame import blame, confined
 from keyturn.domain.evidence.buckets import (
     BLOCK_SECONDS,
     Bucket,
@@ -39,9 +40,11 @@ from keyturn.domain.evidence.window import Window
 
 #: A stream says nothing before it has this many failures on the new version.
 _LEAST_FAILURES = 3.0 - 1e-9
+#: What a series' first use of the new version is given to start with.
+_STAKE = 0.5
 #: Below this share of the block's expected failures, the old version's traffic is no control.
 _LEAST_CONTROL = 0.05
-_FORMAT = 2
+_FORMAT = 3
 
 _RATE, _NULL = 0, 1
 _NEW, _NEW_FAILED, _OLD, _OLD_FAILED = range(4)
@@ -70,6 +73,7 @@ class FailureDetector:
         self._control: Floats = np.zeros((2, series, len(eprocess.WORSE)))
         self._block: Floats = np.zeros((4, 2, series))
         self._failed: Floats = np.zeros((2, series))
+        self._cut: Floats = np.zeros((2, series))
         self._started = np.zeros(series, dtype=np.bool_)
         self._window = Window.empty(len(self._clients))
         self._length = baseline.length
@@ -160,6 +164,7 @@ class FailureDetector:
         self._control = widened(self._control, more, 1)
         self._block = widened(self._block, more)
         self._failed = widened(self._failed, more)
+        self._cut = widened(self._cut, more)
         self._started = np.concatenate([self._started, np.zeros(more, dtype=np.bool_)])
         self._window.admit(more)
 
@@ -185,8 +190,8 @@ class FailureDetector:
         used = (new[RAW] > 0) > self._started[FIRST_CLIENT:]
         if used.any():
             first = np.concatenate([[not self._started[POOLED], False], used])
-            self._evidence[:, first] += 0.5
-            self._control[:, first] += 0.5
+            self._evidence[:, first] += _STAKE
+            self._control[:, first] += _STAKE
             self._started |= first
 
     def _shared(self, arms: Floats) -> bool:
@@ -230,14 +235,19 @@ class FailureDetector:
         gated = np.minimum(evidence, allowed)
         total = self._together(gated * heard)
         ill = ungated if ungated >= limit > total else 0.0
-        passed = passed and (ill or self._ill) > 0.0
+        shares = blame((evidence if ill else gated) * heard, self._cut)
+        # Without a control, failures of all alike are as little the new version's as with one.
+        alike = total >= limit and not (informative[RAW] or confined(shares.values(), len(self._clients)))
+        passed = passed and bool(ill or self._ill or alike)
         finding: Finding | None = None
-        if total >= limit:
-            finding = self._finding("roll_back", total, bool(informative[RAW]), bucket)
+        if total >= limit and not (alike and passed):
+            finding = self._finding("roll_back", total, shares, bool(informative[RAW]), bucket)
         elif (ill or self._ill) and not passed:
-            finding = self._finding("authority_ill", max(ill, self._ill), True, bucket)
+            finding = self._finding("authority_ill", max(ill, self._ill), shares, True, bucket)
         ends, block_ends = self._turn(bucket, ill)
         if block_ends or passed or (ends and ill):
+            if alike and passed:
+                gated = np.minimum(gated, _STAKE)
             self._fold(processes, controls, evidence, gated, starts=block_ends or passed)
         if passed:
             self._ill, self._trouble = 0.0, Trouble.none(eprocess.ALTERNATIVES)
@@ -267,7 +277,10 @@ class FailureDetector:
         ends early when the authority is ill, and when it is well again.
         """
         kept = gated / np.maximum(evidence, 1e-300)
-        kept *= eprocess.MOST_EVIDENCE / np.maximum(gated, eprocess.MOST_EVIDENCE)
+        excess = np.maximum(gated, eprocess.MOST_EVIDENCE) / eprocess.MOST_EVIDENCE
+        kept /= excess
+        # What was cut is remembered as long as there is anything to compare it with.
+        self._cut = np.where(gated > 1.0, self._cut + np.log(excess), 0.0)
         self._evidence = processes * kept[..., None]
         self._control = np.minimum(controls, eprocess.MOST_EVIDENCE)
         if starts:
@@ -277,13 +290,15 @@ class FailureDetector:
             self._starts += 1
         self._block[:] = 0.0
 
-    def _finding(self, verdict: Verdict, e_value: float, control: bool, bucket: Bucket) -> Finding:
+    def _finding(
+        self, verdict: Verdict, e_value: float, shares: Mapping[int, float], control: bool, bucket: Bucket
+    ) -> Finding:
         old_successes, old_failures, new_successes, new_failures = self._window.totals()
         until = bucket.start + bucket.length
         return Finding(
             verdict=verdict,
             e_value=e_value,
-            culprits=self._window.culprits(self._clients, self._laws[_NULL, RAW, FIRST_CLIENT:]),
+            culprits=self._window.culprits(self._clients, shares),
             control=control,
             baseline_rate=self.baseline_rate,
             old_successes=old_successes,
@@ -313,6 +328,7 @@ class FailureDetector:
             "block": self._block.tolist(),
             "window": self._window.state(),
             "failed": self._failed.tolist(),
+            "cut": self._cut.tolist(),
             "started": self._started.tolist(),
         }
 
@@ -336,5 +352,6 @@ class FailureDetector:
         detector._block = np.array(state["block"], dtype=np.float64)
         detector._window = Window.from_state(state["window"])
         detector._failed = np.array(state["failed"], dtype=np.float64)
+        detector._cut = np.array(state["cut"], dtype=np.float64)
         detector._started = np.array(state["started"], dtype=np.bool_)
         return detector

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keyturn.domain.evidence.series import Floats
+from keyturn.domain.evidence.series import DEDUPLICATED, RAW, Floats
 
 #: Alternatives a stream's evidence is averaged over, and the factors by which the new version may
 #: be worse than the old one beside it. The mildest alternatives weigh most: there every part of
@@ -20,6 +20,7 @@ _WEIGHTS = 0.7 ** np.arange(ALTERNATIVES)
 WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 WORSE = np.array([3.0, 10.0, 30.0, 100.0])
 _LOG_WORSE = np.log(WORSE)
+_STREAMS = np.array([RAW, DEDUPLICATED])
 
 #: Evidence beyond this is not carried from block to block: it adds nothing to certainty, and what
 #: was a passing trouble must fade in good time. It leaves room for e-BH over a large fleet.
@@ -78,10 +79,9 @@ def old_arm(expected: Floats, failures: Floats) -> tuple[Floats, Floats]:
     total = failures.sum(axis=1)
     if not total.any():
         return expected.sum(axis=1), total
-    worst = failures.argmax(axis=1)[:, None]
-    most = np.take_along_axis(failures, worst, axis=1)[:, 0]
+    worst = (_STREAMS, failures.argmax(axis=1))
+    most, excused = failures[worst], expected[worst]
     out = (total >= 6) & (most > total / 2)
-    excused = np.take_along_axis(expected, worst, axis=1)[:, 0]
     return expected.sum(axis=1) - np.where(out, excused, 0.0), total - np.where(out, most, 0.0)
 
 

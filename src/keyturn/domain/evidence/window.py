@@ -65,19 +65,17 @@ class Window:
         old, new = int(totals[_OLD_FAILED]), int(totals[_NEW_FAILED])
         return int(totals[_OLD]) - old, old, int(totals[_NEW]) - new, new
 
-    def culprits(self, clients: Mapping[str, int], null: Floats) -> tuple[Culprit, ...]:
-        """The clients that fail more on the new version than `null` tolerates, by share of it."""
+    def culprits(self, clients: Mapping[str, int], shares: Mapping[int, float]) -> tuple[Culprit, ...]:
+        """The clients that have a share, largest first, with their counts."""
         trials, failures = self.counts[:, _NEW].sum(axis=0), self.counts[:, _NEW_FAILED].sum(axis=0)
-        beyond = np.maximum(failures - trials * null, 0.0)
-        total = float(beyond.sum())
         culprits = [
             Culprit(
                 client=client,
                 successes=int(trials[number] - failures[number]),
                 failures=int(failures[number]),
-                share=float(beyond[number]) / total,
+                share=shares[number],
             )
             for client, number in clients.items()
-            if beyond[number] > 0
+            if number in shares
         ]
         return tuple(sorted(culprits, key=lambda culprit: (-culprit.share, culprit.client)))
