@@ -70,8 +70,7 @@ class Probes:
         return {
             f"gateway-{number}": VerifierSeen(
                 acceptance={
-                    serial: failure if out else Acceptance.ACCEPTED
-                    for serial, out in zip((OLD, NEW), row, strict=True)
+                    serial: failure if out else Acceptance.ACCEPTED for serial, out in zip((OLD, NEW), row, strict=True)
                 }
             )
             for number, row in enumerate(bad.tolist())

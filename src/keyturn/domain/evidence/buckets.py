@@ -64,7 +64,7 @@ class Finding:
       inequality it ever reaches x in a healthy rotation with probability at most 1/x. With
       `authority_ill` it is the evidence before the old version's traffic took it back;
     * `culprits`: the clients that stand out by their own failures on the new version, largest
-      share first; none where only all together do;
+      share first; where none does, those that fail more than they may, with a share of 0;
     * `control`: whether the old version's traffic was informative. If not, an outage looks like a
       failing version, and the finding must be confirmed by probes; such a one ends as
       `authority_ill` does, unless its failures are confined to its culprits;

@@ -298,7 +298,7 @@ class FailureDetector:
         return Finding(
             verdict=verdict,
             e_value=e_value,
-            culprits=self._window.culprits(self._clients, shares),
+            culprits=self._window.culprits(self._clients, shares, self._laws[_NULL, RAW, FIRST_CLIENT:]),
             control=control,
             baseline_rate=self.baseline_rate,
             old_successes=old_successes,

@@ -65,17 +65,18 @@ class Window:
         old, new = int(totals[_OLD_FAILED]), int(totals[_NEW_FAILED])
         return int(totals[_OLD]) - old, old, int(totals[_NEW]) - new, new
 
-    def culprits(self, clients: Mapping[str, int], shares: Mapping[int, float]) -> tuple[Culprit, ...]:
-        """The clients that have a share, largest first, with their counts."""
+    def culprits(self, clients: Mapping[str, int], shares: Mapping[int, float], null: Floats) -> tuple[Culprit, ...]:
+        """The clients that have a share, largest first, or those that fail more than `null` tolerates if none has."""
         trials, failures = self.counts[:, _NEW].sum(axis=0), self.counts[:, _NEW_FAILED].sum(axis=0)
+        beyond = failures - trials * null
         culprits = [
             Culprit(
                 client=client,
                 successes=int(trials[number] - failures[number]),
                 failures=int(failures[number]),
-                share=shares[number],
+                share=shares.get(number, 0.0),
             )
             for client, number in clients.items()
-            if number in shares
+            if (number in shares if shares else beyond[number] > 0)
         ]
-        return tuple(sorted(culprits, key=lambda culprit: (-culprit.share, culprit.client)))
+        return tuple(sorted(culprits, key=lambda one: (-one.share, -beyond[clients[one.client]], one.client)))
