@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keyturn.domain.effects import EffectKind
-from keyturn.domain.evidence import Finding
+from keyturn.domain.evidence import Finding, confined
 from keyturn.domain.observations import AUTHORITY, Acceptance, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
@@ -17,10 +17,6 @@ from keyturn.domain.situation import Situation
 from keyturn.domain.verdicts import Evidence, Ruling, Verdict, hold
 
 Guard = Callable[[Situation], "Verdict | None"]
-
-FEW_CULPRITS = 0.1
-"""Failures confined to at most this share of the known clients (and always to one) are the version's, not the
-authority's, when every verifier accepts both (DESIGN §6)."""
 
 
 def marked(s: Situation) -> Verdict | None:
@@ -84,7 +80,7 @@ def new_version_fails(s: Situation) -> Verdict | None:
         return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
     if s.verifiers(s.new, *REFUSING, Acceptance.UNREACHABLE) or not s.seen.verifiers:
         return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, "our own probes of both versions fail")
-    if len(finding.culprits) <= max(1, int(FEW_CULPRITS * len(s.seen.usage.clients))):
+    if confined([culprit.share for culprit in finding.culprits], len(s.seen.usage.clients)):
         return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
     return ruled(Ruling.HOLD, Reason.FAILURES_SPREAD, blame)
 
