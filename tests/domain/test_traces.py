@@ -8,7 +8,7 @@ import pytest
 from tests.domain.findings import failing
 from tests.domain.ground import Fate
 from tests.domain.places import seconds
-from tests.domain.scenes import ended, rotation, world_in
+from tests.domain.scenes import ended, rotation, step, world_in
 from tests.domain.world import World
 
 from keyturn.domain import commands
@@ -412,6 +412,17 @@ def test_new_versions_that_keep_failing_are_a_persons_matter_and_the_cut_comes()
     go(world, ended(world))
 
 
+def test_the_grace_runs_from_the_promote_itself() -> None:
+    """However long the next look takes, the last promote counts from when it was done."""
+    world = world_in(Phase.OVERLAP)
+    leak(world, 0, grace=60)
+    while any(target.serial == 0 for target in world.targets.values()):
+        tick(world)
+    promoted = world.now
+    tick(world, 40)
+    assert rotation(world).marks[0].cut_at == promoted + seconds(60)
+
+
 def test_a_second_report_may_only_shorten_the_grace() -> None:
     """The first cap stands, whatever a second report says; `cut_now` ends it."""
     world = world_in(Phase.INTRODUCE)
@@ -452,3 +463,17 @@ def test_a_thief_is_not_awaited_in_monitor() -> None:
     go(world, lambda: rotation(world).incoming == 2 and rotation(world).phase is Phase.MONITOR)
     go(world, ended(world))
     clean(world, 2)
+
+
+def test_what_is_reasserted_is_accepted_first() -> None:
+    """A verifier joined in INTRODUCE and knows nothing yet: the old version is enabled there before it takes the place of
+    what a hand gave to readers."""
+    world = world_in(Phase.INTRODUCE)
+    target = world.targets["t0"]
+    world.overwrite(target, missing=False)
+    world.join()
+    step(world)
+    told = {"target": "t0", "found": target.id or "", "by": "ada", "why": "a slip"}
+    world.command(commands.reassert, seen=world.observe(), **told)
+    calls = [effect.kind for _ in range(3) for effect in step(world).effects]
+    assert calls.index(EffectKind.ENABLE) < calls.index(EffectKind.PROMOTE)
