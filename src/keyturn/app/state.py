@@ -57,6 +57,12 @@ def fingerprint_key(state_dir: Path, store: Store) -> bytes:
         key = b""
     if len(key) != KEY_BYTES:
         raise ConfigError(f"{path} is damaged: it should hold {KEY_BYTES * 2} hexadecimal digits; restore it")
+    ours = hashlib.sha256(b"keyturn fingerprint key" + key).hexdigest()
+    if store.pin("fingerprint key", ours) != ours:
+        raise ConfigError(
+            f"{path} is not the key that this store's fingerprints are made with: restore it from a backup, or copy "
+            "the state folder of the first replica, which all of them need"
+        )
     return key
 
 
