@@ -20,20 +20,20 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
     Nothing outside is changed. A mark that stands beside the secret is taken over (promise P8). Raises `Refused` when a
     target is empty or two targets hold different values, and `Transient` or `Denied` when one cannot be read.
     """
-    held = {}
+    held = []
     for name, target in wired.targets.items():
         try:
-            backend_id, value = target.read()
+            _, value = target.read()
         except Absent:
             raise Refused(
                 f"target {name} of {wired.name} holds nothing: put the credential's present value there first"
             ) from None
-        held[name] = (backend_id, value.fingerprint(fingerprint_key), wired.issuer.key_id(value))
-    prints = {fingerprint for _, fingerprint, _ in held.values()}
+        held.append((value.fingerprint(fingerprint_key), wired.issuer.key_id(value)))
+    prints = {fingerprint for fingerprint, _ in held}
     if len(prints) != 1:
         raise Refused(f"the targets of {wired.name} hold different values: make them one before keyturn takes over")
     fingerprint = prints.pop()
-    key_id = next(iter(held.values()))[2]
+    key_id = held[0][1]
     marked = any(key_id in target.view().marked for target in wired.targets.values())
     version = Version(
         serial=1,
@@ -43,8 +43,6 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
         compromised_at=now if marked else None,
     )
     store.register(wired.name, version, due_at=first_due(wired.schedule, now))
-    for name, (backend_id, _, _) in held.items():
-        store.bind(wired.name, name, backend_id, version.serial)
 
 
 def begin_rotation(
