@@ -60,9 +60,21 @@ class SqlStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
         with self._database.write() as connection:
-            credentials.register(connection, name, version, due_at)
+            credentials.register(connection, name, version, due_at, others)
+
+    def restored(self, at: datetime) -> None:
+        with self._database.write() as connection:
+            credentials.restored(connection, at)
+
+    def unconfirmed(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            return credentials.unconfirmed(connection)
+
+    def confirm(self, name: str) -> None:
+        with self._database.write() as connection:
+            credentials.confirm(connection, name)
 
     def credential(self, name: str) -> Credential | None:
         with self._database.read() as connection:
