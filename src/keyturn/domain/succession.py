@@ -109,7 +109,9 @@ def _home(s: Situation) -> int:
     rotation = s.rotation
     if rotation.restoring is not None:
         return rotation.restoring
-    began = any(serial == rotation.incoming for _, serial in rotation.promised)
+    began = any(serial == rotation.incoming for _, serial in rotation.promised) or any(
+        s.serves(target, rotation.incoming) for target in rotation.targets
+    )
     return rotation.incoming if began else rotation.outgoing[0]
 
 

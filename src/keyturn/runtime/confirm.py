@@ -14,7 +14,7 @@ from keyturn.domain.differences import differences
 from keyturn.domain.effects import Message
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Adopting, Rotation
-from keyturn.domain.observations import Observations, ServingKind
+from keyturn.domain.observations import Entry, Observations, ServingKind
 from keyturn.domain.situation import Situation
 from keyturn.ports.clock import Clock
 from keyturn.ports.records import Commit, HistoryEntry
@@ -137,12 +137,20 @@ class Confirm:
             self.store.commit(Commit(rotation=given_up, history=[entry]))
             return
         planned = plan_rotation(self.store, wired, by=by, now=now, unconfirmed=True, adopting=adopting)
-        self.store.begin(planned, started(planned, why=said, now=now))
+        # What the authority has not any more is no way back, whatever the backup says.
+        gone = frozenset(serial for serial in planned.outgoing if _gone(seen, serial))
+        self.store.begin(replace(planned, revoked=gone), started(planned, why=said, now=now))
 
 
 def _adoption(name: str, found: Sequence[str], follows: str) -> Adoption:
     code = hashlib.sha256("\n".join((name, *found, follows)).encode()).hexdigest()[:10]
     return Adoption(name=name, found=tuple(found), code=code, follows=follows)
+
+
+def _gone(seen: Observations, serial: int) -> bool:
+    """Whether a version is revoked somewhere, or nowhere to be found."""
+    entries = {verifier.entries.get(serial, Entry.UNKNOWN) for verifier in seen.verifiers.values()}
+    return Entry.REVOKED in entries or entries == {Entry.ABSENT}
 
 
 def _foreign(rotation: Rotation, seen: Observations) -> Adopting | None:

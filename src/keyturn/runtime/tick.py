@@ -235,8 +235,8 @@ class Runtime:
         credential = self._store.credential(name)
         if credential is None:
             raise Refused(
-                f"{name} has not been read yet: its targets must be readable and hold one same value; `keyturn adopt {name}` "
-                "shows what is there"
+                f"{name} has not been read yet: its targets must be readable and hold one same value; "
+                f"`keyturn adopt {name}` shows what is there"
             )
         rotation = self._store.live_of(name)
         if rotation is None:

@@ -50,7 +50,7 @@ class SqlStore:
 
         Raises `ConfigError` when the URL is wrong, the file cannot be used, or another process holds the store.
         """
-        database = open_sqlite(_sqlite_path(url))
+        database = open_sqlite(sqlite_path(url))
         try:
             upgrade(database)
         except BaseException:
@@ -260,7 +260,8 @@ class SqlStore:
         self._database.close()
 
 
-def _sqlite_path(url: str) -> Path:
+def sqlite_path(url: str) -> Path:
+    """The file that a URL names. Raises `ConfigError` when it names none."""
     form = "use sqlite:///relative.db or sqlite:////absolute.db"
     try:
         parsed = make_url(url)
