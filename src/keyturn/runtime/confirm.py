@@ -12,7 +12,7 @@ import structlog
 
 from keyturn.domain.differences import differences
 from keyturn.domain.effects import Message
-from keyturn.domain.errors import Refused
+from keyturn.domain.errors import Refused, Transient
 from keyturn.domain.model import Adopting, Rotation
 from keyturn.domain.observations import Entry, Observations, ServingKind
 from keyturn.domain.situation import Situation
@@ -77,6 +77,8 @@ class Confirm:
         known = self.store.credential(wired.name)
         if known is None:
             found = survey(wired, self.fingerprint_key)
+            if found.unasked:
+                raise Transient(f"{', '.join(found.unasked)} cannot be asked now: nothing is known of what is accepted")
             rebuilt = rebuild(found, self.clock.now())
             follows = f"v{rebuilt.current.serial} is taken into care as what readers get; nothing outside is changed"
             return _adoption(wired.name, tuple(rebuilt.lines(found)), follows)

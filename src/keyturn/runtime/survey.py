@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 
-from keyturn.domain.errors import Absent, Refused, Transient
+from keyturn.domain.errors import Absent, Failure, Refused
 from keyturn.domain.model import Version, VersionState
 from keyturn.domain.observations import Entry
 from keyturn.runtime.registry import WiredCredential
@@ -34,8 +34,10 @@ class Survey:
     """Public key ids that are marked compromised beside the secret."""
     entries: Mapping[str, frozenset[Entry]]
     """By key id: what the verifiers list it as; a key that one of them lacks is absent there."""
-    strangers: tuple[str, ...] = field(default=())
+    strangers: tuple[str, ...] = ()
     """Keys that the authority holds for this credential, and that are at no target."""
+    unasked: tuple[str, ...] = ()
+    """Verifiers that could not be asked."""
 
     @property
     def plain(self) -> bool:
@@ -44,8 +46,9 @@ class Survey:
 
 
 def survey(wired: WiredCredential, fingerprint_key: bytes) -> Survey:
-    """Look at everything. Raises `Refused` when a target is empty, `Transient` or `Denied` when one cannot be read or a
-    verifier cannot be asked, and `Invalid` for a value that is none of the issuer's."""
+    """Look at everything. Raises `Refused` when a target is empty, `Transient` or `Denied` when one cannot be read, and
+    `Invalid` for a value that is none of the issuer's. A verifier that cannot be asked is named: what it lists is not
+    known."""
     served: dict[str, tuple[str, Known]] = {}
     copies: dict[int, Known] = {}
     marked: set[str] = set()
@@ -70,14 +73,39 @@ def survey(wired: WiredCredential, fingerprint_key: bytes) -> Survey:
                     key_id=wired.issuer.key_id(value), fingerprint=value.fingerprint(fingerprint_key)
                 )
     names = {known.key_id for _, known in served.values()} | {known.key_id for known in copies.values()}
-    tables = [wired.issuer.entries(verifier) for verifier in wired.issuer.verifiers()]
-    if not tables:
-        raise Transient(f"the authority of {wired.name} names no verifier: nothing is known of what it accepts")
+    tables, unasked = _tables(wired)
     entries = {
-        key_id: frozenset(table.get(key_id, Entry.ABSENT) for table in tables) for key_id in sorted(names | marked)
+        key_id: frozenset(table.get(key_id, Entry.ABSENT) for table in tables)
+        | ({Entry.UNKNOWN} if unasked or not tables else set())
+        for key_id in sorted(names | marked)
     }
-    strangers = tuple(one.key_id for one in wired.issuer.issued() if one.key_id not in names | marked)
-    return Survey(served=served, copies=copies, marked=frozenset(marked), entries=entries, strangers=strangers)
+    return Survey(
+        served=served,
+        copies=copies,
+        marked=frozenset(marked),
+        entries=entries,
+        strangers=() if unasked else _strangers(wired, names | marked),
+        unasked=unasked,
+    )
+
+
+def _tables(wired: WiredCredential) -> tuple[list[Mapping[str, Entry]], tuple[str, ...]]:
+    """What each verifier lists, and those that cannot be asked."""
+    tables, unasked = [], []
+    try:
+        verifiers = wired.issuer.verifiers()
+    except Failure:
+        return [], ("the authority",)
+    for verifier in verifiers:
+        try:
+            tables.append(wired.issuer.entries(verifier))
+        except Failure:
+            unasked.append(verifier)
+    return tables, tuple(unasked)
+
+
+def _strangers(wired: WiredCredential, known: set[str]) -> tuple[str, ...]:
+    return tuple(one.key_id for one in wired.issuer.issued() if one.key_id not in known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,4 +166,4 @@ def _state(listed: frozenset[Entry]) -> VersionState:
     """As alive as any verifier has it."""
     if listed <= {Entry.REVOKED, Entry.ABSENT}:
         return VersionState.DESTROYED
-    return VersionState.PREVIOUS if Entry.ACTIVE in listed else VersionState.DISABLED
+    return VersionState.PREVIOUS if listed & {Entry.ACTIVE, Entry.UNKNOWN} else VersionState.DISABLED

@@ -151,6 +151,7 @@ class Runtime:
     ) -> Rotation:
         """Report a version compromised, and rotate away from it: with a rotation that starts now, or with the one under
         way. None: the version that readers get, where only one can be meant. Raises `Refused` with the reason."""
+        self._check_confirmed(name)
         live = self._store.live_of(name)
         if serial is None and live is not None:
             able = [v for v, known in sorted(live.versions.items()) if known.key_id and not known.compromised_at]
@@ -204,8 +205,7 @@ class Runtime:
         """Apply an operator's command to the live rotation. Raises `Refused` with the reason when it is not allowed; the
         world is then as it was."""
         self._registry.credential(name)
-        if (known := self._store.credential(name)) is not None:
-            check_confirmed(known)
+        self._check_confirmed(name)
         for _ in range(COMMAND_TRIES):
             rotation = self._store.live_of(name)
             if rotation is None:
@@ -228,6 +228,10 @@ class Runtime:
             except StaleRevision:
                 continue
         raise Refused(f"{name} is moving too fast to command; try again")
+
+    def _check_confirmed(self, name: str) -> None:
+        if (known := self._store.credential(name)) is not None:
+            check_confirmed(known)
 
     def status(self, name: str) -> Status:
         """A credential as the last tick saw it, or read afresh when there was none."""
