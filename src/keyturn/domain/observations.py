@@ -157,6 +157,8 @@ class EffectSeen:
     target: str | None = None
     attempts: int
     succeeded: bool
+    at: datetime | None = None
+    """When the last try's outcome was known; None while it is not."""
     failure: FailureKind | None = None
     message: str = ""
     retry_at: datetime | None = None

@@ -249,6 +249,7 @@ def effect_seen(intent: Intent) -> EffectSeen:
         target=effect.target,
         attempts=intent.attempts,
         succeeded=outcome.state is IntentState.SUCCEEDED,
+        at=outcome.at,
         failure=outcome.failure,
         message=outcome.message,
         retry_at=outcome.retry_at,

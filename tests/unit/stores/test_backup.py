@@ -163,12 +163,8 @@ def test_what_is_no_sound_backup_is_refused_before_anything_is_moved(
     content = bytearray(file.read_bytes())
     content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
     torn.write_bytes(content)
-    for bad, said in (
-        (other, "no backup"),
-        (newer, "newer keyturn"),
-        (torn, "damaged|no backup"),
-        (tmp_path / "x", "no file"),
-    ):
+    none = tmp_path / "none.db"
+    for bad, said in ((other, "no backup"), (newer, "newer keyturn"), (torn, "damaged|no backup"), (none, "no file")):
         with pytest.raises(ConfigError, match=said):
             restore(bad, url, now=NOW, replace=True)
     again = SqlStore.open(url)

@@ -11,9 +11,15 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from sqlalchemy import URL
+
 from keyturn.domain.errors import ConfigError
-from keyturn.stores.migrations import HEAD
-from keyturn.stores.sql.store import SqlStore, sqlite_path
+from keyturn.stores.migrations import HEAD, upgrade
+from keyturn.stores.sql.database import Database
+from keyturn.stores.sql.postgres import open_postgres
+from keyturn.stores.sql.sqlite import open_sqlite
+from keyturn.stores.sql.store import SqlStore, checked
+from keyturn.stores.sql.transfer import transfer
 from keyturn.stores.sql.writer_lock import WriterLock
 
 BUSY = 10.0
@@ -36,13 +42,17 @@ def back_up(url: str, to: Path) -> Backup:
 
     Raises `ConfigError` when there is no store, or when the file is there already or cannot be written.
     """
-    source = sqlite_path(url)
-    if not source.is_file():
+    parsed = checked(url)
+    source = Path(parsed.database or "")
+    if parsed.drivername == "sqlite" and not source.is_file():
         raise ConfigError(f"there is no store {source}: nothing to back up")
     if to.exists():
         raise ConfigError(f"{to} is there already, and no backup is overwritten: choose another name")
     with _fresh(to) as path:
-        _copy(source, path)
+        if parsed.drivername == "sqlite":
+            _copy(source, path)
+        else:
+            _download(parsed, path)
         backup = examine(path)
     return Backup(
         file=to, schema=backup.schema, credentials=backup.credentials, rotating=backup.rotating, bytes=backup.bytes
@@ -70,12 +80,17 @@ def examine(file: Path) -> Backup:
 
 def restore(file: Path, url: str, *, now: datetime, replace: bool = False) -> Path | None:
     """Make the store at `url` from a backup, marked as restored: nothing is done for any credential before that is
-    confirmed. A store that is there is moved aside with `replace`, and its new path returned.
+    confirmed. A file that is there is moved aside with `replace`, and its new path returned.
 
-    Raises `ConfigError` when the backup is none, when a store is there and is not to be replaced, or is in use.
+    Raises `ConfigError` when the backup is none, when a store is there and is not to be replaced, or is in use. A database
+    on a server must be empty.
     """
     examine(file)
-    store = sqlite_path(url).resolve()
+    parsed = checked(url)
+    if parsed.drivername != "sqlite":
+        _upload(file, parsed, now)
+        return None
+    store = Path(parsed.database or "").resolve()
     if store.exists() and store.stat().st_size > 0 and not replace:
         raise ConfigError(f"there is a store {store} already: with --replace it is moved aside first")
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -92,6 +107,44 @@ def restore(file: Path, url: str, *, now: datetime, replace: bool = False) -> Pa
         return aside
     finally:
         lock.release()
+
+
+def _download(url: URL, to: Path) -> None:
+    source = open_postgres(url)
+    try:
+        with _migrated(to) as copy:
+            transfer(source, copy)
+    finally:
+        source.close()
+
+
+def _upload(file: Path, url: URL, now: datetime) -> None:
+    """By way of a file beside the backup, which is brought to this release's schema first."""
+    path = file.with_name(f".{file.name}.{os.getpid()}.restored")
+    store = open_postgres(url)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+        _copy(file, path)
+        _mark(path, now)
+        upgrade(store)
+        with _migrated(path) as source:
+            transfer(source, store)
+    finally:
+        store.close()
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _migrated(path: Path) -> Iterator[Database]:
+    """A SQLite file as a store of this release's schema, whole in itself afterwards."""
+    database = open_sqlite(path)
+    try:
+        upgrade(database)
+        yield database
+    finally:
+        database.close()
+        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    _fold(path)
 
 
 def _mark(path: Path, now: datetime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import secrets
+import random
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -12,6 +12,7 @@ from typing import TypeVar
 from keyturn.domain.errors import Absent, ConfigError, Conflict, Invalid, Transient
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.secret_value import SecretValue
+from keyturn.ports.clock import Clock
 from keyturn.ports.issuer import Issued, Minted, ValueOrigin
 from keyturn.testing.fakes.clock import FakeClock
 from keyturn.testing.fakes.faults import Faults
@@ -126,20 +127,21 @@ class FakeAuthority:
     `nodes[name].come_back()` brings it back with the table it left with, or an older one. With a `capacity` no more keys
     than that are there at once, on all verifiers together, revoked ones not counted; a test may change it. With the origin
     `AUTHORITY` it makes the values itself: a minted key is accepted at once, its value is shown once, and `made` keeps
-    under which token and when each was made; `made_by_hand` is somebody else's.
+    under which token and when each was made; `made_by_hand` is somebody else's. Values are random, or drawn from `draw`.
     """
 
     def __init__(
         self,
         *verifiers: str,
-        clock: FakeClock | None = None,
+        clock: Clock | None = None,
         lag: timedelta = timedelta(0),
         held_lag: timedelta = timedelta(0),
         lease: str | None = "fake-key-table",
         capacity: int | None = None,
         origin: ValueOrigin = ValueOrigin.KEYTURN,
+        draw: random.Random | None = None,
     ) -> None:
-        self.clock = clock or FakeClock()
+        self.clock: Clock = clock or FakeClock()
         self.faults = Faults()
         self.lease = lease
         self.capacity = capacity
@@ -152,6 +154,7 @@ class FakeAuthority:
         for name in verifiers or ("one", "two"):
             self.nodes[name] = FakeVerifier(name, self.clock, lag=lag, held_lag=held_lag)
         self._serials = itertools.count(1)
+        self._draw = draw or random.SystemRandom()
 
     def credential(self, options: object) -> FakeIssuer:
         if options:
@@ -169,7 +172,7 @@ class FakeAuthority:
         if self.origin is ValueOrigin.AUTHORITY and self.room() == 0:
             raise Conflict(f"fake: no room for another key: {self.capacity} are there")
         key_id = f"k{next(self._serials)}"
-        minted = Minted(key_id=key_id, value=SecretValue(f"fake_{key_id}_{secrets.token_hex(16)}"))
+        minted = Minted(key_id=key_id, value=SecretValue(f"fake_{key_id}_{self._draw.getrandbits(128):032x}"))
         if self.origin is ValueOrigin.AUTHORITY:
             self._enter(minted, token)
         return minted
