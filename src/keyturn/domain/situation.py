@@ -157,8 +157,8 @@ class Situation:
         rotation = self.rotation
         if rotation.phase.is_end or target in rotation.promoted:
             return frozenset({self.survivor})
-        adopted = rotation.adopting is not None and rotation.adopting.target == target
-        begun = adopted or (target, self.new) in rotation.promised
+        # What one hand gave to several targets is adopted at all of them.
+        begun = rotation.adopting is not None or (target, self.new) in rotation.promised
         return frozenset(rotation.versions) if begun else frozenset(rotation.outgoing)
 
     def called_for(self, target: str) -> int:
