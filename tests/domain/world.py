@@ -154,6 +154,7 @@ class World(Ground):
             serial=effect.serial,
             attempts=attempts,
             succeeded=failure is None,
+            at=self.now,
             failure=failure,
             message=message,
             retry_at=retry_at,

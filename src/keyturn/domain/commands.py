@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Adopting, Force, Mark, Pause, Rotation
-from keyturn.domain.observations import Observations, ServingKind
+from keyturn.domain.observations import AUTHORITY, Observations, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.situation import Situation
@@ -71,14 +71,16 @@ def emergency(
 
 
 def _unstopped(rotation: Rotation) -> Rotation:
-    """Without pause, hold or halt; what was refused for good is tried anew."""
+    """Without pause, hold or halt; what was refused for good is tried once more, under an id of its own."""
+    hold = rotation.hold
+    refused = rotation.halted is not None or (hold is not None and hold.reason is Reason.QUARANTINED)
     return replace(
         rotation,
         pause=None,
         hold=None,
         halted=None,
         retreats=0,
-        entry=rotation.entry + (1 if rotation.halted is not None else 0),
+        entry=rotation.entry + (1 if refused else 0),
     )
 
 
@@ -131,7 +133,8 @@ def accept(rotation: Rotation, seen: Observations, *, target: str, found: str, b
     not there now, and for a version of ours."""
     del by, why
     _live(rotation)
-    obstacles = {one.id for one in seen.targets[target].obstacles} if target in seen.targets else set()
+    standing = seen.targets[target].obstacles if target in seen.targets else ()
+    obstacles = {one.id for one in (*standing, *(seen.strangers if target == AUTHORITY else ()))}
     if found in obstacles:
         if not _emergency(rotation):
             raise Refused(f"{found} stands in the way at {target}: remove it there; only an emergency lets it pass")

@@ -25,6 +25,10 @@ class FailureKind(StrEnum):
     """The call itself is wrong for this place; repeating it cannot help."""
 
 
+PERMANENT = frozenset({FailureKind.DENIED, FailureKind.INVALID})
+"""What no repetition mends: a person must."""
+
+
 class KeyturnError(Exception):
     """Any error keyturn raises on purpose: one clear message that names the thing and the mend."""
 

@@ -163,7 +163,8 @@ class Situation:
 
     def called_for(self, target: str) -> int:
         """What readers of a target are to get by this phase."""
-        moving = self.phase_is(Phase.OVERLAP) and (target in self.rotation.promoted or self.hurried)
+        given_up = self.hurried or self.old in self.rotation.waived
+        moving = self.phase_is(Phase.OVERLAP) and (target in self.rotation.promoted or given_up)
         return self.old if self.phase_is(Phase.INTRODUCE, Phase.OVERLAP) and not moving else self.survivor
 
     def waves(self) -> list[tuple[str, ...]]:

@@ -8,13 +8,14 @@ from datetime import timedelta
 
 import structlog
 
-from keyturn.domain.errors import Failure, FailureKind, StaleRevision, Throttled
+from keyturn.domain.errors import Failure, FailureKind, StaleRevision
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
 from keyturn.ports.records import OutboxItem
 from keyturn.ports.store import Store
 from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.registry import Registry
+from keyturn.runtime.retries import backoff, delay
 
 log = structlog.get_logger(__name__)
 
@@ -66,11 +67,9 @@ class Outbox:
         return send
 
     def _failed(self, item: OutboxItem, error: Failure) -> None:
-        delay = min(LAST_RETRY, FIRST_RETRY * 2 ** min(item.attempts, 20))
-        if isinstance(error, Throttled) and error.retry_after is not None:
-            delay = max(delay, error.retry_after)
         # What a receiver rejects for good may be mended there, so it is tried again too, at the slowest pace.
-        if error.kind is not FailureKind.TRANSIENT:
-            delay = LAST_RETRY
-        self.store.undelivered(item.id, retry_at=self.clock.now() + delay, error=error.message)
+        first = FIRST_RETRY if error.kind is FailureKind.TRANSIENT else LAST_RETRY
+        waits = backoff(f"{item.message.id}/{item.notifier}", first=first, longest=LAST_RETRY)
+        retry_at = self.clock.now() + delay(error, item.attempts + 1, waits)
+        self.store.undelivered(item.id, retry_at=retry_at, error=error.message)
         log.warning("message not delivered", message=item.message.id, notifier=item.notifier, error=error.message)

@@ -29,7 +29,9 @@ from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.outbox import Outbox
+from keyturn.runtime.reconcile import Reconcile
 from keyturn.runtime.registry import Registry
+from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.trail import trail
 from keyturn.runtime.usage import Intake
 
@@ -79,16 +81,24 @@ class Runtime:
         self._executor = executor
         self._key = fingerprint_key
         self._silences = Silences(store=store)
+        at_once = AtOnce(clock=clock, executor=executor)
         self._gather = Gather(
             store=store,
             registry=registry,
             executor=executor,
             fingerprint_key=fingerprint_key,
             silences=self._silences,
+            at_once=at_once,
         )
         self._claims = Claims(store=store, clock=clock, owner=owner, ttl=_lease_for(registry))
+        self._reconcile = Reconcile(store=store, clock=clock)
         self._execute = Execute(
-            store=store, registry=registry, clock=clock, claims=self._claims, fingerprint_key=fingerprint_key
+            store=store,
+            registry=registry,
+            clock=clock,
+            claims=self._claims,
+            fingerprint_key=fingerprint_key,
+            at_once=at_once,
         )
         self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
         self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
@@ -265,7 +275,7 @@ class Runtime:
             return None
 
     def _step(self, rotation: Rotation, claim: Claim) -> None:
-        seen = self._gather.observe(rotation)
+        seen = self._reconcile.settle(rotation.credential, self._gather.observe(rotation))
         now = self._clock.now()
         decision = decide(rotation, seen, now)
         self._looks[rotation.id] = decision.verdict, seen
