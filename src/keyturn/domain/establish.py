@@ -118,7 +118,7 @@ def accept_new(s: Situation) -> Outcome:
 
 def accept_kept(s: Situation) -> Outcome:
     """Every verifier accepts the outgoing versions that may still be in use: what a retreat leaves to do, and a rotation
-    that took over; nothing otherwise."""
+    that was taken over from; nothing otherwise."""
     for serial in s.rotation.outgoing:
         if s.kept(serial) and (found := _accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=not s.hurried)):
             return found
