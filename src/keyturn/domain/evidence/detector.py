@@ -181,13 +181,11 @@ class FailureDetector:
         """Add one bucket's counts to the block and the window, and start what is used first."""
         self._block[:, :, FIRST_CLIENT:] += arms
         self._window.add(arms[:, RAW])
-        new = arms[_NEW]
-        self._block[_NEW, :, POOLED] += np.vecdot(new, self._weight)
         if failed.any():
             self._block[_NEW_FAILED, :, POOLED] += failed
             self._failed[:, FIRST_CLIENT:] += arms[_NEW_FAILED]
             self._failed[:, POOLED] += failed
-        used = (new[RAW] > 0) > self._started[FIRST_CLIENT:]
+        used = (arms[_NEW, RAW] > 0) > self._started[FIRST_CLIENT:]
         if used.any():
             first = np.concatenate([[not self._started[POOLED], False], used])
             self._evidence[:, first] += _STAKE
@@ -197,7 +195,7 @@ class FailureDetector:
     def _shared(self, arms: Floats) -> bool:
         """Whether a trouble of both versions together has passed with this bucket."""
         failed = arms[_NEW_FAILED, RAW].sum() + eprocess.old_arm(arms[_OLD], arms[_OLD_FAILED])[1][RAW]
-        if not failed and not self._trouble.level.any():
+        if not (failed or self._trouble.level.any()):
             return False
         _, null, excess, cv2 = self._laws[:, RAW, POOLED]
         average = np.vecdot(arms[_NEW, RAW] + arms[_OLD, RAW], self._weight[RAW])
@@ -210,6 +208,7 @@ class FailureDetector:
     def _look(self, bucket: Bucket, passed: bool) -> Finding | None:
         """Weigh the block so far, and close it where it ends."""
         rate, null, excess, cv2 = self._laws
+        self._block[_NEW, :, POOLED] = np.vecdot(self._block[_NEW, :, FIRST_CLIENT:], self._weight)
         new, new_failed = self._block[_NEW], self._block[_NEW_FAILED]
         logs = eprocess.log_ratios(new, new_failed, null, excess, cv2, self._ratio, self._log_ratio)
         processes = eprocess.bounded_exp(logs)
