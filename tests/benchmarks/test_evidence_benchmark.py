@@ -37,15 +37,19 @@ def test_a_missed_bar_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def test_runs_are_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call with the seed of an earlier one reads what that has left, and tells the same."""
+    """A call with the seed of an earlier one goes on where that stopped, be it in the middle of a line."""
     arguments = ["--quick", "--seed", "5", "--scenario", "all fail 50%", "--out", str(tmp_path)]
     assert benchmark.main(arguments) == 0
-    table = (tmp_path / "5" / "table.md").read_text(encoding="utf-8")
+    (file,) = (tmp_path / "5").glob("*.jsonl")
+    whole = file.read_text(encoding="utf-8")
     monkeypatch.setattr(benchmark, "run", None)
     assert benchmark.main(arguments) == 0
-    assert (tmp_path / "5" / "table.md").read_text(encoding="utf-8") == table
+    file.write_text(whole[:-10], encoding="utf-8")
     with pytest.raises(TypeError):
-        benchmark.main([*arguments, "--seed", "6"])
+        benchmark.main(arguments)
+    monkeypatch.undo()
+    assert benchmark.main(arguments) == 0
+    assert file.read_text(encoding="utf-8") == whole
 
 
 def test_a_stream_is_the_same_for_every_method() -> None:
