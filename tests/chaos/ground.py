@@ -6,6 +6,7 @@ import base64
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from keyturn.demo.client_process import Client, ClientSpec, start_client
@@ -118,10 +119,18 @@ class Ground:
         return lines
 
     def configuration(
-        self, *, store: Mapping[str, object], state: Path, port: int, ways: Ways | None = None, tick: float = 0.3
+        self,
+        *,
+        store: Mapping[str, object],
+        state: Path,
+        port: int,
+        ways: Ways | None = None,
+        tick: float = 0.3,
+        starting: datetime | None = None,
     ) -> dict[str, object]:
-        """The whole configuration of one daemon."""
+        """The whole configuration of one daemon. `starting`: when every credential is due; None: on command alone."""
         ways = ways or self.ways
+        schedule = {} if starting is None else {"schedule": {"every": "1d", "starting": starting.isoformat()}}
         probe = f"file:{self.folder / 'probe.secret'}"
         timeout = f"{round(self.call_timeout * 1000)}ms"
         nodes = {
@@ -190,6 +199,7 @@ class Ground:
                     "clients": list(secret.clients),
                     "notify": ["on-call"],
                     "policy": "seconds",
+                    **schedule,
                 }
                 for secret in self.secrets
             },
