@@ -36,10 +36,9 @@ class Intake:
     def poll(self) -> None:
         """Ask every polled source what is new, those apart that another replica asks. One that fails moves no watermark
         (promise P4)."""
-        polled = {f"source/{name}": wired for name, wired in self.registry.sources.items() if wired.poll is not None}
-        claims = self.claims.take(list(polled)) if polled else {}
-        sources = [(polled[lease], polled[lease].poll, claim.lease) for lease, claim in claims.items()]
-        self.executor.run([self._poll_one(*one) for one in sources])
+        sources = {f"source/{name}": (one, one.poll) for name, one in self.registry.sources.items() if one.poll}
+        claims = self.claims.take(list(sources))
+        self.executor.run([self._poll_one(*sources[name], claim.lease) for name, claim in claims.items()])
 
     def _poll_one(self, wired: WiredSource, source: UsageSource, claim: Lease) -> Callable[[], None]:
         def poll() -> None:

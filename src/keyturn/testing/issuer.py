@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -35,6 +36,10 @@ class IssuerConformance(IssuerClauses):
         assert len({one.key_id for one in minted}) == count
         assert len({one.value.reveal() for one in minted}) == count
         assert [issuer.key_id(one.value) for one in minted] == [one.key_id for one in minted]
+
+    def test_calls_are_bounded(self, issuer: Issuer) -> None:
+        """It says how long one call may take, so that a lease can be held for longer."""
+        assert issuer.timeout > timedelta(0)
 
     def test_key_id_does_not_give_the_value_away(self, issuer: Issuer) -> None:
         """The public id is no more than a name: at least half of the value is not in it."""

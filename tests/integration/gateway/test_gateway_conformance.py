@@ -39,6 +39,7 @@ class Unprivileged:
         self._issuer = issuer
         self.origin = issuer.origin
         self.lease = issuer.lease
+        self.timeout = issuer.timeout
 
     def _do(self, call: Callable[[], T]) -> T:
         with as_nobody():

@@ -68,11 +68,12 @@ class Rig:
     schedule: Schedule | None = None
     targets: tuple[str, ...] = ("t0", "t1")
     clock: FakeClock = field(default_factory=FakeClock)
-    store: Store = field(default_factory=MemoryStore)
+    open_store: Callable[[Callable[[], datetime]], Store] = lambda now: MemoryStore(now=now)
     reporting: bool = True
     before_tick: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
+        self.store = self.open_store(self.clock.now)
         self.backend = FakeBackend()
         self.authority = FakeAuthority("one", "two", clock=self.clock, held_lag=SECOND)
         self.notifier = Heard()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, case, func, or_, select
 
 from keyturn.ports.records import SourceState, UsageRow, Uses
 from keyturn.stores.rules import USE_STARTS, is_late, is_use, moved, with_use
@@ -32,7 +32,8 @@ _REMEMBER = Upsert(uses, first_use=_older, last_use=_newer, last_success=_newer,
 _STATES = select(sources).order_by(sources.c.name)
 _REMEMBERED = select(uses).where(uses.c.credential == bindparam("wanted"))
 _DETECTOR = select(detectors.c.state).where(detectors.c.rotation == bindparam("wanted"))
-_STATE = select(sources).where(sources.c.name == bindparam("wanted"))
+_STATE = select(sources).where(sources.c.name == bindparam("wanted")).with_for_update()
+_FIRST = InsertOnce(sources)
 _SUMS = [func.sum(usage.c[name], type_=usage.c[name].type).label(name) for name in _COUNTS]
 _ROWS = (
     select(usage.c.start, usage.c.client, usage.c.serial, usage.c.length, *_SUMS)
@@ -43,7 +44,6 @@ _ROWS = (
         usage.c.late.is_(False),
     )
     .group_by(usage.c.start, usage.c.client, usage.c.serial, usage.c.length)
-    .order_by(usage.c.start, usage.c.client, usage.c.serial, usage.c.length)
 )
 _STARTS = (
     select(usage.c.start)
@@ -73,12 +73,12 @@ def add(
     batch: str | None,
     received_at: datetime,
 ) -> bool:
+    known = _locked(connection, source)
     if batch is not None:
         seen = {"source": source, "batch": batch, "received_at": received_at}
         if not _SEEN.run(connection, seen):
             return False
-    known = connection.execute(_STATE, {"wanted": source}).one_or_none()
-    state = SourceState(name=source) if known is None else _state(known)
+    state = _state(known)
     late = [is_late(row, state.watermark) for row in rows]
     _count(connection, source, rows, late)
     _remember(connection, [row for row in rows if is_use(row)])
@@ -92,6 +92,15 @@ def add(
     }
     _MOVE.run(connection, [row])
     return True
+
+
+def _locked(connection: Connection, source: str) -> Row[Any]:
+    """The source's row, made when there is none: what is written of one source comes one after another."""
+    known = connection.execute(_STATE, {"wanted": source}).one_or_none()
+    if known is not None:
+        return known
+    _FIRST.run(connection, {"name": source, "cursor": None, "watermark": None, "since": None, "late": 0})
+    return connection.execute(_STATE, {"wanted": source}).one()
 
 
 def _count(connection: Connection, source: str, rows: Sequence[UsageRow], late: Sequence[bool]) -> None:
@@ -144,7 +153,7 @@ def rows(connection: Connection, credential: str, start: datetime, end: datetime
             failures=failures,
             unauthenticated=unauthenticated,
         )
-        for at, client, serial, length, successes, failures, unauthenticated in found
+        for at, client, serial, length, successes, failures, unauthenticated in sorted(tuple(row) for row in found)
     ]
 
 
