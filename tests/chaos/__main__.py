@@ -1,5 +1,5 @@
-"""`python -m tests.chaos`: the long form of what `test_chaos.py` tries in a minute. Stops by itself; exit 1 when anything
-did not hold."""
+"""`python -m tests.chaos`: the long forms of what `test_chaos.py` tries in a minute. Each stops by itself and prints its
+seed and a table; exit 1 when anything did not hold."""
 
 from __future__ import annotations
 
@@ -7,46 +7,90 @@ import argparse
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.kills import kill_through, sqlite_in
+from tests.chaos.asleep import SLEEPS, play
+from tests.chaos.kills import kill_through, postgres_at, sqlite_in
+from tests.chaos.replicas import two_replicas
+from tests.integration.postgres_server import remove, start_postgres
 
 from keyturn.demo.processes import Family
 from keyturn.demo.waiting import signals_end_the_run
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("part", choices=["kills"])
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    parser.add_argument("--seconds", type=float, default=1800.0)
-    parser.add_argument("--chance", type=float, default=1.0)
-    parser.add_argument("--rotations", type=int, default=1)
-    parser.add_argument("--keep", type=Path)
-    options = parser.parse_args()
-    folder = options.keep or Path(tempfile.mkdtemp(prefix="keyturn-chaos-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"seed {options.seed}, in {folder}", flush=True)
-    with signals_end_the_run(), Family() as family:
-        killed = kill_through(
-            family,
-            folder,
-            database=sqlite_in(folder),
-            seed=options.seed,
-            chance=options.chance,
-            rotations=options.rotations,
-            seconds=options.seconds,
-            say=lambda line: print(line, flush=True),
-        )
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def kills(options: argparse.Namespace, family: Family, folder: Path) -> list[str]:
+    """Killed at every write, on one store."""
+    database = sqlite_in(folder)
+    server = None
+    if options.store == "postgres":
+        server = start_postgres(family)
+        database = postgres_at(server, folder)
+    killed = kill_through(
+        family,
+        folder,
+        database=database,
+        seed=options.seed,
+        chance=options.chance,
+        rotations=options.rotations,
+        seconds=options.seconds,
+        say=say,
+    )
+    if server is not None:
+        remove(server)
     for kind, count in sorted(killed.points.items()):
-        print(f"{count:5} {kind}")
-    print(
+        say(f"{count:5} {kind}")
+    if options.chance == 1.0:
+        say(f"{len(killed.missed)} points were passed and not died at: {', '.join(sorted(killed.missed)) or 'none'}")
+    say(
         f"{killed.kills} kills in {killed.rotations} rotations on {killed.store}, {killed.requests} requests, "
         f"{killed.seconds:.0f} s"
     )
-    for line in killed.broken:
-        print(line)
-    return 1 if killed.broken else 0
+    return killed.broken
+
+
+def sleeps(options: argparse.Namespace, family: Family, folder: Path) -> list[str]:
+    """Asleep between lease check and call."""
+    chosen = [sleep for sleep in SLEEPS if options.only in sleep.name]
+    broken = []
+    with two_replicas(family, folder, credentials=2 * len(chosen)) as house:
+        for number, sleep in enumerate(chosen):
+            subject, bystander = house.ground.secrets[2 * number : 2 * number + 2]
+            woken = play(house, subject, bystander, sleep)
+            say(
+                f"{woken.name:28} slept {woken.slept:5.1f} s, refused {woken.refused:3}, "
+                f"mended after {woken.mended_after:4.1f} s{'  BROKEN' if woken.broken else ''}"
+            )
+            broken += [f"{sleep.name}: {line}" for line in woken.broken]
+    return broken
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Family, Path], list[str]]] = {"kills": kills, "sleeps": sleeps}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("part", choices=sorted(PARTS))
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--seconds", type=float, default=1800.0, help="the longest that it may take")
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="of `kills`")
+    parser.add_argument("--chance", type=float, default=1.0, help="of `kills`: that a point is died at")
+    parser.add_argument("--rotations", type=int, default=1, help="of `kills`")
+    parser.add_argument("--only", default="", help="of `sleeps`: those with this in their name")
+    parser.add_argument("--keep", type=Path, help="a folder for everything that the parts write")
+    options = parser.parse_args()
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="keyturn-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"seed {options.seed}, in {folder}")
+    with signals_end_the_run(), Family() as family:
+        broken = PARTS[options.part](options, family, folder)
+    for line in broken:
+        say(line)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

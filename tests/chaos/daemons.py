@@ -35,6 +35,17 @@ class Plan:
     signal: signal.Signals = signal.SIGKILL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A tick, or work on one credential in it."""
+
+    what: str
+    """`tick`, or the credential's name."""
+    at: float
+    took: float
+    pid: int
+
+
 @dataclass
 class Daemon:
     """One daemon that is started again whenever it was killed."""
@@ -68,6 +79,7 @@ class Daemon:
             "seed": plan.seed,
             "signal": plan.signal.name,
             "journal": str(self._file("met")),
+            "passed": str(self._file("passed")),
             "lease": self.lease,
             "looks": str(self.looks_file),
         }
@@ -94,6 +106,17 @@ class Daemon:
         """The points at which it was killed or sent to sleep, in order."""
         file = self._file("met")
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    @property
+    def passed(self) -> frozenset[str]:
+        """Every point that a life of it came by."""
+        return frozenset(self._file("passed").read_text().splitlines())
+
+    @property
+    def looks(self) -> list[Look]:
+        """What it worked on, in order, each written down when it was done."""
+        file = self.looks_file
+        return [Look(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
 
     @property
     def pid(self) -> int:

@@ -54,7 +54,8 @@ TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
 ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")
 LOOKS = ("get", "list")
 ROTATION = re.compile(r"-[0-9a-f]{12}\b")
-"""The part of a rotation's id that chance makes: a seed takes the same points again without it."""
+SERIAL = re.compile(r"\bv([0-9]+)\b")
+EXPECTED = re.compile(r"(/promote/.*?)/[0-9]+(?=[ :])")
 
 
 @dataclass
@@ -64,12 +65,15 @@ class Points:
     plan: Path
     turn: threading.Lock = field(default_factory=threading.Lock)
     here: threading.local = field(default_factory=threading.local)
-    standing: dict[str, str] = field(default_factory=dict)
-    """By credential: its rotation and phase, for writes that name neither."""
+    standing: dict[str, Rotation] = field(default_factory=dict)
+    """By credential: its rotation, for writes that do not name it."""
+    passed: set[str] = field(default_factory=set)
 
     def meet(self, point: str) -> None:
         """Pass a point, or die or sleep at it, as the plan says now."""
         plan = json.loads(self.plan.read_text())
+        point = self._whichever(point)
+        self._pass(point, Path(plan["passed"]))
         if not plan["chance"] or not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
             return
         if random.Random(f"{plan['seed']}/{point}").random() >= plan["chance"]:
@@ -83,6 +87,19 @@ class Points:
             with journal.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             os.kill(os.getpid(), signal.Signals[plan["signal"]])
+
+    def _whichever(self, point: str) -> str:
+        """The point of any rotation: which one it is, is left to chance and to how many there were before."""
+        incoming = {rotation.incoming for rotation in self.standing.values()}
+        point = SERIAL.sub(lambda found: "new" if int(found[1]) in incoming else "old", ROTATION.sub("", point))
+        return EXPECTED.sub(r"\1", point)
+
+    def _pass(self, point: str, file: Path) -> None:
+        with self.turn:
+            if point not in self.passed:
+                self.passed.add(point)
+                with file.open("a") as lines:
+                    lines.write(f"{point}\n")
 
     def around(self, name: str, call: Callable[[], Any]) -> Any:
         """Make a call between two points; what it writes within knows its name."""
@@ -125,7 +142,7 @@ def install(points: Points) -> None:
     run = Execute.run
 
     def running(self: Execute, effect: Effect, *words: Any) -> Any:
-        points.here.effect = ROTATION.sub("", effect.id)
+        points.here.effect = effect.id
         try:
             return run(self, effect, *words)
         finally:
@@ -140,11 +157,11 @@ def install(points: Points) -> None:
         wrap(VaultTarget, method, lambda *_, method=method, **__: f"{effect()} {method}", points)
     for method in ISSUER_CALLS:
         wrap(ApiKeyIssuer, method, lambda *_, method=method, **__: f"{effect()} {method}", points)
-    wrap(WebhookNotifier, "deliver", lambda _, id, *__: f"deliver {ROTATION.sub('', id)}", points)
+    wrap(WebhookNotifier, "deliver", lambda _, id, *__: f"deliver {id}", points)
 
 
     def sent(_: Kv, method: str, path: str, *__: object, **___: object) -> str | None:
-        return None if method in LOOKS else f"{effect()} {method} {path}"
+        return None if method in LOOKS or not effect() else f"{effect()} {method} {path}"
 
     wrap(Kv, "request", sent, points)
     node = nginx_node
@@ -158,23 +175,21 @@ def _write(points: Points, method: str, words: tuple[Any, ...]) -> str:
     first = words[0] if words else None
     match method:
         case "commit" if isinstance(first, Commit):
-            effects = sorted(ROTATION.sub("", effect.id).split("/", 1)[1] for effect in first.intents)
+            effects = sorted(effect.id.partition("/")[2] for effect in first.intents)
             return f"commit {_named(first.rotation)} [{', '.join(effects)}]"
         case "begin" if isinstance(first, Rotation):
             return f"begin {_named(first)}"
         case "record" | "register":
-            return f"{method} {ROTATION.sub('', str(first))}"
+            return f"{method} {first}"
         case "bind":
             return f"bind {words[0]} {words[1]} v{words[3]}"
-        case "delivered" | "undelivered":
-            return f"{method} {first}"
         case "claim" if isinstance(first, (list, tuple)):
             first = min(first, default="nothing")
-        case "save_detector" | "enqueue" | "release" | "resign":
+        case "save_detector" | "enqueue" | "release" | "resign" | "delivered" | "undelivered":
             first = ""
         case _:
             first = getattr(first, "name", first)
-    return f"{method} {first} while {', '.join(sorted(points.standing.values())) or 'nothing rotates'}"
+    return f"{method} {first} while {', '.join(sorted(map(_named, points.standing.values()))) or 'nothing rotates'}"
 
 
 def _named(rotation: Rotation) -> str:
@@ -188,7 +203,7 @@ def _remember_standing(points: Points) -> None:
         def outer(*words: Any, inner: Callable[..., Any] = inner, **named: Any) -> Any:
             rotation = inner(*words, **named)
             if isinstance(rotation, Rotation):
-                points.standing[rotation.credential] = _named(rotation)
+                points.standing[rotation.credential] = rotation
             return rotation
 
         setattr(SqlStore, method, outer)

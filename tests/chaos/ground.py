@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -26,7 +26,6 @@ KEEPALIVE_MIN = 0.6
 """Longer than a client leaves a connection alone: each meets a worker from before every reload."""
 RATE = 4.0
 REFRESH = 0.5
-FIRST_ADDRESS = 11
 WITHIN = 20.0
 
 POLICY = {
@@ -68,7 +67,7 @@ class Ways:
     """By node: its URL."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Ground:
     """Everything that stands while daemons come and go."""
 
@@ -79,21 +78,44 @@ class Ground:
     """By the name of the authority."""
     secrets: Sequence[Secret]
     first_kids: Mapping[str, str]
-    clients: tuple[Client, ...]
+    addresses: Mapping[str, str]
+    """By client: where it comes from."""
     receiver: str
     login: Mapping[str, object]
     call_timeout: float
-
-    @property
-    def addresses(self) -> dict[str, str]:
-        """Clients by the address that they come from."""
-        return {client.spec.address: client.spec.name for client in self.clients}
+    clients: list[Client] = field(default_factory=list)
+    """Those that were ever started."""
 
     @property
     def ways(self) -> Ways:
         """Straight to each part."""
         nodes = {node.name: node.url for gateway in self.gateways.values() for node in gateway.nodes}
         return Ways(openbao=self.openbao.address, nodes=nodes)
+
+    def start_clients(self, secret: Secret) -> list[Client]:
+        """Have the clients of a credential begin, and wait for the first request of each."""
+        gateway = self.gateways[secret.authority]
+        token = write_private(
+            self.folder / f"{secret.name}.token", self.openbao.create_reader(secret.name, mount=MOUNT, path=secret.path)
+        )
+        started = []
+        for name in secret.clients:
+            spec = ClientSpec(
+                name=name,
+                address=self.addresses[name],
+                source="vault",
+                rate=RATE,
+                refresh=REFRESH,
+                backend=self.openbao.address,
+                secret=f"{MOUNT}/{secret.path}",
+                field=FIELD,
+                credentials=token,
+            )
+            started.append(start_client(self.family, self.folder / "clients", spec=spec, nodes=gateway.nodes))
+        for client in started:
+            client.wait_first_request()
+        self.clients += started
+        return started
 
     def served(self, secret: Secret) -> str:
         """The key id that readers get."""
@@ -180,7 +202,7 @@ class Ground:
                 f"logs-{name}": {
                     "type": "access-log",
                     "files": [str(node.access_log) for node in gateway.nodes],
-                    "clients": self.addresses,
+                    "clients": {address: name for name, address in self.addresses.items()},
                     "resolution": "500ms",
                     "lag": "200ms",
                     "probe_secret": probe,
@@ -223,12 +245,15 @@ def build_ground(
     family: Family,
     folder: Path,
     *,
-    secrets_by_authority: Mapping[str, int],
+    authorities: int,
+    credentials: int,
     nodes: int,
     clients: int,
+    busy: int,
     call_timeout: float = 5.0,
 ) -> Ground:
-    """Start everything but daemons: so many credentials at each authority, so many clients of the first of each."""
+    """Start everything but daemons and clients: so many credentials at each authority, so many clients of each
+    of the first `busy` credentials of each."""
     bao = start_openbao(family, folder / "openbao")
     bao.create_kv_mount(MOUNT)
     role = bao.create_keyturn_role(mount=MOUNT, secrets_prefix=f"{SECRETS}/", pending_prefix=f"{COPIES}/")
@@ -236,13 +261,15 @@ def build_ground(
     write_private(folder / "probe.secret", secrets.token_hex(32))
     gateways: dict[str, Gateway] = {}
     known: list[Secret] = []
-    started: list[Client] = []
     first_kids: dict[str, str] = {}
-    for authority, count in secrets_by_authority.items():
-        names = tuple(f"{authority}-app-{number}" for number in range(1, clients + 1))
+    for authority in (f"gateway{number}" for number in range(1, authorities + 1)):
         ours = [
-            Secret(name=f"{authority}-{number}", authority=authority, clients=names if number == 1 else ())
-            for number in range(1, count + 1)
+            Secret(
+                name=f"{authority}-{number}",
+                authority=authority,
+                clients=tuple(f"{authority}-{number}-app{one}" for one in range(1, clients + 1) if number <= busy),
+            )
+            for number in range(1, credentials + 1)
         ]
         keys = {secret.name: mint_key("chaos") for secret in ours}
         first_kids |= {name: parse_kid(key) for name, key in keys.items()}
@@ -256,23 +283,8 @@ def build_ground(
             keys=[TableKey(value=key.reveal(), kid=parse_kid(key)) for key in keys.values()],
             keepalive_min=KEEPALIVE_MIN,
         )
-        token = write_private(folder / f"{authority}.token", bao.create_reader(authority, mount=MOUNT, path=ours[0].path))
-        for name in names:
-            spec = ClientSpec(
-                name=name,
-                address=f"127.0.0.{FIRST_ADDRESS + len(started)}",
-                source="vault",
-                rate=RATE,
-                refresh=REFRESH,
-                backend=bao.address,
-                secret=f"{MOUNT}/{ours[0].path}",
-                field=FIELD,
-                credentials=token,
-            )
-            started.append(start_client(family, folder / "clients", spec=spec, nodes=gateways[authority].nodes))
         known += ours
-    for client in started:
-        client.wait_first_request()
+    names = [name for secret in known for name in secret.clients]
     return Ground(
         family=family,
         folder=folder,
@@ -280,7 +292,7 @@ def build_ground(
         gateways=gateways,
         secrets=tuple(known),
         first_kids=first_kids,
-        clients=tuple(started),
+        addresses={name: f"127.0.{1 + number // 200}.{1 + number % 200}" for number, name in enumerate(names)},
         receiver=_start_receiver(family, folder),
         login={"role_id": role.role_id, "secret_id": f"file:{secret_id}"},
         call_timeout=call_timeout,

@@ -13,13 +13,16 @@ from tests.chaos.annals import Annals
 from tests.chaos.daemons import Daemon, Plan
 from tests.chaos.ground import build_ground
 from tests.chaos.ledger import Ledger
+from tests.integration.postgres_server import PostgresServer
 
+from keyturn.demo.openbao import write_private
 from keyturn.demo.processes import Family
 from keyturn.demo.traffic import Traffic
 from keyturn.demo.waiting import PartFailed, wait_until
 
-AUTHORITY = "gateway"
 LOOK_EVERY = 0.2
+LEASE = 3.0
+"""Seconds that a dead life's work lies still where leases are another's."""
 SETTLED = 3.0
 """Seconds after an end for what is done beside a rotation: messages, the first check."""
 
@@ -34,6 +37,8 @@ class Killed:
     requests: int
     points: Counter[str]
     """Kills by what was under way."""
+    missed: frozenset[str]
+    """Points that were passed and not died at."""
     seconds: float
     broken: list[str]
 
@@ -59,6 +64,18 @@ def sqlite_in(folder: Path) -> Database:
     return Database(name="sqlite", store={"url": f"sqlite:///{file}"}, ledger=f"sqlite:///file:{file}?mode=ro&uri=true")
 
 
+def postgres_at(server: PostgresServer, folder: Path) -> Database:
+    """Every life is another replica there, and waits for the leases of the one before."""
+    password = write_private(folder / "postgres.password", server.password)
+    url = server.url(server.create_database())
+    return Database(
+        name="postgres",
+        store={"url": url.replace(f":{server.password}@", "@"), "password": f"file:{password}"},
+        ledger=url,
+        lease=LEASE,
+    )
+
+
 def kill_through(
     family: Family,
     folder: Path,
@@ -70,19 +87,28 @@ def kill_through(
     seconds: float,
     say: Callable[[str], None],
 ) -> Killed:
-    """Rotate again and again; each new point is died at with this chance, once in the whole run. A rotation that nobody
-    disturbs comes last: it shows that what was killed so often still works."""
+    """Rotate again and again; each point is died at with this chance, once in the whole run: what a kill keeps a rotation
+    from coming to, as it has the record of a call that was killed, the next one comes to. A rotation that nobody disturbs
+    comes last, to show that what was killed so often still works."""
     began = time.monotonic()
     limit = began + seconds
     ground = build_ground(
-        family, folder, secrets_by_authority={AUTHORITY: 2}, nodes=1, clients=3, call_timeout=(database.lease or 10) / 2
+        family,
+        folder,
+        authorities=1,
+        credentials=2,
+        nodes=1,
+        clients=3,
+        busy=1,
+        call_timeout=(database.lease or 10) / 2,
     )
+    ground.start_clients(ground.secrets[0])
     daemon = Daemon(family=family, folder=folder, name="keyturn", port=family.free_port(), lease=database.lease)
     daemon.configure(ground.configuration(store=database.store, state=folder / "state", port=daemon.port))
     daemon.plan(Plan())
     daemon.start()
     daemon.wait_ready()
-    nodes = ground.gateways[AUTHORITY].nodes
+    nodes = [node for gateway in ground.gateways.values() for node in gateway.nodes]
     traffic = Traffic(client.record for client in ground.clients)
     rotated: Counter[str] = Counter()
     name = ground.secrets[0].name
@@ -108,23 +134,24 @@ def kill_through(
     for id in ledger.rotation_ids(name):
         (folder / f"{id}.trail").write_text("\n".join(ledger.trail(id)))
     ledger.close()
-    points = Counter(str(one["point"]).split(" ")[0].rpartition("/")[2] for one in daemon.met)
+    met = [str(one["point"]) for one in daemon.met]
     return Killed(
         seed=seed,
         store=database.name,
         rotations=rotated.total(),
         requests=len(traffic.read()),
-        points=Counter(f"{kind_of(str(one['point']))}" for one in daemon.met) or points,
+        points=Counter(map(kind_of, met)),
+        missed=daemon.passed - frozenset(met),
         seconds=time.monotonic() - began,
         broken=broken,
     )
 
 
 def kind_of(point: str) -> str:
-    """What was under way: the write or the call, and whether before, within or after it."""
+    """What was under way: a write of the store, an outside call, or a step of one."""
     what, _, when = point.rpartition(": ")
-    words = what.split(" ")
-    return f"{words[0] if '/' not in words[0] else words[1]} {when}"
+    first, *others = what.split(" ")
+    return f"{others[0] if '/' in first else first}, {when}"
 
 
 def _rotate(daemon: Daemon, ledger: Ledger, name: str, before: int, limit: float) -> None:

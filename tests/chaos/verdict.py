@@ -38,7 +38,7 @@ def _traffic(ground: Ground, traffic: Traffic) -> Iterator[str]:
     if broken:
         yield f"{broken} of {len(requests)} requests failed"
     logs = [node.access_log for gateway in ground.gateways.values() for node in gateway.nodes]
-    in_logs = refused_in_logs(logs, ground.addresses).total()
+    in_logs = refused_in_logs(logs, ground.addresses.values()).total()
     if in_logs != no:
         yield f"the gateways refused {in_logs} requests of clients, who know of {no}"
 
@@ -51,9 +51,6 @@ def _ends(ledger: Ledger, secret: Secret, rotated: int) -> Iterator[str]:
         phases = ledger.phases(id)
         if phases != PHASES:
             yield f"{id} went through {', '.join(phases)}"
-    still = [effect for effect, state in ledger.effects(secret.name).items() if state != "succeeded"]
-    if still:
-        yield f"{secret.name}: no success on record for {', '.join(still)}"
 
 
 def _keys(ground: Ground, ledger: Ledger, annals: Annals, secret: Secret) -> Iterator[str]:
@@ -68,6 +65,19 @@ def _keys(ground: Ground, ledger: Ledger, annals: Annals, secret: Secret) -> Ite
         wanted = ["active"] if kid == served else ["active", "disabled", "revoked"]
         if kid in known and states != wanted:
             yield f"{secret.name}: at {node} key {kid} was {', '.join(states)}, not {', '.join(wanted)}"
+
+
+def resting(ground: Ground, ledger: Ledger, secret: Secret) -> Iterator[str]:
+    """What is not as it should be between rotations: one key served and active, the others revoked, no copy of ours."""
+    served = ground.served(secret)
+    versions = {key_id: state for state, key_id in ledger.versions(secret.name).values()}
+    if versions.get(served) != "current":
+        yield f"{secret.name}: readers get {served}, which the store has as {versions.get(served)}"
+    for node in ground.gateways[secret.authority].nodes:
+        for key in table_of(node):
+            if key.kid in versions and key.state != ("active" if key.kid == served else "revoked"):
+                yield f"{secret.name}: at {node.name} key {key.kid} is {key.state}"
+    yield from (line for line in ground.leftovers() if f"{secret.path}/" in line or f"{secret.path}:" in line)
 
 
 def strangers(ground: Ground, ledger: Ledger) -> list[str]:
