@@ -12,15 +12,19 @@ from pathlib import Path
 
 from tests.chaos.asleep import SLEEPS, play
 from tests.chaos.kills import kill_through, postgres_at, sqlite_in
-from tests.chaos.replicas import two_replicas
+from tests.chaos.replicas import replicas
+from tests.chaos.storm import weather
 from tests.integration.postgres_server import remove, start_postgres
 
 from keyturn.demo.processes import Family
 from keyturn.demo.waiting import signals_end_the_run
 
+AUTHORITIES = 5
+STORM_LEASE = 10.0
+
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    print(line, flush=True)  # noqa: T201 - its one way out
 
 
 def kills(options: argparse.Namespace, family: Family, folder: Path) -> list[str]:
@@ -57,7 +61,7 @@ def sleeps(options: argparse.Namespace, family: Family, folder: Path) -> list[st
     """Asleep between lease check and call."""
     chosen = [sleep for sleep in SLEEPS if options.only in sleep.name]
     broken = []
-    with two_replicas(family, folder, credentials=2 * len(chosen)) as house:
+    with replicas(family, folder, count=2, credentials=2 * len(chosen), nodes=2, busy=2 * len(chosen)) as house:
         for number, sleep in enumerate(chosen):
             subject, bystander = house.ground.secrets[2 * number : 2 * number + 2]
             woken = play(house, subject, bystander, sleep)
@@ -69,7 +73,38 @@ def sleeps(options: argparse.Namespace, family: Family, folder: Path) -> list[st
     return broken
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Family, Path], list[str]]] = {"kills": kills, "sleeps": sleeps}
+def storm(options: argparse.Namespace, family: Family, folder: Path) -> list[str]:
+    """Three replicas, and whatever can happen to them."""
+    per_authority = -(-options.credentials // AUTHORITIES)
+    with replicas(
+        family,
+        folder,
+        count=3,
+        authorities=AUTHORITIES,
+        credentials=per_authority,
+        nodes=1,
+        busy=1,
+        lease=STORM_LEASE,
+        begin_after=15 + options.credentials / 4,
+    ) as house:
+        for gateway in house.ground.gateways:
+            house.ground.start_clients(next(one for one in house.ground.secrets if one.authority == gateway))
+        weathered = weather(house, seed=options.seed, storm_seconds=options.storm, seconds=options.seconds, say=say)
+    for fault, count in sorted(weathered.faults.items()):
+        say(f"{count:5} {fault}")
+    say(
+        f"{weathered.rotations} rotations, {weathered.faults.total()} faults, {weathered.requests} requests, "
+        f"{weathered.seconds:.0f} s; {weathered.under_way} under way at the end of the storm, which waited "
+        f"{weathered.waited:.1f} s at most, of {weathered.bound:.1f} s allowed"
+    )
+    return weathered.broken
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Family, Path], list[str]]] = {
+    "kills": kills,
+    "sleeps": sleeps,
+    "storm": storm,
+}
 
 
 def main() -> int:
@@ -80,6 +115,10 @@ def main() -> int:
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="of `kills`")
     parser.add_argument("--chance", type=float, default=1.0, help="of `kills`: that a point is died at")
     parser.add_argument("--rotations", type=int, default=1, help="of `kills`")
+    parser.add_argument("--credentials", type=int, default=200, help="of `storm`")
+    parser.add_argument(
+        "--storm", type=float, default=300.0, help="of `storm`: the longest that faults go on, in seconds"
+    )
     parser.add_argument("--only", default="", help="of `sleeps`: those with this in their name")
     parser.add_argument("--keep", type=Path, help="a folder for everything that the parts write")
     options = parser.parse_args()

@@ -45,7 +45,9 @@ SLEEPS = (
     Sleep(name="disable", at="*-retire/disable/old* disable: before", end="rolled_back"),
     Sleep(name="destroy", at="*-destroy/revoke/old* revoke: before", end="completed"),
     Sleep(name="remove", at="*-destroy/remove/old* remove: before", end="completed"),
-    Sleep(name="disable the new", at="*-rollback/disable/new* disable: before", roll_back_first=True, end="rolled_back"),
+    Sleep(
+        name="disable the new", at="*-rollback/disable/new* disable: before", roll_back_first=True, end="rolled_back"
+    ),
     Sleep(name="destroy the new", at="*-rollback/revoke/new* revoke: before", roll_back_first=True, end="rolled_back"),
     Sleep(name="inside the table's change", at="*-retire/disable/old* table of *: before", alone=True, end="completed"),
 )

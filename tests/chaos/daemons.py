@@ -48,13 +48,15 @@ class Look:
 
 @dataclass
 class Daemon:
-    """One daemon that is started again whenever it was killed."""
+    """One daemon that is started again when it was killed."""
 
     family: Family
     folder: Path
     name: str
     port: int
     lease: float | None = None
+    always: bool = False
+    """It is started again also when it ends by itself, as one does that finds no database; else only when killed."""
     part: Part | None = None
     _session: requests.Session = field(default_factory=requests.Session)
 
@@ -81,6 +83,7 @@ class Daemon:
             "journal": str(self._file("met")),
             "passed": str(self._file("passed")),
             "lease": self.lease,
+            "always": self.always,
             "looks": str(self.looks_file),
         }
         fresh = self._file("plan.new")

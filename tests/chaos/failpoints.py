@@ -5,7 +5,7 @@ before, within and after it the plan is asked whether to die (SIGKILL) or to fal
 once: the next life passes it and dies at the next new one, so a rotation that is killed at every point still ends.
 
 This process only loads the code and watches: each life is a process forked from it, which runs `keyturn serve` whole.
-Killed, it is followed by the next at once; any other end is this process's end too.
+Killed, it is followed by the next at once; any other end is this process's end too, unless the plan says otherwise.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import keyturn.api  # noqa: F401 - loaded once, for every life
-import keyturn.app.serving  # noqa: F401
 from keyturn.cli import main
 from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
@@ -53,6 +51,8 @@ WRITES = (
 TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
 ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")
 LOOKS = ("get", "list")
+PATIENCE = 0.5
+"""Seconds before the next life of one that ended by itself."""
 ROTATION = re.compile(r"-[0-9a-f]{12}\b")
 SERIAL = re.compile(r"\bv([0-9]+)\b")
 EXPECTED = re.compile(r"(/promote/.*?)/[0-9]+(?=[ :])")
@@ -135,7 +135,7 @@ def wrap(owner: Any, method: str, name: Callable[..., str | None], points: Point
 def install(points: Points) -> None:
     """Every write of the journal, every outside call, and the steps within the calls that have several."""
     for method in WRITES:
-        wrap(SqlStore, method, lambda _, *words, method=method, **named: _write(points, method, words), points)
+        wrap(SqlStore, method, lambda _, *words, method=method, **__: _write(points, method, words), points)
     _within_transactions(points)
     _remember_standing(points)
 
@@ -157,8 +157,7 @@ def install(points: Points) -> None:
         wrap(VaultTarget, method, lambda *_, method=method, **__: f"{effect()} {method}", points)
     for method in ISSUER_CALLS:
         wrap(ApiKeyIssuer, method, lambda *_, method=method, **__: f"{effect()} {method}", points)
-    wrap(WebhookNotifier, "deliver", lambda _, id, *__: f"deliver {id}", points)
-
+    wrap(WebhookNotifier, "deliver", lambda _, message, *__: f"deliver {message}", points)
 
     def sent(_: Kv, method: str, path: str, *__: object, **___: object) -> str | None:
         return None if method in LOOKS or not effect() else f"{effect()} {method} {path}"
@@ -254,8 +253,8 @@ def note_looks(file: Path) -> None:
     tick.Runtime.tick = ticked  # type: ignore[method-assign]
 
 
-def live_again_and_again(plan: Path, lives: Path) -> int:
-    """One life after another, until one ends otherwise than by SIGKILL."""
+def live_again_and_again(plan: Path, lives: Path, *, always: bool) -> int:
+    """One life after another, until one ends otherwise than by SIGKILL, or until we are told to stop."""
     child = 0
     stopping = False
 
@@ -276,8 +275,10 @@ def live_again_and_again(plan: Path, lives: Path) -> int:
             file.write(f"{child}\n")
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
-        if code != -signal.SIGKILL:
+        if code != -signal.SIGKILL and not always:
             return code if code >= 0 else 128 - code
+        if code != -signal.SIGKILL:
+            time.sleep(PATIENCE)
     return 0
 
 
@@ -289,4 +290,4 @@ if __name__ == "__main__":
     if settings.get("looks"):
         note_looks(Path(settings["looks"]))
     sys.argv[1:] = sys.argv[2:]
-    sys.exit(live_again_and_again(plan_file, plan_file.with_suffix(".lives")))
+    sys.exit(live_again_and_again(plan_file, plan_file.with_suffix(".lives"), always=settings["always"]))

@@ -307,5 +307,3 @@ def _start_receiver(family: Family, folder: Path) -> str:
     part = family.start("receiver", command, log=folder / "receiver.log")
     wait_until(lambda: listens(port), within=WITHIN, what="the receiver listened", part=part)
     return f"http://{LOOPBACK}:{port}/"
-
-

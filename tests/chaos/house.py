@@ -40,6 +40,9 @@ class House:
     lease: float
     starting: datetime | None = None
     replicas: list[Replica] = field(default_factory=list)
+    """Those that serve now."""
+    everyone: list[Replica] = field(default_factory=list)
+    """Those that ever did."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
@@ -53,15 +56,14 @@ class House:
         """One more replica, started and not waited for."""
         name = f"replica-{next(self._numbers)}"
         ways = {"postgres": self._way(self.postgres.port), "openbao": self._way(_port(self.ground.openbao.address))}
-        ways |= {
-            node.name: self._way(node.port) for gateway in self.ground.gateways.values() for node in gateway.nodes
-        }
+        ways |= {node.name: self._way(node.port) for gateway in self.ground.gateways.values() for node in gateway.nodes}
         daemon = Daemon(
             family=self.ground.family,
             folder=self.folder,
             name=name,
             port=self.ground.family.free_port(),
             lease=self.lease,
+            always=True,
         )
         url = self.postgres.url(self.database)
         secret = f":{self.postgres.password}@"
@@ -87,6 +89,7 @@ class House:
         daemon.start()
         replica = Replica(daemon=daemon, ways=ways)
         self.replicas.append(replica)
+        self.everyone.append(replica)
         return replica
 
     def _way(self, to: int) -> Proxy:
@@ -95,4 +98,3 @@ class House:
 
 def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
-

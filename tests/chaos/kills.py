@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import DatabaseError
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
 from tests.chaos.daemons import Daemon, Plan
@@ -105,9 +107,8 @@ def kill_through(
     ground.start_clients(ground.secrets[0])
     daemon = Daemon(family=family, folder=folder, name="keyturn", port=family.free_port(), lease=database.lease)
     daemon.configure(ground.configuration(store=database.store, state=folder / "state", port=daemon.port))
-    daemon.plan(Plan())
+    daemon.plan(Plan(chance=chance, seed=seed))
     daemon.start()
-    daemon.wait_ready()
     nodes = [node for gateway in ground.gateways.values() for node in gateway.nodes]
     traffic = Traffic(client.record for client in ground.clients)
     rotated: Counter[str] = Counter()
@@ -116,8 +117,8 @@ def kill_through(
     broken: list[str] = []
     with Annals(nodes) as annals:
         for number in range(1, rotations + 2):
-            disturbed = number <= rotations
-            daemon.plan(Plan(chance=chance if disturbed else 0.0, seed=seed))
+            if number > rotations:
+                daemon.plan(Plan())
             before = len(daemon.met)
             try:
                 _rotate(daemon, ledger, name, rotated[name], limit)
@@ -129,10 +130,10 @@ def kill_through(
             say(f"rotation {number}: {len(daemon.met) - before} kills, {time.monotonic() - began:.0f} s")
         daemon.plan(Plan())
         if not broken:
-            _settle(daemon, ledger, name)
+            time.sleep(SETTLED)
             broken += verdict.rows(ground, ledger, annals, traffic, rotated=rotated)
-    for id in ledger.rotation_ids(name):
-        (folder / f"{id}.trail").write_text("\n".join(ledger.trail(id)))
+    for rotation in ledger.rotation_ids(name):
+        (folder / f"{rotation}.trail").write_text("\n".join(ledger.trail(rotation)))
     ledger.close()
     met = [str(one["point"]) for one in daemon.met]
     return Killed(
@@ -158,10 +159,11 @@ def _rotate(daemon: Daemon, ledger: Ledger, name: str, before: int, limit: float
     """Ask until it has begun: the daemon may die of the asking."""
 
     def begun() -> bool:
-        if len(ledger.rotation_ids(name)) > before:
-            return True
-        daemon.ask("POST", f"{name}/rotate", {"reason": "chaos"})
-        return len(ledger.rotation_ids(name)) > before
+        with contextlib.suppress(DatabaseError):  # its first lives may not have made the tables yet
+            if len(ledger.rotation_ids(name)) > before:
+                return True
+            daemon.ask("POST", f"{name}/rotate", {"reason": "chaos"})
+        return False
 
     wait_until(begun, within=limit - time.monotonic(), what=f"{name} rotated", part=daemon.part, every=LOOK_EVERY)
 
@@ -174,9 +176,3 @@ def _wait_end(daemon: Daemon, ledger: Ledger, name: str, limit: float) -> None:
         part=daemon.part,
         every=LOOK_EVERY,
     )
-
-
-def _settle(daemon: Daemon, ledger: Ledger, name: str) -> None:
-    daemon.wait_ready()
-    time.sleep(SETTLED)
-    del ledger, name

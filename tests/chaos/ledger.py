@@ -37,7 +37,9 @@ class Ledger:
 
     def rotation_ids(self, credential: str) -> list[str]:
         """Every rotation of a credential, oldest first."""
-        rows = self._rows("SELECT id FROM rotations WHERE credential = :credential ORDER BY number", credential=credential)
+        rows = self._rows(
+            "SELECT id FROM rotations WHERE credential = :credential ORDER BY number", credential=credential
+        )
         return [row.id for row in rows]
 
     def phases(self, rotation: str) -> list[str]:

@@ -100,12 +100,12 @@ class Proxies:
     def open(self, port: int, to: int) -> Proxy:
         """Listen on a port and pass everything on to another."""
 
-        async def open() -> Proxy:
+        async def listen() -> Proxy:
             proxy = Proxy(port, to)
             self._servers.append(await proxy.listen())
             return proxy
 
-        proxy: Proxy = self._wait(open())
+        proxy: Proxy = self._wait(listen())
         return proxy
 
     def set(self, proxy: Proxy, link: Link) -> None:

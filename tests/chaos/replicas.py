@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.chaos.ground import build_ground
@@ -17,17 +18,29 @@ LEASE = 4.0
 
 
 @contextlib.contextmanager
-def two_replicas(family: Family, folder: Path, *, credentials: int) -> Iterator[House]:
-    """Two that share one authority of two nodes, each credential with a client."""
+def replicas(
+    family: Family,
+    folder: Path,
+    *,
+    count: int,
+    authorities: int = 1,
+    credentials: int,
+    nodes: int,
+    busy: int,
+    lease: float = LEASE,
+    begin_after: float | None = None,
+) -> Iterator[House]:
+    """So many replicas, ready, with as many authorities of `nodes` nodes, each with so many credentials, of which the
+    first `busy` have a client. `begin_after`: seconds until all credentials are due; None: on command alone."""
     ground = build_ground(
         family,
         folder,
-        authorities=1,
+        authorities=authorities,
         credentials=credentials,
-        nodes=2,
+        nodes=nodes,
         clients=1,
-        busy=credentials,
-        call_timeout=LEASE / 4,
+        busy=busy,
+        call_timeout=lease / 2 / nodes,
     )
     server = start_postgres(family)
     try:
@@ -38,10 +51,13 @@ def two_replicas(family: Family, folder: Path, *, credentials: int) -> Iterator[
                 postgres=server,
                 database=server.create_database(),
                 proxies=proxies,
-                lease=LEASE,
+                lease=lease,
+                starting=None if begin_after is None else datetime.now(UTC) + timedelta(seconds=begin_after),
             )
+            # The first alone: it makes the key and the tokens that all share.
             house.add().daemon.wait_ready()
-            house.add().daemon.wait_ready()
+            for one in [house.add() for _ in range(count - 1)]:
+                one.daemon.wait_ready()
             yield house
     finally:
         remove(server)

@@ -47,10 +47,10 @@ def _ends(ledger: Ledger, secret: Secret, rotated: int) -> Iterator[str]:
     ids = ledger.rotation_ids(secret.name)
     if len(ids) != rotated:
         yield f"{secret.name}: {len(ids)} rotations, of {rotated} that were started"
-    for id in ids:
-        phases = ledger.phases(id)
+    for rotation in ids:
+        phases = ledger.phases(rotation)
         if phases != PHASES:
-            yield f"{id} went through {', '.join(phases)}"
+            yield f"{rotation} went through {', '.join(phases)}"
 
 
 def _keys(ground: Ground, ledger: Ledger, annals: Annals, secret: Secret) -> Iterator[str]:
