@@ -105,28 +105,33 @@ PARTS: dict[str, Callable[[argparse.Namespace, Family, Path], list[str]]] = {
     "sleeps": sleeps,
     "storm": storm,
 }
+ALL = (("kills", "sqlite"), ("kills", "postgres"), ("sleeps", "postgres"), ("storm", "postgres"))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("part", choices=sorted(PARTS))
+    parser.add_argument("part", choices=["all", *PARTS])
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    parser.add_argument("--seconds", type=float, default=1800.0, help="the longest that it may take")
+    parser.add_argument("--seconds", type=float, default=1800.0, help="the longest that a part may take")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="of `kills`")
     parser.add_argument("--chance", type=float, default=1.0, help="of `kills`: that a point is died at")
-    parser.add_argument("--rotations", type=int, default=1, help="of `kills`")
+    parser.add_argument("--rotations", type=int, default=4, help="of `kills`: that are disturbed")
     parser.add_argument("--credentials", type=int, default=200, help="of `storm`")
-    parser.add_argument(
-        "--storm", type=float, default=300.0, help="of `storm`: the longest that faults go on, in seconds"
-    )
+    parser.add_argument("--storm", type=float, default=300.0, help="of `storm`: seconds that faults go on, at most")
     parser.add_argument("--only", default="", help="of `sleeps`: those with this in their name")
     parser.add_argument("--keep", type=Path, help="a folder for everything that the parts write")
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="keyturn-chaos-"))
-    folder.mkdir(parents=True, exist_ok=True)
     say(f"seed {options.seed}, in {folder}")
-    with signals_end_the_run(), Family() as family:
-        broken = PARTS[options.part](options, family, folder)
+    broken = []
+    with signals_end_the_run():
+        for part, store in ALL if options.part == "all" else [(options.part, options.store)]:
+            say(f"== {part} on {store}")
+            below = folder / f"{part}-{store}"
+            below.mkdir(parents=True)
+            with Family() as family:
+                chosen = argparse.Namespace(**{**vars(options), "store": store})
+                broken += [f"{part} on {store}: {line}" for line in PARTS[part](chosen, family, below)]
     for line in broken:
         say(line)
     return 1 if broken else 0

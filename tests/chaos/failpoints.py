@@ -55,7 +55,7 @@ PATIENCE = 0.5
 """Seconds before the next life of one that ended by itself."""
 ROTATION = re.compile(r"-[0-9a-f]{12}\b")
 SERIAL = re.compile(r"\bv([0-9]+)\b")
-EXPECTED = re.compile(r"(/promote/.*?)/[0-9]+(?=[ :])")
+EXPECTED = re.compile(r"(/promote/.*?)/[0-9]+(?=[] :,])")
 
 
 @dataclass

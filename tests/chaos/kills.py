@@ -127,7 +127,10 @@ def kill_through(
             except PartFailed as error:
                 broken.append(f"rotation {number}: {error}")
                 break
-            say(f"rotation {number}: {len(daemon.met) - before} kills, {time.monotonic() - began:.0f} s")
+            fresh = len(daemon.met) - before
+            say(f"rotation {number}: {fresh} kills, {time.monotonic() - began:.0f} s")
+            if not fresh:
+                break
         daemon.plan(Plan())
         if not broken:
             time.sleep(SETTLED)
@@ -151,7 +154,7 @@ def kill_through(
 def kind_of(point: str) -> str:
     """What was under way: a write of the store, an outside call, or a step of one."""
     what, _, when = point.rpartition(": ")
-    first, *others = what.split(" ")
+    first, *others = what.split()
     return f"{others[0] if '/' in first else first}, {when}"
 
 
