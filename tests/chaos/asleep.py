@@ -133,6 +133,7 @@ def _command(replicas: Sequence[Replica], secret: Secret, command: str) -> None:
 
     def done() -> bool:
         answers = [one.daemon.ask("POST", f"{secret.name}/{command}", {"reason": "chaos"}) for one in replicas[:1]]
+        print([(a.status_code, a.text) if a is not None else None for a in answers])
         return any(answer is not None and answer.status_code == 200 for answer in answers)
 
     _until(done, f"{command} {secret.name} was taken")
