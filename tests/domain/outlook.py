@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from tests.domain.places import seconds
-from tests.domain.promises import RESTORABLE, judge, standing
+from tests.domain.promises import RESTORABLE, at_rest, judge, standing
 from tests.domain.world import World
 
 from keyturn.domain import commands
@@ -32,6 +32,8 @@ def may_be_rolled_back(world: World) -> None:
         return  # it is rolling back, or giving way, by itself
     other.calm()
     other.wake_clients()
+    if not other.readable(old):
+        return
     other.command(commands.roll_back, by="ada", why="a test")
     assert run(other, LONG) or answered(other), "P3: the way back does not end"
     assert other.current.serial == old, f"P3: rolled back, and v{other.current.serial} is current"
@@ -71,6 +73,7 @@ def must_end(world: World) -> None:
     other.wake_clients()
     for attempt in range(ANSWERS):
         if run(other, LONG):
+            rests(other)
             return
         rotation = other.rotation
         assert rotation is not None
@@ -81,6 +84,15 @@ def must_end(world: World) -> None:
         )
         answer(other, patient=attempt % 2 == 0)
     raise AssertionError(f"P10: no end is reached from {world.rotation.phase}: {other.rotation}")
+
+
+def rests(world: World) -> None:
+    """An end stays as it was left."""
+    for _ in range(SOON):
+        world.advance(TICK)
+        world.tick()
+        standing(world)
+    at_rest(world)
 
 
 def answered(world: World) -> bool:
@@ -109,6 +121,10 @@ def answer(world: World, *, patient: bool) -> None:
         with suppress(Refused):
             world.command(commands.abandon, **said)
             return
+        if world.gone & set(rotation.versions):
+            with suppress(Refused):
+                world.command(commands.roll_back, **said)
+                return
     with suppress(Refused):
         world.command(commands.resume)
 

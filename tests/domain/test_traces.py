@@ -412,6 +412,17 @@ def test_new_versions_that_keep_failing_are_a_persons_matter_and_the_cut_comes()
     go(world, ended(world))
 
 
+def test_the_grace_runs_from_the_promote_itself() -> None:
+    """However long the next look takes, the last promote counts from when it was done."""
+    world = world_in(Phase.OVERLAP)
+    leak(world, 0, grace=60)
+    while any(target.serial == 0 for target in world.targets.values()):
+        tick(world)
+    promoted = world.now
+    tick(world, 40)
+    assert rotation(world).marks[0].cut_at == promoted + seconds(60)
+
+
 def test_a_second_report_may_only_shorten_the_grace() -> None:
     """The first cap stands, whatever a second report says; `cut_now` ends it."""
     world = world_in(Phase.INTRODUCE)

@@ -20,7 +20,8 @@ from keyturn.cli.parameters import AsJson, Config, Name, TokenFile, Url, daemon_
 from keyturn.domain.errors import ConfigError, KeyturnError
 
 DEMO = "keyturn.demo.main"
-"""Imported by name at run time: the product does not depend on its demo."""
+SIMULATION = "keyturn.testing.simulation.main"
+"""Imported by name at run time: the product depends neither on its demo nor on its simulator."""
 
 application = typer.Typer(
     name="keyturn",
@@ -158,3 +159,9 @@ def demo(context: typer.Context) -> None:
             f"the demo needs {error.name}, which is not installed: pip install 'keyturn[demo]'", USAGE
         ) from None
     raise typer.Exit(entry.main(list(context.args)))
+
+
+@application.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def simulate(context: typer.Context) -> None:
+    """Hold the product's own code to its promises, under simulated faults."""
+    raise typer.Exit(importlib.import_module(SIMULATION).main(list(context.args)))

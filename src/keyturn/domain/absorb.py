@@ -58,12 +58,14 @@ def _promoted(s: Situation) -> dict[str, Stamp]:
     for target in rotation.targets:
         if target in promoted or not s.serves(target, s.survivor):
             continue
-        if rotation.phase is Phase.ROLLBACK:
+        ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
+        done = [one.at for name, one in s.seen.effects.items() if name.startswith(ours) and one.succeeded]
+        if rotation.phase is Phase.ROLLBACK and not done:
             # Readers may get the old version here already; only our own promote spends what a late worker holds.
-            ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
-            if not any(one.succeeded for name, one in s.seen.effects.items() if name.startswith(ours)):
-                continue
-        promoted[target] = rotation.stamp(s.now)
+            continue
+        # When it was done, where that is known, and not when it is looked at: a grace may be shorter than a tick.
+        known = max((at for at in done if at is not None), default=s.now)
+        promoted[target] = rotation.stamp(min(known, s.now))
     return promoted
 
 

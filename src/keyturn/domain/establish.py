@@ -91,6 +91,9 @@ def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks
     away = s.verifiers(serial, Acceptance.UNREACHABLE)
     if lagging:
         return settling(lagging)
+    if serial in s.rotation.waived:
+        # Its value is lost, as somebody has signed: the authority's listing speaks for it.
+        away = tuple(v for v in away if s.entry(v, serial) is not Entry.ACTIVE)
     if any(s.unasked(v, serial) for v in away):
         return wait(Reason.NOT_ACCEPTED_YET, f"v{serial} has not been tried yet", verifiers=list(away))
     if away and (unreachable_blocks or len(away) == len(s.seen.verifiers)):

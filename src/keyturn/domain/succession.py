@@ -86,11 +86,12 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
 
 
 def _home(s: Situation) -> int:
-    """What readers got last: what the rotation was giving them, if it had begun to."""
+    """What readers got last: what the rotation was giving them, if it had begun to and anybody can still get it."""
     rotation = s.rotation
     if rotation.restoring is not None:
         return rotation.restoring
     began = any(serial == rotation.incoming for _, serial in rotation.promised)
+    began = began and s.readable(rotation.incoming) is not False
     return rotation.incoming if began else rotation.outgoing[0]
 
 

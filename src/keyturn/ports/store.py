@@ -105,6 +105,10 @@ class Store(Protocol):
     def open_intents(self, credential: str) -> Sequence[Intent]:
         """Intents of any rotation of the credential, ended ones too, whose outcome is not known."""
 
+    def mints(self) -> Sequence[Intent]:
+        """Every intent to mint, of every rotation of every credential that ever was: what tells an orphan from a
+        stranger's key. Slow where there were many rotations, and asked only when there is something to be told."""
+
     def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
         """Calls of the credential's ended rotations, by kind and serial, that may still land or have landed unseen: the
         outcome is not known, was a transient failure, or followed an earlier attempt. One whose outcome is known counts

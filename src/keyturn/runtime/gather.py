@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -20,12 +20,14 @@ from keyturn.domain.observations import (
     TargetSeen,
     VerifierSeen,
 )
+from keyturn.domain.phases import Phase
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.ports.executor import Executor
 from keyturn.ports.records import Intent, IntentState
 from keyturn.ports.store import Store
 from keyturn.runtime.evidence import Silences, observe_usage
+from keyturn.runtime.orphans import Orphans, sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.values import copied_serial, copy_token, identify, value_of
@@ -53,14 +55,19 @@ class Gather:
         targets = self.executor.run([self._look_at(rotation, wired, name, bindings) for name in rotation.targets])
         verifiers = self._ask_verifiers(rotation, wired)
         seen = dict(zip(rotation.targets, targets, strict=True))
+        orphans = self._orphans(rotation, wired)
         return Observations(
             targets=seen,
             verifiers=verifiers,
             usage=observe_usage(self.silences, self.registry, rotation),
-            effects={name: _seen(intent) for name, intent in self.store.journal(rotation.id).items()},
+            effects={name: effect_seen(intent) for name, intent in self.store.journal(rotation.id).items()},
             late=self.store.uncertain(rotation.credential),
             found=self._found(rotation, wired, seen),
-            room=self._room(wired),
+            strangers=tuple(
+                Obstacle(what="no version knows the key", id=one.key_id, since=one.created_at)
+                for one in orphans.strangers
+            ),
+            room=self._room(wired, orphans),
         )
 
     def _found(
@@ -88,11 +95,12 @@ class Gather:
                 return UNREADABLE
             try:
                 view = self.at_once.run(f"{rotation.credential}/{name}/view", target.view)
-                copies = {copied_serial(rotation.credential, token) for token in view.copies}
+                copies, unknown = self._copies(rotation, view.copies)
+                foreign = tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign)
                 return TargetSeen(
                     serving=self._recognise(rotation, name, target, view.serving, bindings),
-                    copies=frozenset(serial for serial in copies if serial is not None),
-                    obstacles=tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign),
+                    copies=copies,
+                    obstacles=foreign + tuple(Obstacle(what="no version knows", id=t, since=None) for t in unknown),
                     marked=frozenset(s for s, v in rotation.versions.items() if v.key_id in view.marked),
                 )
             except Failure as error:
@@ -100,6 +108,19 @@ class Gather:
                 return UNREADABLE
 
         return look
+
+    def _copies(self, rotation: Rotation, tokens: Collection[str]) -> tuple[frozenset[int], list[str]]:
+        """The serials of our copies, and those tokens of ours that no version of the credential knows: what is left of a
+        store that was lost, or of another keyturn's work."""
+        serials = {
+            token: serial for token in tokens if (serial := copied_serial(rotation.credential, token)) is not None
+        }
+        if serials.keys() and not set(serials.values()) <= set(rotation.versions):
+            credential = self.store.credential(rotation.credential)
+            known = set(rotation.versions) | set(credential.versions if credential is not None else ())
+            unknown = sorted(token for token, serial in serials.items() if serial not in known)
+            return frozenset(serials.values()) & known, unknown
+        return frozenset(serials.values()), []
 
     def _recognise(
         self,
@@ -168,15 +189,30 @@ class Gather:
             entries = {}
         return VerifierSeen(acceptance=acceptance, entries=entries)
 
-    def _room(self, wired: WiredCredential) -> int | None:
+    def _orphans(self, rotation: Rotation, wired: WiredCredential) -> Orphans:
+        """What the authority holds that nobody knows, looked for before anything is minted. Where it cannot be asked the
+        mint itself will ask again."""
+        if rotation.phase is not Phase.INTRODUCE or rotation.versions[rotation.incoming].key_id is not None:
+            return Orphans()
         try:
-            return self.at_once.run(f"{wired.name}/room", wired.issuer.room)
+            issued = self.at_once.run(f"{wired.name}/issued", wired.issuer.issued)
+            return sort_out(self.store, wired.name, issued)
+        except Failure as error:
+            log.warning("issued keys unknown", credential=wired.name, error=error.message)
+            return Orphans()
+
+    def _room(self, wired: WiredCredential, orphans: Orphans) -> int | None:
+        try:
+            room = self.at_once.run(f"{wired.name}/room", wired.issuer.room)
         except Failure as error:
             log.warning("room unknown", credential=wired.name, error=error.message)
             return None
+        # The mint takes our own orphans away first.
+        return None if room is None else room + len(orphans.ours)
 
 
-def _seen(intent: Intent) -> EffectSeen:
+def effect_seen(intent: Intent) -> EffectSeen:
+    """The journal's word on one effect, as decisions use it."""
     outcome = intent.outcome
     effect = intent.effect
     if outcome is None:
@@ -189,6 +225,7 @@ def _seen(intent: Intent) -> EffectSeen:
         target=effect.target,
         attempts=intent.attempts,
         succeeded=outcome.state is IntentState.SUCCEEDED,
+        at=outcome.at,
         failure=outcome.failure,
         message=outcome.message,
         retry_at=outcome.retry_at,

@@ -29,6 +29,7 @@ from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.outbox import Outbox
+from keyturn.runtime.reconcile import Reconcile
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.trail import trail
@@ -90,6 +91,7 @@ class Runtime:
             at_once=at_once,
         )
         self._claims = Claims(store=store, clock=clock, owner=owner, ttl=_lease_for(registry))
+        self._reconcile = Reconcile(store=store, clock=clock)
         self._execute = Execute(
             store=store,
             registry=registry,
@@ -274,6 +276,9 @@ class Runtime:
 
     def _step(self, rotation: Rotation, claim: Claim) -> None:
         seen = self._gather.observe(rotation)
+        # Looking may take long: what it shows is put on record only by whom the rotation still belongs to.
+        claim.keep(timedelta(0))
+        seen = self._reconcile.settle(rotation.credential, seen)
         now = self._clock.now()
         decision = decide(rotation, seen, now)
         self._looks[rotation.id] = decision.verdict, seen

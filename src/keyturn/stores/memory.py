@@ -190,6 +190,10 @@ class MemoryStore:
         with self._lock:
             return self._journal.open_of(credential)
 
+    def mints(self) -> Sequence[Intent]:
+        with self._lock:
+            return self._journal.mints()
+
     def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
         with self._lock:
             ended = [one.id for one in self._rotations.values() if one.credential == credential and not one.live]

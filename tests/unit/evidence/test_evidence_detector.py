@@ -77,8 +77,8 @@ def test_a_failing_client_is_named_with_the_evidence() -> None:
 
 
 def test_culprits_come_in_the_order_of_their_share() -> None:
-    """The client with the most failures beyond its tolerance comes first, equal ones by name."""
-    new = {"b": (0, 9), "a": (0, 9), "worst": (0, 30), "fine": (500, 1)}
+    """The client with the most evidence of its own comes first, equal ones by name."""
+    new = {"b": (0, 40), "a": (0, 40), "worst": (0, 80), "fine": (500, 1)}
     (finding,) = feed(fresh(), [new])
     assert finding is not None
     assert [culprit.client for culprit in finding.culprits] == ["worst", "a", "b"]
@@ -440,7 +440,7 @@ def test_the_order_within_a_bucket_does_not_matter() -> None:
 
 def test_a_state_of_another_format_is_refused() -> None:
     """What a later version wrote is not guessed at."""
-    with pytest.raises(ValueError, match="format 99, not 2"):
+    with pytest.raises(ValueError, match="format 99, not 3"):
         FailureDetector.from_state(fresh().state() | {"format": 99})
 
 

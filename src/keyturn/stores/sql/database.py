@@ -125,7 +125,8 @@ class InsertOnce:
         """Whether the row was new."""
         dialect = connection.dialect.name
         if dialect not in self._built:
-            self._built[dialect] = _insert(dialect, self._table).on_conflict_do_nothing()
+            statement = _insert(dialect, self._table).on_conflict_do_nothing()
+            self._built[dialect] = statement.execution_options(preserve_rowcount=True)
         return connection.execute(self._built[dialect], row).rowcount == 1
 
 

@@ -134,6 +134,10 @@ class SqlStore:
         with self._database.read() as connection:
             return journal.open_of(connection, credential)
 
+    def mints(self) -> Sequence[Intent]:
+        with self._database.read() as connection:
+            return journal.mints(connection)
+
     def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
         with self._database.read() as connection:
             return journal.uncertain(connection, credential, self._moment(connection))
