@@ -67,7 +67,7 @@ def sleeps(options: argparse.Namespace, family: Family, folder: Path) -> list[st
             woken = play(house, subject, bystander, sleep)
             say(
                 f"{woken.name:28} slept {woken.slept:5.1f} s, refused {woken.refused:3}, "
-                f"mended after {woken.mended_after:4.1f} s{'  BROKEN' if woken.broken else ''}"
+                f"undone after {woken.undone_after:4.1f} s{'  BROKEN' if woken.broken else ''}"
             )
             broken += [f"{sleep.name}: {line}" for line in woken.broken]
     return broken

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -14,13 +16,22 @@ EVERY = 0.003
 """Seconds between two looks: shorter than the test of the configuration that each change waits for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One state of one key at one node."""
+
+    state: str
+    at: float
+    """When it was first seen, by the epoch."""
+
+
 class Annals:
     """Watches key tables until it is left."""
 
     def __init__(self, nodes: Iterable[GatewayNode]) -> None:
         self._nodes = tuple(nodes)
         self._seen: dict[str, tuple[int, int]] = {}
-        self._states: dict[tuple[str, str], list[str]] = {}
+        self._states: dict[tuple[str, str], list[Change]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -35,9 +46,9 @@ class Annals:
         self._stop.set()
         self._thread.join()
 
-    def states(self) -> Mapping[tuple[str, str], list[str]]:
+    def changes(self) -> Mapping[tuple[str, str], list[Change]]:
         """By node and key id: each state that the table gave it, in order."""
-        return {key: list(states) for key, states in self._states.items()}
+        return {key: list(changes) for key, changes in self._states.items()}
 
     def _watch(self) -> None:
         while not self._stop.wait(EVERY):
@@ -51,6 +62,6 @@ class Annals:
                 continue
             self._seen[node.name] = (found.st_ino, found.st_mtime_ns)
             for key in table_of(node):
-                states = self._states.setdefault((node.name, key.kid), [])
-                if not states or states[-1] != key.state:
-                    states.append(key.state)
+                changes = self._states.setdefault((node.name, key.kid), [])
+                if not changes or changes[-1].state != key.state:
+                    changes.append(Change(state=key.state, at=time.time()))

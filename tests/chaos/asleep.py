@@ -4,12 +4,14 @@ and makes the call then (promise P7)."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.chaos import verdict
+from tests.chaos.annals import Annals
 from tests.chaos.daemons import Plan
 from tests.chaos.ground import Secret
 from tests.chaos.house import House, Replica
@@ -60,14 +62,19 @@ class Woken:
     name: str
     slept: float
     refused: int
-    mended_after: float
-    """Seconds from the wakening until nobody was refused by it any more; 0 where nobody was."""
+    undone_after: float
+    """The longest, in seconds, that a key stood as the sleeper's call had put it; 0 where it changed nothing."""
     broken: list[str]
 
 
 def play(house: House, secret: Secret, bystander: Secret, sleep: Sleep) -> Woken:
     """One sleep: a rotation of `secret`, during which a replica falls asleep at the point; the other goes on with it and,
     through the same key table, with a rotation of `bystander`; then the sleeper wakes and makes its call."""
+    with Annals(house.ground.gateways[secret.authority].nodes) as annals:
+        return _play(house, secret, bystander, sleep, annals)
+
+
+def _play(house: House, secret: Secret, bystander: Secret, sleep: Sleep, annals: Annals) -> Woken:
     ground, ledger = house.ground, house.ledger
     clients = ground.start_clients(secret)
     traffic = Traffic(client.record for client in clients)
@@ -118,13 +125,35 @@ def play(house: House, secret: Secret, bystander: Secret, sleep: Sleep) -> Woken
         broken.append(f"{secret.name} went through {', '.join(phases)}, and should have ended as {sleep.end}")
     broken += [*verdict.resting(ground, ledger, secret), *verdict.resting(ground, ledger, bystander)]
     broken += verdict.strangers(ground, ledger)
+    undone = _undone(annals, ground.served(secret), woken_at)
+    if idle := max((_idle_looks(house.replicas, secret, *span) for span in undone), default=0):
+        broken.append(f"{idle} ticks looked at what the sleeper had done, and did not undo it")
     ledger.close()
     return Woken(
         name=sleep.name,
         slept=woken_at - slept_at,
         refused=len(refusals),
-        mended_after=max(refusals, default=woken_at) - woken_at,
+        undone_after=max((until - since for since, until in undone), default=0.0),
         broken=broken,
+    )
+
+
+def _undone(annals: Annals, kid: str, woken_at: float) -> list[tuple[float, float]]:
+    """From when until when the key that readers get was disabled at a node after the sleeper had woken."""
+    found = []
+    for (_, key), changes in annals.changes().items():
+        for disabled, enabled in itertools.pairwise(changes):
+            if key == kid and disabled.state == "disabled" and disabled.at > woken_at:
+                found.append((disabled.at, enabled.at))
+    return found
+
+
+def _idle_looks(replicas: Sequence[Replica], secret: Secret, since: float, until: float) -> int:
+    """How often the credential was worked on from the first to the last of it within a span."""
+    return sum(
+        look.what == secret.name and look.at > since and look.at + look.took < until
+        for one in replicas
+        for look in one.daemon.looks
     )
 
 
@@ -133,7 +162,6 @@ def _command(replicas: Sequence[Replica], secret: Secret, command: str) -> None:
 
     def done() -> bool:
         answers = [one.daemon.ask("POST", f"{secret.name}/{command}", {"reason": "chaos"}) for one in replicas[:1]]
-        print([(a.status_code, a.text) if a is not None else None for a in answers])
         return any(answer is not None and answer.status_code == 200 for answer in answers)
 
     _until(done, f"{command} {secret.name} was taken")

@@ -84,6 +84,7 @@ class Proxies:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._servers: list[asyncio.Server] = []
+        self._proxies: list[Proxy] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -103,6 +104,7 @@ class Proxies:
         async def listen() -> Proxy:
             proxy = Proxy(port, to)
             self._servers.append(await proxy.listen())
+            self._proxies.append(proxy)
             return proxy
 
         proxy: Proxy = self._wait(listen())
@@ -119,10 +121,10 @@ class Proxies:
     async def _end(self) -> None:
         for server in self._servers:
             server.close()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for proxy in self._proxies:
+            proxy.set(Link.CUT)
+        if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(tasks, timeout=5)
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)

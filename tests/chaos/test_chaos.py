@@ -32,7 +32,7 @@ def test_a_daemon_killed_at_writes_of_its_journal_goes_unnoticed(family: Family,
     """SIGKILLed before, within and after writes and outside calls that a seed draws, a daemon ends its rotations as one that
     nobody kills: nobody refused, nothing orphaned, each change made once."""
     seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    print(f"seed {seed}")  # noqa: T201 - to be had again
     killed = kill_through(
         family, tmp_path, database=sqlite_in(tmp_path), seed=seed, chance=0.1, rotations=1, seconds=SECONDS, say=print
     )
@@ -60,10 +60,8 @@ def test_a_storm_over_three_replicas_leaves_every_rotation_well(family: Family, 
     """With replicas killed, paused, added and stopped, PostgreSQL and OpenBao restarted and connections cut, every rotation
     completes, every change is made once, and nothing waits for longer than a lease and two ticks once it is calm."""
     seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    with replicas(
-        family, tmp_path, count=3, authorities=2, credentials=5, nodes=1, busy=1, begin_after=20
-    ) as house:
+    print(f"seed {seed}")  # noqa: T201 - to be had again
+    with replicas(family, tmp_path, count=3, authorities=2, credentials=5, nodes=1, busy=1, begin_after=20) as house:
         weathered = weather(house, seed=seed, storm_seconds=20, seconds=SECONDS, say=print)
     assert weathered.broken == []
     assert weathered.faults.total() > 0

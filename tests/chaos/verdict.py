@@ -61,7 +61,8 @@ def _keys(ground: Ground, ledger: Ledger, annals: Annals, secret: Secret) -> Ite
     if current and current != [served]:
         yield f"{secret.name}: readers get {served}, and the store has {current} for current"
     known = {key_id for _, key_id in versions.values()} | {ground.first_kids[secret.name]}
-    for (node, kid), states in annals.states().items():
+    for (node, kid), changes in annals.changes().items():
+        states = [change.state for change in changes]
         wanted = ["active"] if kid == served else ["active", "disabled", "revoked"]
         if kid in known and states != wanted:
             yield f"{secret.name}: at {node} key {kid} was {', '.join(states)}, not {', '.join(wanted)}"
