@@ -27,7 +27,8 @@ def reassert(s: Situation) -> Outcome:
 
 def keep_old(s: Situation) -> Outcome:
     """Every target holds our own copy of the old version, so that the way back depends on nobody else. Of a compromised
-    one whatever can be had is kept, for the proof of its death."""
+    one whatever can be had is kept, for the proof of its death; and of any other that may still be in use one copy, or
+    nobody could try it once its last target serves another."""
     lacking = [t for t in s.rotation.targets if (held := s.copies(t)) is not None and s.old not in held]
     serving = [t for t in lacking if s.serves(t, s.old)]
     elsewhere = lacking if s.readable(s.old) else []
@@ -38,6 +39,10 @@ def keep_old(s: Situation) -> Outcome:
         for t in lacking
         if t in serving or t in elsewhere
     ]
+    for serial in s.rotation.outgoing[1:]:
+        serving = [t for t in s.rotation.targets if s.serves(t, serial) and s.copies(t) is not None]
+        if serving and s.kept(serial) and not any(serial in (s.copies(t) or ()) for t in s.rotation.targets):
+            wanted.append(effect(s, EffectKind.KEEP, serial, target=serving[0], expected=s.serving(serving[0]).id))
     if wanted:
         return tuple(wanted)
     unknown = [t for t in s.rotation.targets if s.copies(t) is None]
@@ -113,7 +118,7 @@ def accept_new(s: Situation) -> Outcome:
 
 def accept_kept(s: Situation) -> Outcome:
     """Every verifier accepts the outgoing versions that may still be in use: what a retreat leaves to do, and a rotation
-    that took over; nothing otherwise."""
+    that was taken over from; nothing otherwise."""
     for serial in s.rotation.outgoing:
         if s.kept(serial) and (found := _accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=not s.hurried)):
             return found

@@ -157,8 +157,8 @@ class Situation:
         rotation = self.rotation
         if rotation.phase.is_end or target in rotation.promoted:
             return frozenset({self.survivor})
-        adopted = rotation.adopting is not None and rotation.adopting.target == target
-        begun = adopted or (target, self.new) in rotation.promised
+        # What one hand gave to several targets is adopted at all of them.
+        begun = rotation.adopting is not None or (target, self.new) in rotation.promised
         return frozenset(rotation.versions) if begun else frozenset(rotation.outgoing)
 
     def called_for(self, target: str) -> int:
@@ -179,8 +179,8 @@ class Situation:
         """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose value
         is lost, or waived by an operator, the authority's listing speaks."""
         seen = self.seen.verifiers.get(verifier)
-        lost = serial in self.rotation.waived or self.readable(serial) is False
-        if seen is not None and serial not in seen.acceptance and lost:
+        unasked = seen is not None and serial not in seen.acceptance
+        if unasked and (serial in self.rotation.waived or self.readable(serial) is False):
             return LISTED_AS[self.entry(verifier, serial)]
         return seen.acceptance.get(serial, Acceptance.UNREACHABLE) if seen is not None else Acceptance.UNREACHABLE
 

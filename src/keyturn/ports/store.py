@@ -35,9 +35,18 @@ class Store(Protocol):
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
-        """Remember a credential seen for the first time, with the version that its readers get now. A credential that
-        is known already is left as it is."""
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
+        """Remember a credential seen for the first time, with the version that its readers get now, and the others that
+        are known of it. Its next serial is beyond them all. A credential that is known already is left as it is."""
+
+    def restored(self, at: datetime) -> None:
+        """The store is from a backup: no credential is what it remembers until that is confirmed."""
+
+    def unconfirmed(self) -> Sequence[str]:
+        """Names of the credentials that nobody has confirmed since the store was restored."""
+
+    def confirm(self, name: str) -> None:
+        """What is remembered of a credential, and what has changed since, is confirmed."""
 
     def credential(self, name: str) -> Credential | None:
         """What is remembered of a credential."""

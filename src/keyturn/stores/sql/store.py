@@ -58,9 +58,21 @@ class SqlStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
         with self._database.write() as connection:
-            credentials.register(connection, name, version, due_at)
+            credentials.register(connection, name, version, due_at, others)
+
+    def restored(self, at: datetime) -> None:
+        with self._database.write() as connection:
+            credentials.restored(connection, at)
+
+    def unconfirmed(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            return credentials.unconfirmed(connection)
+
+    def confirm(self, name: str) -> None:
+        with self._database.write() as connection:
+            credentials.confirm(connection, name)
 
     def credential(self, name: str) -> Credential | None:
         with self._database.read() as connection:
@@ -253,7 +265,8 @@ class SqlStore:
         return self._database.clock(connection) if self._now is None else self._now()
 
 
-def _opened(url: str | URL) -> Database:
+def checked(url: str | URL) -> URL:
+    """A URL that names a store that this keyturn can have. Raises `ConfigError` saying which it can."""
     form = "use sqlite:///relative.db, sqlite:////absolute.db or postgresql+psycopg://USER@HOST:PORT/DATABASE"
     try:
         parsed = make_url(url)
@@ -261,9 +274,14 @@ def _opened(url: str | URL) -> Database:
         # The URL itself is left out of the message: one to a server would hold a password.
         raise ConfigError(f"store.url is no database URL: {form}") from None
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
-        return open_postgres(parsed)
+        return parsed
     if parsed.drivername != "sqlite":
         raise ConfigError(f"store.url names {parsed.drivername}, which this keyturn has no store for: {form}")
     if not parsed.database or parsed.database == ":memory:" or parsed.query or parsed.database.startswith("file:"):
         raise ConfigError(f"store.url {url} names no plain file: {form}")
-    return open_sqlite(Path(parsed.database))
+    return parsed
+
+
+def _opened(url: str | URL) -> Database:
+    parsed = checked(url)
+    return open_sqlite(Path(parsed.database or "")) if parsed.drivername == "sqlite" else open_postgres(parsed)
