@@ -60,8 +60,10 @@ class Replicas:
 
     def close(self) -> None:
         self._threads.shutdown()
-        for part in (*self.executors, *self.stores):
-            part.close()
+        for executor in self.executors:
+            executor.close()
+        for store in self.stores:
+            store.close()
 
 
 @pytest.fixture

@@ -234,7 +234,7 @@ class Yesterday:
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder / 'keyturn.db'}"
         self.file = folder / "backup.db"
-        self.rig = warmed(Rig(store=SqlStore.open(self.url)))
+        self.rig = warmed(Rig(open_store=lambda now: SqlStore.open(self.url, now=now)))
 
     def back_up(self) -> None:
         """While the daemon runs."""
