@@ -31,7 +31,7 @@ from typing import Any
 from keyturn.cli import main
 from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
-from keyturn.plugins.gateway import nginx_node, nginx_processes
+from keyturn.plugins.gateway import nginx_processes
 from keyturn.plugins.gateway.issuer import ApiKeyIssuer
 from keyturn.plugins.gateway.nginx_node import NginxNode
 from keyturn.plugins.gateway.nginx_table_file import Replacement, TableFile
@@ -168,11 +168,9 @@ def install(points: Points) -> None:
         return None if method in LOOKS or not effect() else f"{effect()} {method} {path}"
 
     wrap(Kv, "request", sent, points)
-    node = nginx_node
     wrap(NginxNode, "_record", lambda self, _: f"{effect()} record at {self!r}", points)
     wrap(Replacement, "take_place", lambda self: f"{effect()} table of {self.table.path.parent.name}", points)
-    wrap(node.processes, "hang_up", lambda pid_file: f"{effect()} reload of {pid_file.parent.name}", points)
-    assert nginx_processes.hang_up is node.processes.hang_up
+    wrap(nginx_processes, "hang_up", lambda pid_file: f"{effect()} reload of {pid_file.parent.name}", points)
 
 
 def _write(points: Points, method: str, words: tuple[Any, ...]) -> str:
