@@ -125,7 +125,9 @@ def main() -> int:
     say(f"seed {options.seed}, in {folder}")
     broken = []
     with signals_end_the_run():
-        for part, store in ALL if options.part == "all" else [(options.part, options.store)]:
+        for part, store in (
+            ALL if options.part == "all" else [(options.part, options.store if options.part == "kills" else "postgres")]
+        ):
             say(f"== {part} on {store}")
             below = folder / f"{part}-{store}"
             below.mkdir(parents=True)
