@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -149,6 +149,37 @@ class SourceState:
     """Its first watermark: before that, nothing is known."""
     late: int = 0
     """Reports that came after their bucket was declared complete."""
+    blind_since: datetime | None = None
+    """Since when it has stopped, lags or answers nonsense; None while all is well."""
+    trouble: str = ""
+    """What is wrong with it, and the mend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hole:
+    """A stretch of time of which a source's data is lost for good."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """Refused presentations of one version that prove nothing about who sent them."""
+
+    count: int
+    last: datetime
+    """End of the newest bucket with any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismissal:
+    """An operator's word that a client is gone. A later use of the client's proves it wrong."""
+
+    client: str
+    at: datetime
+    by: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,18 +320,38 @@ class Store(Protocol):
         watermark: datetime | None,
         cursor: str | None,
         batch: str | None = None,
+        digest: str = "",
+        complete_from: datetime | None = None,
         received_at: datetime,
     ) -> bool:
         """Add rows, move the source's watermark (never back) and cursor (None leaves either), all in one transaction.
-        False, and nothing changed, when `batch` was seen from this source before. Rows whose bucket the source had
-        declared complete are late: they count as use at once, but stay out of `usage` (the detector's buckets) and are
-        counted."""
+        False, and nothing changed, when `batch` was seen from this source before; `Refused` when it was seen with
+        another `digest`. Rows whose bucket the source had declared complete are late: they count as use at once, but
+        stay out of `usage` (the detector's buckets) and are counted. With `complete_from`, what the source could have
+        told between its watermark and then is lost: that hole is remembered."""
 
-    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
-        """Rows with start ≤ bucket start < end, by start then client, summed over sources."""
+    def usage(
+        self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None
+    ) -> Sequence[UsageRow]:
+        """Rows with start ≤ bucket start < end, by start then client, summed over these sources (None: over all)."""
 
-    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
-        """(client, serial) → what is remembered of that use."""
+    def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
+        """(client, serial, source) → what is remembered of that use."""
+
+    def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
+        """(serial, source) → the refusals that were pooled as unauthenticated."""
+
+    def holes(self, source: str) -> Sequence[Hole]:
+        """The holes in a source's data, oldest first."""
+
+    def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
+        """Remember since when a source is blind, and why; None: it sees again."""
+
+    def dismiss(self, dismissal: Dismissal, entry: HistoryEntry) -> None:
+        """Take an operator's word that a client of the entry's credential is gone, with a line in its trail."""
+
+    def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
+        """By client: who was declared gone, the newest word each."""
 
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         """Starts of the buckets before `end` in which the client used any version of the credential, ascending: the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,17 +16,20 @@ from keyturn.ports.store import (
     AccessToken,
     Commit,
     Credential,
+    Dismissal,
     HistoryEntry,
+    Hole,
     Intent,
     Lease,
     OutboxItem,
     Outcome,
+    Pooled,
     SourceState,
     UsageRow,
     Uses,
 )
 from keyturn.stores.migrations import upgrade
-from keyturn.stores.sql import access, credentials, journal, outbox, rotations, trail, usage
+from keyturn.stores.sql import access, credentials, dismissals, journal, outbox, rotations, trail, usage
 from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.sqlite import open_sqlite
 
@@ -160,20 +163,53 @@ class SqlStore:
         watermark: datetime | None,
         cursor: str | None,
         batch: str | None = None,
+        digest: str = "",
+        complete_from: datetime | None = None,
         received_at: datetime,
     ) -> bool:
         with self._database.write() as connection:
             return usage.add(
-                connection, source, rows, watermark=watermark, cursor=cursor, batch=batch, received_at=received_at
+                connection,
+                source,
+                rows,
+                watermark=watermark,
+                cursor=cursor,
+                batch=batch,
+                digest=digest,
+                complete_from=complete_from,
+                received_at=received_at,
             )
 
-    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
+    def usage(
+        self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None
+    ) -> Sequence[UsageRow]:
         with self._database.read() as connection:
-            return usage.rows(connection, credential, start, end)
+            return usage.rows(connection, credential, start, end, sources)
 
-    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
+    def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
         with self._database.read() as connection:
             return usage.remembered(connection, credential)
+
+    def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
+        with self._database.read() as connection:
+            return usage.pooled_of(connection, credential)
+
+    def holes(self, source: str) -> Sequence[Hole]:
+        with self._database.read() as connection:
+            return usage.holes_of(connection, source)
+
+    def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
+        with self._database.write() as connection:
+            usage.set_blind(connection, source, since, trouble)
+
+    def dismiss(self, dismissal: Dismissal, entry: HistoryEntry) -> None:
+        with self._database.write() as connection:
+            dismissals.add(connection, entry.credential, dismissal)
+            trail.append(connection, [entry])
+
+    def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
+        with self._database.read() as connection:
+            return dismissals.of(connection, credential)
 
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._database.read() as connection:
