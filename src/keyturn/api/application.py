@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from keyturn.api import commands, emergencies, hands, health, reads, usage
 from keyturn.api.limits import BoundedBody
+from keyturn.api.meters import Meters
 from keyturn.api.problems import MEDIA_TYPE, Contained, ProblemDetails, install
 from keyturn.app.daemon import Daemon
 
@@ -32,6 +33,7 @@ def create_api(daemon: Daemon) -> FastAPI:
         responses=ANSWERS,
     )
     api.state.daemon = daemon
+    api.state.meters = Meters(daemon.config)
     for part in (reads, commands, emergencies, hands, usage, health):
         api.include_router(part.router)
     install(api)

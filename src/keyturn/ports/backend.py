@@ -42,6 +42,9 @@ class Target(Protocol):
     appear in no error, log or repr.
     """
 
+    location: str
+    """Where it is, as the backend's own records name it: usage sources that see readers read it tell of it by this."""
+
     def view(self) -> TargetView:
         """What readers get and which copies we keep, read strongly enough to see our own last write."""
 

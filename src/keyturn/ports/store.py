@@ -11,6 +11,7 @@ from typing import Protocol
 from keyturn.domain.effects import Effect, EffectKind, Message
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.domain.phases import Phase
 from keyturn.domain.verdicts import Evidence
 
@@ -153,14 +154,6 @@ class SourceState:
     """Since when it has stopped, lags or answers nonsense; None while all is well."""
     trouble: str = ""
     """What is wrong with it, and the mend."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hole:
-    """A stretch of time of which a source's data is lost for good."""
-
-    start: datetime
-    end: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,6 +322,9 @@ class Store(Protocol):
         another `digest`. Rows whose bucket the source had declared complete are late: they count as use at once, but
         stay out of `usage` (the detector's buckets) and are counted. With `complete_from`, what the source could have
         told between its watermark and then is lost: that hole is remembered."""
+
+    def forget_batches(self, before: datetime) -> None:
+        """Forget the ids of batches that were received before then."""
 
     def usage(
         self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.ports.store import (
     AccessToken,
     Commit,
     Credential,
     Dismissal,
     HistoryEntry,
-    Hole,
     Intent,
     IntentState,
     Lease,
@@ -259,6 +259,10 @@ class MemoryStore:
                 complete_from=complete_from,
                 received_at=received_at,
             )
+
+    def forget_batches(self, before: datetime) -> None:
+        with self._lock:
+            self._usage.forget_batches(before)
 
     def usage(
         self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from keyturn.ports.store import Hole, Pooled, SourceState, UsageRow, Uses
+from keyturn.domain.observations import Hole
+from keyturn.ports.store import Pooled, SourceState, UsageRow, Uses
 from keyturn.stores.rules import USE_STARTS, check_batch, hole_of, is_late, is_use, moved, with_pooled, with_use
 
 Key = tuple[str, int, timedelta, str]
@@ -34,7 +35,7 @@ class MemoryUsage:
 
     def __init__(self) -> None:
         self._sources: dict[str, SourceState] = {}
-        self._batches: dict[tuple[str, str], str] = {}
+        self._batches: dict[tuple[str, str], tuple[str, datetime]] = {}
         self._holes: dict[str, list[Hole]] = defaultdict(list)
         self._pooled: dict[str, dict[tuple[int, str], Pooled]] = defaultdict(dict)
         self._rows: dict[str, _Series] = defaultdict(_Series)
@@ -54,13 +55,13 @@ class MemoryUsage:
         batch: str | None,
         digest: str,
         complete_from: datetime | None,
-        received_at: datetime,  # noqa: ARG002 - batches are remembered for as long as the process lives
+        received_at: datetime,
     ) -> bool:
         if batch is not None:
             if (source, batch) in self._batches:
-                check_batch(source, batch, self._batches[source, batch], digest)
+                check_batch(source, batch, self._batches[source, batch][0], digest)
                 return False
-            self._batches[source, batch] = digest
+            self._batches[source, batch] = digest, received_at
         state = self._sources.get(source, SourceState(name=source))
         late = [row for row in rows if is_late(row, state.watermark)]
         for row in rows:
@@ -77,6 +78,9 @@ class MemoryUsage:
             self._holes[source].append(hole)
         self._sources[source] = moved(state, watermark=watermark, cursor=cursor, late=len(late))
         return True
+
+    def forget_batches(self, before: datetime) -> None:
+        self._batches = {key: known for key, known in self._batches.items() if known[1] >= before}
 
     def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
         state = self._sources.get(source, SourceState(name=source))

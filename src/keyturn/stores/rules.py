@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from keyturn.domain.errors import FailureKind, Refused
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Hole, Intent, IntentState, Lease, Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.store import Intent, IntentState, Lease, Pooled, SourceState, UsageRow, Uses
 
 USE_STARTS = 10_000
 """At most so many starts of used buckets are given back, the newest."""

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from keyturn.domain.errors import Refused
-from keyturn.ports.store import Dismissal, Hole, Pooled, SourceState, Store, UsageRow, Uses
+from keyturn.domain.observations import Hole
+from keyturn.ports.store import Dismissal, Pooled, SourceState, Store, UsageRow, Uses
 from keyturn.stores.chain import first_broken
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, line
 
@@ -235,6 +236,13 @@ class UsageClauses(Clauses):
         assert self.everything(store) == [bucket(0, successes=1)]
         assert store.sources()["log"] == SourceState(name="log")
         assert add(store, bucket(0, successes=1), batch="b1", digest="b", source="push")
+
+    def test_batches_are_forgotten(self, store: Store) -> None:
+        """Ids older than told are forgotten, the others not: a batch sent again then counts again."""
+        for number in range(3):
+            store.add_usage("log", [], watermark=None, cursor=None, batch=f"b{number}", received_at=at(number))
+        store.forget_batches(at(1))
+        assert [add(store, batch=f"b{number}") for number in range(3)] == [True, False, False]
 
     def test_holes_are_remembered(self, store: Store) -> None:
         """What a source has lost lies between its watermark and where its data goes on; before its first watermark

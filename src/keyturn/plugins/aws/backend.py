@@ -50,7 +50,7 @@ class SecretsManager:
                 timeout=self._options.timeout,
             )
 
-        target = SecretTarget(place, open_secret, field=read.field, clock=self._clock)
+        target = SecretTarget(place, open_secret, location=read.secret_id, field=read.field, clock=self._clock)
         self._targets[read.secret_id, read.field] = target
         return target
 

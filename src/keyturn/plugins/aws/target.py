@@ -45,7 +45,10 @@ from keyturn.ports.clock import Clock
 class SecretTarget:
     """One secret's AWSCURRENT, or one field of it. `open_secret` starts the calls of one method with their deadline."""
 
-    def __init__(self, place: str, open_secret: Callable[[], Secret], *, field: str | None, clock: Clock) -> None:
+    def __init__(
+        self, place: str, open_secret: Callable[[], Secret], *, location: str, field: str | None, clock: Clock
+    ) -> None:
+        self.location = location
         self._place = place
         self._open = open_secret
         self._field = field

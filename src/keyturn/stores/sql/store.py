@@ -12,13 +12,13 @@ from sqlalchemy.exc import ArgumentError
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.ports.store import (
     AccessToken,
     Commit,
     Credential,
     Dismissal,
     HistoryEntry,
-    Hole,
     Intent,
     Lease,
     OutboxItem,
@@ -179,6 +179,10 @@ class SqlStore:
                 complete_from=complete_from,
                 received_at=received_at,
             )
+
+    def forget_batches(self, before: datetime) -> None:
+        with self._database.write() as connection:
+            usage.forget_batches(connection, before)
 
     def usage(
         self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, or_, select
+from sqlalchemy import Connection, bindparam, case, delete, func, or_, select
 
-from keyturn.ports.store import Hole, Pooled, SourceState, UsageRow, Uses
+from keyturn.domain.observations import Hole
+from keyturn.ports.store import Pooled, SourceState, UsageRow, Uses
 from keyturn.stores.rules import (
     USE_STARTS,
     check_batch,
@@ -38,6 +39,7 @@ _SEEN = InsertOnce(batches)
 _DIGEST = select(batches.c.digest).where(
     batches.c.source == bindparam("wanted"), batches.c.batch == bindparam("called")
 )
+_FORGET = delete(batches).where(batches.c.received_at < bindparam("before"))
 _HOLE = InsertOnce(holes)
 _HOLES = select(holes).where(holes.c.source == bindparam("wanted")).order_by(holes.c.start)
 _POOL = Upsert(pooled, count=lambda there, more: there + more, last=_newer)
@@ -108,6 +110,10 @@ def add(
         _HOLE.run(connection, {"source": source, "start": hole.start, "end": hole.end})
     _write(connection, moved(state, watermark=watermark, cursor=cursor, late=sum(late)))
     return True
+
+
+def forget_batches(connection: Connection, before: datetime) -> None:
+    connection.execute(_FORGET, {"before": before})
 
 
 def set_blind(connection: Connection, source: str, since: datetime | None, trouble: str) -> None:
