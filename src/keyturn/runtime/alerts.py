@@ -60,9 +60,9 @@ class Alerts:
             for row in rows
             if row.serial in destroyed
         }
-        for id, row in sorted(alerts.items()):
+        for name_of_alert, row in sorted(alerts.items()):
             yield Message(
-                id=id,
+                id=name_of_alert,
                 topic="tripwire",
                 text=f"{name}: {row.client} still presents v{row.serial}, which is destroyed",
                 details=(("client", row.client), ("credential", name), ("version", str(row.serial))),

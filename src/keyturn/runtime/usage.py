@@ -144,7 +144,7 @@ class Intake:
             if report.read is not None:
                 for credential, serial in reads.get(report.read, ()):
                     yield report, credential, serial
-            elif report.key_id in known:
+            elif report.key_id is not None and report.key_id in known:
                 yield report, *known[report.key_id]
 
     def _reads(self, covered: frozenset[str]) -> Mapping[StoreRead, list[tuple[str, int]]]:
