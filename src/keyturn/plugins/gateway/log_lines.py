@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from keyturn.domain.observations import UNMAPPED
 from keyturn.plugins.gateway.log_options import AccessLogOptions
+from keyturn.plugins.logs import Networks
 
 _KID = re.compile(r"[A-Za-z0-9]{1,64}")
 _ENTRY = re.compile(r"(?P<kid>[A-Za-z0-9]{1,64}):(?P<state>[a-z]+)")
@@ -50,11 +50,7 @@ class LineReader:
         self._fields = options.fields
         self._pattern = None if options.key_pattern is None else re.compile(options.key_pattern)
         self._client_field = options.client
-        self._addresses: dict[str, str | None] = {}
-        networks = [(ip_network(address), name) for address, name in options.clients.items()]
-        self._networks: list[tuple[IPv4Network | IPv6Network, str]] = sorted(
-            networks, key=lambda entry: entry[0].prefixlen, reverse=True
-        )
+        self._networks = Networks(options.clients)
 
     def read(self, line: bytes) -> LogLine | None:
         """The line's meaning; None when it has none."""
@@ -99,29 +95,11 @@ class LineReader:
         named = _printable(_text(fields, self._client_field.field)) if self._client_field is not None else ""
         if named and self._client_field is not None and self._client_field.identified:
             return named, True
-        mapped = self._mapped(_text(fields, self._fields.address))
+        mapped = self._networks.name(_text(fields, self._fields.address))
         if mapped is not None:
             return mapped, True
         # A name that anyone may claim is worth something only from one who holds a key.
         return (named, False) if named and matched else (UNMAPPED, False)
-
-    def _mapped(self, address: str) -> str | None:
-        if not self._networks:
-            return None
-        if address not in self._addresses:
-            if len(self._addresses) >= 10_000:
-                self._addresses.clear()
-            self._addresses[address] = self._look_up(address)
-        return self._addresses[address]
-
-    def _look_up(self, address: str) -> str | None:
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return None
-        if parsed.version == 6 and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
-        return next((name for network, name in self._networks if parsed in network), None)
 
 
 def _printable(name: str) -> str:

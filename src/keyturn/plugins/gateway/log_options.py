@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
+from keyturn.plugins.logs import ByNetwork
 from keyturn.plugins.options import Duration, Options
 
 
@@ -54,21 +54,13 @@ def _pattern(given: str) -> str:
     return given
 
 
-def _networks(clients: dict[str, str]) -> dict[str, str]:
-    for address in clients:
-        ip_network(address)
-    return clients
-
-
 class AccessLogOptions(Options):
     """Options of the usage source `access-log`."""
 
     files: tuple[Path, ...] = Field(min_length=1)
     """One log a node, as the node writes it; rotated siblings (`<name>.1`, `<name>-20260101`) are found beside it."""
     fields: LogFields = LogFields()
-    clients: Annotated[dict[str, Annotated[str, Field(min_length=1)]], AfterValidator(_networks)] = Field(
-        default_factory=dict
-    )
+    clients: ByNetwork = Field(default_factory=dict)
     """Client names by address or network; the narrowest network decides."""
     client: ClientField | None = None
     key_pattern: Annotated[str, AfterValidator(_pattern)] | None = None

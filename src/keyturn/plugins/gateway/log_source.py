@@ -12,7 +12,7 @@ from keyturn.plugins.gateway.log_cursor import LogCursor, SpentMarks
 from keyturn.plugins.gateway.log_lines import LineReader, Presentation
 from keyturn.plugins.gateway.log_options import AccessLogOptions
 from keyturn.plugins.gateway.probe_mark import read_mark, usable_secret
-from keyturn.plugins.logs.tail import LogTail, milliseconds, moment
+from keyturn.plugins.logs import LogTail, milliseconds, moment
 from keyturn.ports.plugin import Surroundings
 from keyturn.ports.usage import UsageBatch, UsageReport
 
