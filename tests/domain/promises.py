@@ -163,7 +163,7 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
         away = target.away and bool(after.forced)
         assert target.serial != serial or away, f"P2: v{serial} is disabled while {target.name} serves it"
     rolling_back = after.phase is Phase.ROLLBACK
-    if serial in world.forced or serial in after.forced:
+    if serial in after.forced:
         return
     if serial not in world.ever_served or serial in after.revoked:
         return

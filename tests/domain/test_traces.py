@@ -8,7 +8,7 @@ import pytest
 from tests.domain.findings import failing
 from tests.domain.ground import Fate
 from tests.domain.places import seconds
-from tests.domain.scenes import ended, rotation, world_in
+from tests.domain.scenes import ended, rotation, step, world_in
 from tests.domain.world import World
 
 from keyturn.domain import commands
@@ -452,3 +452,17 @@ def test_a_thief_is_not_awaited_in_monitor() -> None:
     go(world, lambda: rotation(world).incoming == 2 and rotation(world).phase is Phase.MONITOR)
     go(world, ended(world))
     clean(world, 2)
+
+
+def test_what_is_reasserted_is_accepted_first() -> None:
+    """A verifier joined in INTRODUCE and knows nothing yet: the old version is enabled there before it takes the place of
+    what a hand gave to readers."""
+    world = world_in(Phase.INTRODUCE)
+    target = world.targets["t0"]
+    world.overwrite(target, missing=False)
+    world.join()
+    step(world)
+    told = {"target": "t0", "found": target.id or "", "by": "ada", "why": "a slip"}
+    world.command(commands.reassert, seen=world.observe(), **told)
+    calls = [effect.kind for _ in range(3) for effect in step(world).effects]
+    assert calls.index(EffectKind.ENABLE) < calls.index(EffectKind.PROMOTE)

@@ -67,7 +67,7 @@ class World(Ground):
             client.acknowledged = False  # of what an owner said of another rotation
         for verifier in self.verifiers.values():
             verifier.backup = dict(verifier.table)
-        self.forced = set()
+        self.forced.discard(self.current.serial)
         self.rotation = begin(
             id=f"r{self.rotations}",
             credential="api",
@@ -83,6 +83,8 @@ class World(Ground):
     def tick(self, judge: Callable[[World, Rotation, Decision], None] | None = None) -> Decision | None:
         """One pass of the daemon over the live rotation, or over the end of the last; `judge` sees what is decided for a
         live one before it is done."""
+        for verifier in self.verifiers.values():
+            verifier.seen_away = verifier.seen_away or verifier.away
         before = self.rotation
         if before is None:
             if self.ended is not None:
@@ -231,7 +233,6 @@ class World(Ground):
     def _ask(self, verifier: Verifier, minted: list[int], asked: list[int]) -> VerifierSeen:
         acceptance = {serial: verifier.probe(serial, self.now) for serial in asked}
         if verifier.away:
-            verifier.seen_away = True
             return VerifierSeen(acceptance=acceptance)
         return VerifierSeen(
             acceptance=acceptance, entries={serial: verifier.table.get(serial, Entry.ABSENT) for serial in minted}

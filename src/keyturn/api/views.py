@@ -10,7 +10,7 @@ from keyturn.domain.model import Hold, Mark, Rotation, Version
 from keyturn.domain.observations import Observations, UsageSeen
 from keyturn.domain.reasons import MEANING
 from keyturn.domain.verdicts import Verdict
-from keyturn.ports.store import Credential, HistoryEntry
+from keyturn.ports.records import Credential, HistoryEntry
 
 
 class VersionView(BaseModel):

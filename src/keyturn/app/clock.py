@@ -38,6 +38,9 @@ class ThreadExecutor:
             return _results([_settle(call) for call in calls])
         return _results([future.result() for future in [self._pool.submit(self._inside, call) for call in calls]])
 
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=False)
 

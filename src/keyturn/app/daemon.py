@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -121,6 +122,8 @@ class Daemon:
         """Let the tick that runs end, then give everything back."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+        with contextlib.suppress(KeyturnError):  # then what it holds runs out
+            self.runtime.resign()
         self.executor.close()
         close(self.registry)
         self.store.close()

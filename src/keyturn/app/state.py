@@ -12,7 +12,8 @@ import structlog
 
 from keyturn.config.references import READABLE_BY_OTHERS
 from keyturn.domain.errors import ConfigError
-from keyturn.ports.store import AccessToken, Store
+from keyturn.ports.records import AccessToken
+from keyturn.ports.store import Store
 
 log = structlog.get_logger(__name__)
 

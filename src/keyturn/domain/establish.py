@@ -24,10 +24,15 @@ from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
 def reassert(s: Situation) -> Outcome:
     """What an operator wants overwritten, and what a late promote of our own has left, gives way to what the phase calls
-    for."""
-    wanted = [t for t in s.rotation.targets if s.to_reassert(t) or s.came_late(t)]
-    wanted = [t for t in wanted if not s.marked(s.called_for(t)) and s.readable(s.called_for(t))]
-    return tuple(promote(s, s.called_for(t), t) for t in wanted) or None
+    for, once every verifier accepts that (promise P1)."""
+    wanted = {t: s.called_for(t) for t in s.rotation.targets if s.to_reassert(t) or s.came_late(t)}
+    wanted = {t: serial for t, serial in wanted.items() if s.givable(serial) and s.readable(serial)}
+    on_the_way_back = s.rotation.restoring is not None
+    for serial in wanted.values():
+        blocks = not (s.hurried or on_the_way_back)
+        if (found := _accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=blocks)) is not None:
+            return found
+    return tuple(promote(s, serial, t) for t, serial in wanted.items()) or None
 
 
 def keep_old(s: Situation) -> Outcome:

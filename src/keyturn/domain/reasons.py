@@ -62,6 +62,7 @@ class Reason(StrEnum):
     TOO_MANY_RETREATS = "too_many_retreats"
     TOO_MANY_REMINTS = "too_many_remints"
     UNPROVEN = "unproven"
+    QUARANTINED = "quarantined"
     EFFECT_FAILED = "effect_failed"
 
 
@@ -112,5 +113,6 @@ MEANING: Mapping[Reason, str] = {
     Reason.TOO_MANY_RETREATS: "The old version was disabled and needed again too often.",
     Reason.TOO_MANY_REMINTS: "New versions failed too often while nothing could be restored; a person must look.",
     Reason.UNPROVEN: "The value of a revoked version cannot be read back, so its death cannot be tried; an operator signs.",
-    Reason.EFFECT_FAILED: "A call was refused for good; a person must mend the cause.",
+    Reason.QUARANTINED: "A call was refused for good; it is not tried again until a person mends the cause and resumes.",
+    Reason.EFFECT_FAILED: "A call was refused for good, and nothing better is left to do; a person must mend the cause.",
 }

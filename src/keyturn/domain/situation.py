@@ -98,13 +98,17 @@ class Situation:
     @property
     def restorable(self) -> bool:
         """Whether the old version can come back: it is not compromised, and nothing of it was taken away for good."""
-        return not (self.marked(self.old) or self.old in self.rotation.revoked or self.phase_is(Phase.DESTROY))
+        return self.givable(self.old) and not self.phase_is(Phase.DESTROY)
 
     def kept(self, serial: int) -> bool:
         """Whether an outgoing version is to stay accepted until it is known silent."""
         force = self.rotation.forced.get(serial)
-        given_up = self.marked(serial) or serial in self.rotation.revoked or (force is not None and force.final)
-        return serial in self.rotation.served and not given_up
+        final = force is not None and force.final
+        return serial in self.rotation.served and self.givable(serial) and not final
+
+    def givable(self, serial: int) -> bool:
+        """Whether readers may ever be given a version: it is not compromised, and nothing took it away for good."""
+        return not self.marked(serial) and serial not in self.rotation.revoked
 
     def sent(self, kind: EffectKind, serial: int) -> bool:
         """Whether a call of ours, of this rotation or of an earlier one that may land late, explains a difference."""

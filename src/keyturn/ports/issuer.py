@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -31,9 +32,9 @@ class Minted:
 class Issuer(Protocol):
     """One credential at its authority, whose verifiers check what clients present.
 
-    Every method may raise `Transient`, `Throttled` and `Denied`, and is bounded by a timeout. All are idempotent: the
-    same call again gives the same world and no error. Values appear in no error, log, repr, process argument or
-    environment.
+    Every method may raise `Transient`, `Throttled` and `Denied`, and returns or raises within `timeout`. All are
+    idempotent: the same call again gives the same world and no error. Values appear in no error, log, repr, process
+    argument or environment.
     """
 
     origin: ValueOrigin
@@ -41,6 +42,10 @@ class Issuer(Protocol):
     lease: str | None
     """The name of what several credentials share at the authority (a key table, a keyset): the caller holds the lease of
     that name around `install`, `enable`, `disable` and `revoke`. None when each credential stands alone."""
+
+    timeout: timedelta
+    """The longest that one call takes, with as many verifiers as it may name: whoever makes it holds its leases for
+    longer (promise P7)."""
 
     def verifiers(self) -> Sequence[str]:
         """The names of the nodes that check credentials now. The set may change between calls."""

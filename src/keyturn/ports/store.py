@@ -3,210 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Protocol
 
-from keyturn.domain.effects import Effect, EffectKind, Message
-from keyturn.domain.errors import FailureKind
+from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
-from keyturn.domain.phases import Phase
-from keyturn.domain.verdicts import Evidence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
-    """What is remembered of one credential between rotations."""
-
-    name: str
-    versions: Mapping[int, Version]
-    """Every version ever issued, by serial; destroyed ones too: any later use of one raises an alert."""
-    next_serial: int
-    due_at: datetime | None = None
-    """When its next scheduled rotation starts; None: only on command."""
-    rolled_back: int = 0
-    """How many of its rotations in a row ended as ROLLED_BACK; SUPERSEDED is no end of the kind that counts."""
-    check_at: datetime | None = None
-    """When it is next checked that everything is still as the last rotation left it; None: not until somebody says."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One line of the trail: what was ruled, why, and on what evidence (promise P9)."""
-
-    at: datetime
-    credential: str
-    rotation: str
-    phase: Phase
-    """The phase that the rotation is in from then on."""
-    kind: str
-    """`started`, `transition`, `hold`, `released`, `command`, …"""
-    reason: str
-    detail: str
-    evidence: Evidence = field(default_factory=dict)
-    by: str = "keyturn"
-    digest: str = ""
-    """SHA-256 over the previous line's digest and this line's content; the store fills it in."""
-
-
-class IntentState(StrEnum):
-    """How far an outside call has come."""
-
-    OPEN = "open"
-    """The intent is committed, and no outcome is known: it may have been sent, or not."""
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    NOT_SENT = "not_sent"
-    """Closed before it was sent: the rotation or the lease had moved."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How one attempt went, recorded by effect id."""
-
-    state: IntentState
-    at: datetime
-    failure: FailureKind | None = None
-    message: str = ""
-    retry_at: datetime | None = None
-    key_id: str | None = None
-    fingerprint: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """One effect in the journal."""
-
-    effect: Effect
-    rotation: str
-    credential: str
-    attempts: int
-    opened_at: datetime
-    """When the newest attempt was committed, by the store's clock."""
-    outcome: Outcome | None
-    """Of the newest attempt; None while it is open."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """One decision, written as one transaction or not at all."""
-
-    rotation: Rotation
-    """As it is to be remembered; its `revision` is the one it was read at, and must still be the store's."""
-    intents: Sequence[Effect] = ()
-    messages: Sequence[Message] = ()
-    notifiers: Sequence[str] = ()
-    """To whom each of the messages goes."""
-    history: Sequence[HistoryEntry] = ()
-    due_at: datetime | None = None
-    """At an end: when the next scheduled rotation starts."""
-    check_at: datetime | None = None
-    """At an end: when it is first checked that everything is as the rotation left it."""
-    successor: Rotation | None = None
-    """With the end SUPERSEDED: the rotation that takes over, begun in the same transaction, so that at no moment the
-    credential is without a live rotation that knows what is left to do."""
-    successor_entry: HistoryEntry | None = None
-    """The first line of its trail."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageRow:
-    """One client's presentations of one version in one bucket, from one source."""
-
-    credential: str
-    serial: int
-    client: str
-    start: datetime
-    length: timedelta
-    successes: int
-    failures: int
-    """Refusals that are the client's beyond doubt; others are pooled (see `unauthenticated`)."""
-    unauthenticated: int = 0
-    """Refused presentations that prove nothing about who sent them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uses:
-    """What is remembered of one client's use of one version: ends of the newest buckets. Successes and failures are
-    use; pooled refusals are not, they say nothing about who sent them."""
-
-    first_use: datetime
-    """The start of the oldest bucket."""
-    last_use: datetime
-    last_success: datetime | None
-    last_refusal: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceState:
-    """How far a usage source has come."""
-
-    name: str
-    cursor: str | None = None
-    watermark: datetime | None = None
-    since: datetime | None = None
-    """Its first watermark: before that, nothing is known."""
-    late: int = 0
-    """Reports that came after their bucket was declared complete."""
-    blind_since: datetime | None = None
-    """Since when it has stopped, lags or answers nonsense; None while all is well."""
-    trouble: str = ""
-    """What is wrong with it, and the mend."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pooled:
-    """Refused presentations of one version that prove nothing about who sent them."""
-
-    count: int
-    last: datetime
-    """End of the newest bucket with any."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dismissal:
-    """An operator's word that a client is gone. A later use of the client's proves it wrong."""
-
-    client: str
-    at: datetime
-    by: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxItem:
-    """One message to one notifier, not yet delivered."""
-
-    id: int
-    message: Message
-    notifier: str
-    created_at: datetime
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """The right to act on something, until it expires."""
-
-    name: str
-    owner: str
-    token: int
-    """Grows with each holder: a later holder's is always higher (fencing)."""
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessToken:
-    """A bearer token, known by its digest."""
-
-    name: str
-    role: str
-    """`operator`, `viewer` or `source`."""
-    source: str | None
-    digest: str
-    """SHA-256 of the token, hexadecimal: tokens are 256 random bits, so no slow hash is needed."""
+from keyturn.ports.records import (
+    AccessToken,
+    Commit,
+    Credential,
+    Dismissal,
+    HistoryEntry,
+    Intent,
+    Lease,
+    OutboxItem,
+    Outcome,
+    Pooled,
+    SourceState,
+    UsageRow,
+    Uses,
+)
 
 
 class Store(Protocol):
@@ -214,7 +31,9 @@ class Store(Protocol):
 
     All datetimes are aware UTC and come back equal to the microsecond. Methods raise `Transient` when the database
     cannot be reached, `Invalid` for a value it cannot hold, another `KeyturnError` when it is damaged or closed, and
-    nothing else but what they name.
+    nothing else but what they name. Several processes may use one store at once where the database can serve them; each
+    claims what it works on, and a write that names a claim raises `StaleRevision`, and writes nothing, when the claim has
+    passed on.
     """
 
     # Credentials and versions
@@ -246,7 +65,7 @@ class Store(Protocol):
 
     # Rotations
 
-    def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
+    def begin(self, rotation: Rotation, entry: HistoryEntry, *, claim: Lease | None = None) -> None:
         """Start a rotation: at most one is live per credential (promise P7). Raises `Refused` when one is, naming it, and
         when the incoming version is not the credential's next, and when it would take away the mark of a compromised
         version (promise P8). Also takes that serial and the credential's dates, and writes the rotation's versions, with
@@ -254,6 +73,9 @@ class Store(Protocol):
 
     def live(self) -> Sequence[Rotation]:
         """Every live rotation, oldest first."""
+
+    def rotating(self) -> Sequence[str]:
+        """Names of the credentials with a live rotation, the oldest rotation's first."""
 
     def rotation(self, id: str) -> Rotation | None:
         """One rotation, live or ended."""
@@ -271,13 +93,14 @@ class Store(Protocol):
         `rolled_back` too, and then the successor as `begin` would. An ended rotation is kept as its end left it: a commit
         that leaves its phase moves `check_at` and no other date.
 
-        Raises `StaleRevision` when the rotation has moved, would leave its end, or has ended and another has begun since;
-        and `Refused` when a mark would be taken away or the successor cannot begin. Then nothing is written.
+        Raises `StaleRevision` when the rotation has moved, would leave its end, or has ended and another has begun since,
+        or when the claim has passed on; and `Refused` when a mark would be taken away or the successor cannot begin. Then
+        nothing is written.
         """
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
-        """How an attempt went, also when the rotation has ended meanwhile. An outcome of an older attempt than the
-        journal's newest is ignored."""
+        """How an attempt went, also when the rotation has ended meanwhile or another replica has taken it over: the call
+        was made, and what is known of it is kept. An outcome of an older attempt than the journal's newest is ignored."""
 
     def journal(self, rotation: str) -> Mapping[str, Intent]:
         """Every intent of a rotation, by effect id."""
@@ -316,6 +139,7 @@ class Store(Protocol):
         digest: str = "",
         complete_from: datetime | None = None,
         received_at: datetime,
+        claim: Lease | None = None,
     ) -> bool:
         """Add rows, move the source's watermark (never back) and cursor (None leaves either), all in one transaction.
         False, and nothing changed, when `batch` was seen from this source before; `Refused` when it was seen with
@@ -376,12 +200,20 @@ class Store(Protocol):
 
     # Leases and access
 
-    def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
-        """Take or renew a lease; None while another holds it. A lease that had lapsed has a new token, for its own last
-        holder too."""
+    def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:
+        """Take or renew the leases of these names, by name, for `ttl` from now by the store's own clock: all that nobody
+        else holds. What another is claiming at this moment is left out, and not waited for. A new holder's token is
+        higher than that of the one before it; a holder that renews keeps its token, also when the lease had run out and
+        nobody had taken it."""
+
+    def holds(self, lease: Lease) -> bool:
+        """Whether the lease is still its holder's: not given back, and not taken by another. It may have run out."""
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back; one that is not ours any more is left alone."""
+        """Give a lease back; one that is not its holder's any more is left alone."""
+
+    def resign(self, owner: str) -> None:
+        """Give back every lease that the owner holds: others need not wait for them to run out."""
 
     def tokens(self) -> Sequence[AccessToken]:
         """Every access token's digest."""

@@ -8,7 +8,8 @@ from datetime import datetime
 from keyturn.domain.errors import Absent, Refused
 from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.succession import begin
-from keyturn.ports.store import HistoryEntry, Store
+from keyturn.ports.records import HistoryEntry, Lease
+from keyturn.ports.store import Store
 from keyturn.runtime.due import first_due
 from keyturn.runtime.registry import WiredCredential
 
@@ -46,10 +47,13 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
         store.bind(wired.name, name, backend_id, version.serial)
 
 
-def begin_rotation(store: Store, wired: WiredCredential, *, by: str, why: str, now: datetime) -> Rotation:
-    """Start a rotation of a registered credential. Raises `Refused` when one is live already."""
+def begin_rotation(
+    store: Store, wired: WiredCredential, *, by: str, why: str, now: datetime, claim: Lease | None = None
+) -> Rotation:
+    """Start a rotation of a registered credential. Raises `Refused` when one is live already, and `StaleRevision` when the
+    claim has passed on."""
     rotation = plan_rotation(store, wired, by=by, now=now)
-    store.begin(rotation, started(rotation, why=why, now=now))
+    store.begin(rotation, started(rotation, why=why, now=now), claim=claim)
     return rotation
 
 

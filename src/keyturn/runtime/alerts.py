@@ -11,7 +11,8 @@ import structlog
 from keyturn.domain.effects import Message
 from keyturn.domain.model import VersionState
 from keyturn.ports.clock import Clock
-from keyturn.ports.store import Store, UsageRow
+from keyturn.ports.records import UsageRow
+from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry
 
 log = structlog.get_logger(__name__)

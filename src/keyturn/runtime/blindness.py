@@ -8,7 +8,8 @@ import structlog
 
 from keyturn.domain.effects import Message
 from keyturn.ports.clock import Clock
-from keyturn.ports.store import SourceState, Store
+from keyturn.ports.records import SourceState
+from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredSource
 
 log = structlog.get_logger(__name__)

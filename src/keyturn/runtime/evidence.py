@@ -15,7 +15,8 @@ from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, r
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import ClientSeen, Hole, SourceKind, SourceSeen, UsageSeen
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import SourceState, Store, UsageRow
+from keyturn.ports.records import SourceState, UsageRow
+from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
 from keyturn.runtime.words import Words
 

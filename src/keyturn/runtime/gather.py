@@ -23,9 +23,11 @@ from keyturn.domain.observations import (
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import Intent, IntentState, Store
+from keyturn.ports.records import Intent, IntentState
+from keyturn.ports.store import Store
 from keyturn.runtime.evidence import Silences, observe_usage
 from keyturn.runtime.registry import Registry, WiredCredential
+from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.values import copied_serial, copy_token, identify, value_of
 
 log = structlog.get_logger(__name__)
@@ -42,6 +44,7 @@ class Gather:
     executor: Executor
     fingerprint_key: bytes
     silences: Silences
+    at_once: AtOnce
 
     def observe(self, rotation: Rotation) -> Observations:
         """Everything that can be known of the rotation's world now."""
@@ -57,7 +60,7 @@ class Gather:
             effects={name: _seen(intent) for name, intent in self.store.journal(rotation.id).items()},
             late=self.store.uncertain(rotation.credential),
             found=self._found(rotation, wired, seen),
-            room=_room(wired),
+            room=self._room(wired),
         )
 
     def _found(
@@ -84,7 +87,7 @@ class Gather:
             if target is None:
                 return UNREADABLE
             try:
-                view = target.view()
+                view = self.at_once.run(f"{rotation.credential}/{name}/view", target.view)
                 copies = {copied_serial(rotation.credential, token) for token in view.copies}
                 return TargetSeen(
                     serving=self._recognise(rotation, name, target, view.serving, bindings),
@@ -119,7 +122,7 @@ class Gather:
                 if version.fingerprint is not None
             }
             try:
-                backend_id, value = target.read()
+                backend_id, value = self.at_once.run(f"{rotation.credential}/{name}/read", target.read)
             except Absent:
                 return Serving(kind=ServingKind.MISSING)
             serial = identify(value, fingerprints, self.fingerprint_key)
@@ -130,7 +133,7 @@ class Gather:
 
     def _ask_verifiers(self, rotation: Rotation, wired: WiredCredential) -> dict[str, VerifierSeen]:
         try:
-            names = sorted(wired.issuer.verifiers())
+            names = sorted(self.at_once.run(f"{rotation.credential}/verifiers", wired.issuer.verifiers))
         except Failure as error:
             log.warning("authority unreachable", credential=rotation.credential, error=error.message)
             return {}
@@ -143,36 +146,34 @@ class Gather:
                 log.debug("value unreadable", credential=rotation.credential, version=serial, error=error.message)
 
         def ask(verifier: str) -> Callable[[], VerifierSeen]:
-            return lambda: _ask(wired, verifier, minted, values)
+            return lambda: self._ask(wired, verifier, minted, values)
 
         return dict(zip(names, self.executor.run([ask(name) for name in names]), strict=True))
 
-
-def _ask(
-    wired: WiredCredential, verifier: str, minted: Mapping[int, str], values: Mapping[int, SecretValue]
-) -> VerifierSeen:
-    acceptance = {}
-    for serial, value in values.items():
+    def _ask(
+        self, wired: WiredCredential, verifier: str, minted: Mapping[int, str], values: Mapping[int, SecretValue]
+    ) -> VerifierSeen:
+        acceptance = {}
+        for serial, value in values.items():
+            try:
+                acceptance[serial] = wired.issuer.probe(verifier, minted[serial], value)
+            except Failure as error:
+                log.warning("probe failed", credential=wired.name, verifier=verifier, error=error.message)
+                acceptance[serial] = Acceptance.UNREACHABLE
         try:
-            acceptance[serial] = wired.issuer.probe(verifier, minted[serial], value)
+            listed = self.at_once.run(f"{wired.name}/{verifier}/entries", lambda: wired.issuer.entries(verifier))
+            entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
         except Failure as error:
-            log.warning("probe failed", credential=wired.name, verifier=verifier, error=error.message)
-            acceptance[serial] = Acceptance.UNREACHABLE
-    try:
-        listed = wired.issuer.entries(verifier)
-        entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
-    except Failure as error:
-        log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
-        entries = {}
-    return VerifierSeen(acceptance=acceptance, entries=entries)
+            log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
+            entries = {}
+        return VerifierSeen(acceptance=acceptance, entries=entries)
 
-
-def _room(wired: WiredCredential) -> int | None:
-    try:
-        return wired.issuer.room()
-    except Failure as error:
-        log.warning("room unknown", credential=wired.name, error=error.message)
-        return None
+    def _room(self, wired: WiredCredential) -> int | None:
+        try:
+            return self.at_once.run(f"{wired.name}/room", wired.issuer.room)
+        except Failure as error:
+            log.warning("room unknown", credential=wired.name, error=error.message)
+            return None
 
 
 def _seen(intent: Intent) -> EffectSeen:

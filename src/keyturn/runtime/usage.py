@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from keyturn.domain.errors import Failure, Refused
+from keyturn.domain.errors import Failure, Refused, StaleRevision
 from keyturn.domain.observations import UNMAPPED
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import Store, UsageRow
+from keyturn.ports.records import Lease, UsageRow
+from keyturn.ports.store import Store
 from keyturn.ports.usage import StoreRead, UsageBatch, UsageReport, UsageSource
 from keyturn.runtime.alerts import Alerts
 from keyturn.runtime.blindness import Blindness
+from keyturn.runtime.claims import Claims
 from keyturn.runtime.nonsense import nonsense_in
 from keyturn.runtime.registry import Registry, WiredSource
 
@@ -34,25 +36,31 @@ class NotCovered(Refused):
 class Intake:
     """Turns reports by key id into rows by credential and version."""
 
-    def __init__(self, *, store: Store, registry: Registry, clock: Clock, executor: Executor) -> None:
+    def __init__(self, *, store: Store, registry: Registry, clock: Clock, executor: Executor, claims: Claims) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._executor = executor
+        self._claims = claims
         self._alerts = Alerts(store=store, registry=registry, clock=clock)
         self._blindness = Blindness(store=store, registry=registry, clock=clock)
         self.counts: Counter[tuple[str, str]] = Counter()
         """What came, by source and what became of it: for people to look at."""
 
     def poll(self) -> None:
-        """Ask every polled source what is new, and look which sources are blind. One that fails or answers nonsense moves
-        no watermark (promise P4)."""
-        sources = [(wired, wired.poll) for wired in self._registry.sources.values() if wired.poll is not None]
-        self._executor.run([self._poll_one(wired, source) for wired, source in sources])
+        """Ask every polled source what is new, those apart that another replica asks, and look which sources are blind.
+        One that fails or answers nonsense moves no watermark (promise P4)."""
+        polled = {
+            f"source/{name}": (wired, wired.poll)
+            for name, wired in self._registry.sources.items()
+            if wired.poll is not None
+        }
+        claims = self._claims.take(list(polled)) if polled else {}
+        self._executor.run([self._poll_one(*polled[lease], claim.lease) for lease, claim in claims.items()])
         self._blindness.look()
         self._store.forget_batches(self._clock.now() - BATCHES_KEPT)
 
-    def _poll_one(self, wired: WiredSource, source: UsageSource) -> Callable[[], None]:
+    def _poll_one(self, wired: WiredSource, source: UsageSource, claim: Lease) -> Callable[[], None]:
         def poll() -> None:
             try:
                 state = self._store.sources().get(wired.name)
@@ -67,7 +75,11 @@ class Intake:
                 self.counts[wired.name, "failed polls"] += 1
                 log.warning("usage source failed", source=wired.name, error=trouble)
                 return
-            self._take(wired, batch)
+            try:
+                self._take(wired, batch, claim)
+            except StaleRevision as error:
+                # Another replica has asked from the same cursor: added twice, every use would count twice.
+                log.warning("usage source asked by another replica", source=wired.name, error=str(error))
 
         return poll
 
@@ -109,7 +121,7 @@ class Intake:
         self._after(source, rows, added=added)
         return added
 
-    def _take(self, source: WiredSource, batch: UsageBatch) -> None:
+    def _take(self, source: WiredSource, batch: UsageBatch, claim: Lease) -> None:
         covered = self._registry.covered_by(source.name)
         rows = [
             _row(source, report, credential, serial)
@@ -123,6 +135,7 @@ class Intake:
             cursor=batch.cursor,
             complete_from=batch.complete_from,
             received_at=self._clock.now(),
+            claim=claim,
         )
         self._after(source.name, rows, added=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
 from keyturn.domain.observations import SourceKind
-from keyturn.ports.store import Uses
+from keyturn.ports.records import Uses
 
 STRENGTH = {kind: strength for strength, kind in enumerate(reversed(SourceKind))}
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
-from keyturn.ports.store import (
+from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,
     Dismissal,
     HistoryEntry,
     Intent,
-    IntentState,
     Lease,
     OutboxItem,
     Outcome,
@@ -28,14 +27,11 @@ from keyturn.ports.store import (
     Uses,
 )
 from keyturn.stores.chain import linked
+from keyturn.stores.memory_journal import MemoryJournal
+from keyturn.stores.memory_leases import MemoryLeases
+from keyturn.stores.memory_outbox import MemoryOutbox
 from keyturn.stores.memory_usage import MemoryUsage
-from keyturn.stores.rules import NEVER, check_marks, check_serial, check_successor, leased, may_land, rolled_back
-
-
-@dataclass(slots=True)
-class _Delivery:
-    item: OutboxItem
-    retry_at: datetime | None = None
+from keyturn.stores.rules import check_marks, check_serial, check_successor, rolled_back
 
 
 class MemoryStore:
@@ -50,17 +46,13 @@ class MemoryStore:
         self._rotations: dict[str, Rotation] = {}
         self._live: dict[str, str] = {}
         self._latest: dict[str, str] = {}
-        self._intents: dict[str, dict[str, Intent]] = {}
-        self._rotation_of: dict[str, str] = {}
-        self._open: dict[str, set[str]] = {}
+        self._journal = MemoryJournal()
         self._history: dict[str, list[HistoryEntry]] = {}
         self._usage = MemoryUsage()
         self._dismissals: dict[str, dict[str, Dismissal]] = {}
         self._detectors: dict[str, str] = {}
-        self._messages: set[str] = set()
-        self._deliveries: dict[int, _Delivery] = {}
-        self._numbered = 0
-        self._leases: dict[str, Lease] = {}
+        self._outbox = MemoryOutbox()
+        self._leases = MemoryLeases()
         self._tokens: dict[str, AccessToken] = {}
 
     # Credentials and versions
@@ -119,8 +111,9 @@ class MemoryStore:
 
     # Rotations
 
-    def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
+    def begin(self, rotation: Rotation, entry: HistoryEntry, *, claim: Lease | None = None) -> None:
         with self._lock:
+            self._leases.fence(claim)
             name = rotation.credential
             known = self._registered(name)
             if name in self._live:
@@ -131,6 +124,10 @@ class MemoryStore:
     def live(self) -> Sequence[Rotation]:
         with self._lock:
             return [self._rotations[one] for one in self._live.values()]
+
+    def rotating(self) -> Sequence[str]:
+        with self._lock:
+            return list(self._live)
 
     def rotation(self, id: str) -> Rotation | None:
         with self._lock:
@@ -148,6 +145,7 @@ class MemoryStore:
 
     def commit(self, commit: Commit) -> Rotation:
         with self._lock:
+            self._leases.fence(commit.claim)
             before = self._rotations.get(commit.rotation.id)
             resting = commit.rotation.credential not in self._live
             moving = before is not None and (before.live or (resting and before.phase is commit.rotation.phase))
@@ -164,19 +162,8 @@ class MemoryStore:
             now = self._now()
             self._rotations[after.id] = after
             self._put_versions(after.credential, after.versions)
-            for effect in commit.intents:
-                tried = self._intents[after.id].get(effect.id)
-                self._intents[after.id][effect.id] = Intent(
-                    effect=effect,
-                    rotation=after.id,
-                    credential=after.credential,
-                    attempts=1 if tried is None else tried.attempts + 1,
-                    opened_at=now,
-                    outcome=None,
-                )
-                self._rotation_of[effect.id] = after.id
-                self._open.setdefault(after.credential, set()).add(effect.id)
-            self._queue(commit.messages, commit.notifiers, now)
+            self._journal.open(after, commit.intents, now)
+            self._outbox.queue(commit.messages, commit.notifiers, now)
             self._append(commit.history)
             if not before.live:
                 self._credentials[after.credential] = replace(
@@ -197,33 +184,20 @@ class MemoryStore:
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
         with self._lock:
-            rotation = self._rotation_of.get(effect_id)
-            if rotation is None:
-                return
-            intent = self._intents[rotation][effect_id]
-            if intent.attempts != attempt:
-                return
-            self._intents[rotation][effect_id] = replace(intent, outcome=outcome)
-            if outcome.state is IntentState.OPEN:
-                self._open.setdefault(intent.credential, set()).add(effect_id)
-            else:
-                self._open.get(intent.credential, set()).discard(effect_id)
+            self._journal.record(effect_id, attempt, outcome)
 
     def journal(self, rotation: str) -> Mapping[str, Intent]:
         with self._lock:
-            return dict(self._intents.get(rotation, {}))
+            return self._journal.of(rotation)
 
     def open_intents(self, credential: str) -> Sequence[Intent]:
         with self._lock:
-            intents = [self._intents[self._rotation_of[one]][one] for one in self._open.get(credential, ())]
-        return sorted(intents, key=lambda intent: (intent.opened_at, intent.effect.id))
+            return self._journal.open_of(credential)
 
     def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
         with self._lock:
             ended = [one.id for one in self._rotations.values() if one.credential == credential and not one.live]
-            intents = [intent for one in ended for intent in self._intents[one].values()]
-            now = self._now()
-        return frozenset((one.effect.kind, one.effect.serial) for one in intents if may_land(one, now))
+            return self._journal.uncertain(ended, self._now())
 
     def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
         with self._lock:
@@ -247,8 +221,10 @@ class MemoryStore:
         digest: str = "",
         complete_from: datetime | None = None,
         received_at: datetime,
+        claim: Lease | None = None,
     ) -> bool:
         with self._lock:
+            self._leases.fence(claim)
             return self._usage.add(
                 source,
                 rows,
@@ -311,41 +287,40 @@ class MemoryStore:
 
     def enqueue(self, messages: Sequence[Message], notifiers: Sequence[str], *, now: datetime) -> None:
         with self._lock:
-            self._queue(messages, notifiers, now)
+            self._outbox.queue(messages, notifiers, now)
 
     def outbox(self, now: datetime, *, limit: int = 100) -> Sequence[OutboxItem]:
         with self._lock:
-            waiting = (one for one in self._deliveries.values() if one.retry_at is None or one.retry_at <= now)
-            return [one.item for one, _ in zip(waiting, range(limit), strict=False)]
+            return self._outbox.due(now, limit)
 
     def delivered(self, item: int, *, at: datetime) -> None:  # noqa: ARG002 - nobody asks a memory when
         with self._lock:
-            self._deliveries.pop(item, None)
+            self._outbox.close(item)
 
     def undelivered(self, item: int, *, retry_at: datetime | None, error: str) -> None:  # noqa: ARG002
         with self._lock:
             if retry_at is None:
-                self._deliveries.pop(item, None)
-            elif item in self._deliveries:
-                one = self._deliveries[item]
-                one.item = replace(one.item, attempts=one.item.attempts + 1)
-                one.retry_at = retry_at
+                self._outbox.close(item)
+            else:
+                self._outbox.retry(item, retry_at)
 
     # Leases and access
 
-    def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
+    def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:
         with self._lock:
-            wanted = Lease(name=name, owner=owner, token=0, expires_at=now + ttl)
-            lease = leased(self._leases.get(name), wanted, now)
-            if lease is not None:
-                self._leases[name] = lease
-            return lease
+            return self._leases.claim(names, owner, ttl, self._now())
+
+    def holds(self, lease: Lease) -> bool:
+        with self._lock:
+            return self._leases.holds(lease)
 
     def release(self, lease: Lease) -> None:
         with self._lock:
-            held = self._leases.get(lease.name)
-            if held is not None and (held.owner, held.token) == (lease.owner, lease.token):
-                self._leases[lease.name] = replace(held, expires_at=NEVER)
+            self._leases.release(lease)
+
+    def resign(self, owner: str) -> None:
+        with self._lock:
+            self._leases.resign(owner)
 
     def tokens(self) -> Sequence[AccessToken]:
         with self._lock:
@@ -378,7 +353,6 @@ class MemoryStore:
         self._put_versions(name, rotation.versions)
         self._rotations[rotation.id] = rotation
         self._live[name] = self._latest[name] = rotation.id
-        self._intents[rotation.id] = {}
         self._append(entries)
 
     def _put_versions(self, name: str, versions: Mapping[int, Version]) -> None:
@@ -392,13 +366,3 @@ class MemoryStore:
         for entry in entries:
             lines = self._history.setdefault(entry.credential, [])
             lines.append(linked(lines[-1].digest if lines else "", entry))
-
-    def _queue(self, messages: Sequence[Message], notifiers: Sequence[str], now: datetime) -> None:
-        for message in messages:
-            if message.id in self._messages:
-                continue
-            self._messages.add(message.id)
-            for notifier in notifiers:
-                self._numbered += 1
-                item = OutboxItem(id=self._numbered, message=message, notifier=notifier, created_at=now, attempts=0)
-                self._deliveries[self._numbered] = _Delivery(item)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from keyturn.domain.observations import Hole
-from keyturn.ports.store import Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.records import Pooled, SourceState, UsageRow, Uses
 from keyturn.stores.rules import USE_STARTS, check_batch, hole_of, is_late, is_use, moved, with_pooled, with_use
 
 Key = tuple[str, int, timedelta, str]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from keyturn.domain.errors import FailureKind, Refused
+from keyturn.domain.errors import FailureKind, Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Intent, IntentState, Lease, Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.records import Intent, IntentState, Lease, Pooled, SourceState, UsageRow, Uses
 
 USE_STARTS = 10_000
 """At most so many starts of used buckets are given back, the newest."""
@@ -18,6 +18,8 @@ LANDS_WITHIN = timedelta(days=7)
 """No call of ours is on its way for longer: each is bounded by its plugin's timeout, which is seconds."""
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """When a lease that was given back expires."""
+NOBODY = ""
+"""Who holds it then."""
 
 
 def check_serial(rotation: Rotation, next_serial: int) -> None:
@@ -126,13 +128,17 @@ def moved(state: SourceState, *, watermark: datetime | None, cursor: str | None,
 
 
 def leased(held: Lease | None, wanted: Lease, now: datetime) -> Lease | None:
-    """The lease as `wanted.owner` then holds it; None while another does. The token grows whenever the lease had lapsed,
-    for its own last holder too: what that one began before may have been overtaken."""
+    """The lease as `wanted.owner` then holds it; None while another does."""
     if held is None:
         return replace(wanted, token=1)
-    if held.expires_at <= now:
-        return replace(wanted, token=held.token + 1)
-    return replace(wanted, token=held.token) if held.owner == wanted.owner else None
+    if held.owner == wanted.owner:
+        return replace(wanted, token=held.token)
+    return replace(wanted, token=held.token + 1) if held.expires_at <= now else None
+
+
+def lost(claim: Lease) -> StaleRevision:
+    """What to raise for a write under a claim that has passed on."""
+    return StaleRevision(f"{claim.name} is not {claim.owner}'s any more: another replica has taken it over")
 
 
 def _newer(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -10,7 +10,8 @@ import pytest
 from keyturn.domain.errors import KeyturnError
 from keyturn.domain.model import VersionState
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Commit, Store
+from keyturn.ports.records import Commit
+from keyturn.ports.store import Store
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, ended, version
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Commit, Intent, IntentState, Outcome, Store
+from keyturn.ports.records import Commit, Intent, IntentState, Outcome
+from keyturn.ports.store import Store
 from keyturn.stores.chain import first_broken
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, effect, ended, line
 

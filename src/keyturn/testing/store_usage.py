@@ -9,7 +9,8 @@ import pytest
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Hole
-from keyturn.ports.store import Dismissal, Pooled, SourceState, Store, UsageRow, Uses
+from keyturn.ports.records import Dismissal, Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.store import Store
 from keyturn.stores.chain import first_broken
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, line
 

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from keyturn.domain.errors import ConfigError, KeyturnError
 from keyturn.domain.model import Force
 from keyturn.domain.policy import Policy
-from keyturn.ports.store import Commit
+from keyturn.ports.records import Commit
 from keyturn.stores.chain import first_broken
 from keyturn.stores.codec import ROTATION
 from keyturn.stores.memory import MemoryStore

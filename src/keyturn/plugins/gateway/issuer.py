@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 
 from keyturn.domain.errors import Absent, ConfigError, Failure, Invalid, Transient
 from keyturn.domain.observations import Acceptance, Entry
@@ -32,7 +33,11 @@ class ApiKeyAuthority:
 
     def credential(self, options: object) -> ApiKeyIssuer:
         read = read_options(CredentialOptions, options, where="issuer")
-        return ApiKeyIssuer(authority=self.name, verifiers=self._verifiers, env=read.env, mark=self._mark)
+        # A change goes from node to node, each within the node's own time.
+        timeout = self._options.verifiers.timeout * len(self._verifiers)
+        return ApiKeyIssuer(
+            authority=self.name, verifiers=self._verifiers, env=read.env, mark=self._mark, timeout=timeout
+        )
 
     def check(self) -> Sequence[str]:
         """Everything short of a change: tables, nginx, and whether nodes refuse a key that nobody has."""
@@ -80,7 +85,9 @@ class ApiKeyIssuer:
         verifiers: Mapping[str, Verifier],
         env: str,
         mark: Callable[[str], str | None],
+        timeout: timedelta,
     ) -> None:
+        self.timeout = timeout
         self._authority = authority
         self._verifiers = verifiers
         self._env = env

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import requests
 from hvac.adapters import RawAdapter
+from urllib3 import Timeout
 
 from keyturn.domain.errors import Conflict, Denied, Failure, Invalid, Throttled, Transient
 from keyturn.domain.secret_value import SecretValue
@@ -89,7 +90,7 @@ class Connection:
                 headers=_headers(method, token),
                 params=query,
                 json=body,
-                timeout=deadline.remaining(),
+                timeout=Timeout(total=deadline.remaining()),  # connecting and waiting together
                 raise_exception=False,
             )
         except requests.exceptions.SSLError:

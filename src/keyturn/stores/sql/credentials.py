@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Version, VersionState
-from keyturn.ports.store import Credential
+from keyturn.ports.records import Credential
 from keyturn.stores.rules import check_marks
 from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.tables import bindings, credentials, rotations, versions

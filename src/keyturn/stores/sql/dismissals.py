@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, bindparam, select
 
-from keyturn.ports.store import Dismissal
+from keyturn.ports.records import Dismissal
 from keyturn.stores.sql.database import Upsert
 from keyturn.stores.sql.tables import dismissals
 

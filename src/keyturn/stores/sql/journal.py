@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select, text, update
 
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.model import Rotation
-from keyturn.ports.store import Intent, IntentState, Outcome
+from keyturn.ports.records import Intent, IntentState, Outcome
 from keyturn.stores.codec import EFFECT, OUTCOME
 from keyturn.stores.rules import LANDS_WITHIN, may_land
 from keyturn.stores.sql.database import Upsert

@@ -13,7 +13,7 @@ from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
-from keyturn.ports.store import (
+from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,
@@ -29,7 +29,7 @@ from keyturn.ports.store import (
     Uses,
 )
 from keyturn.stores.migrations import upgrade
-from keyturn.stores.sql import access, credentials, dismissals, journal, outbox, rotations, trail, usage
+from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, trail, usage
 from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.sqlite import open_sqlite
 
@@ -97,13 +97,18 @@ class SqlStore:
 
     # Rotations
 
-    def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
+    def begin(self, rotation: Rotation, entry: HistoryEntry, *, claim: Lease | None = None) -> None:
         with self._database.write() as connection:
+            leases.fence(connection, claim)
             rotations.begin(connection, rotation, entry)
 
     def live(self) -> Sequence[Rotation]:
         with self._database.read() as connection:
             return rotations.live(connection)
+
+    def rotating(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            return rotations.rotating(connection)
 
     def rotation(self, id: str) -> Rotation | None:
         with self._database.read() as connection:
@@ -119,6 +124,7 @@ class SqlStore:
 
     def commit(self, commit: Commit) -> Rotation:
         with self._database.write() as connection:
+            leases.fence(connection, commit.claim)
             return rotations.commit(connection, commit, self._now())
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
@@ -166,8 +172,10 @@ class SqlStore:
         digest: str = "",
         complete_from: datetime | None = None,
         received_at: datetime,
+        claim: Lease | None = None,
     ) -> bool:
         with self._database.write() as connection:
+            leases.fence(connection, claim)
             return usage.add(
                 connection,
                 source,
@@ -247,14 +255,22 @@ class SqlStore:
 
     # Leases and access
 
-    def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
-        wanted = Lease(name=name, owner=owner, token=0, expires_at=now + ttl)
+    def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:
         with self._database.write() as connection:
-            return access.acquire(connection, wanted, now)
+            now = self._now()
+            return leases.claim(connection, names, owner, now, now + ttl)
+
+    def holds(self, lease: Lease) -> bool:
+        with self._database.read() as connection:
+            return leases.holds(connection, lease)
 
     def release(self, lease: Lease) -> None:
         with self._database.write() as connection:
-            access.release(connection, lease)
+            leases.release(connection, lease)
+
+    def resign(self, owner: str) -> None:
+        with self._database.write() as connection:
+            leases.resign(connection, owner)
 
     def tokens(self) -> Sequence[AccessToken]:
         with self._database.read() as connection:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, delete, func, or_, select
 
 from keyturn.domain.observations import Hole
-from keyturn.ports.store import Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.records import Pooled, SourceState, UsageRow, Uses
 from keyturn.stores.rules import (
     USE_STARTS,
     check_batch,

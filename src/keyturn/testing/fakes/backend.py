@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from keyturn.testing.fakes.places import KvPlace, LabelledPlace, Place
 T = TypeVar("T")
 
 TOKEN = re.compile(r"[A-Za-z0-9._-]{1,100}")
+TIMEOUT = timedelta(seconds=10)
 
 
 class Rules(StrEnum):
@@ -31,6 +33,7 @@ class FakeTarget:
 
     def __init__(self, place: Place, faults: Faults, lock: threading.RLock, *, location: str = "fake") -> None:
         self.location = location
+        self.timeout = TIMEOUT
         self._place = place
         self._faults = faults
         self._lock = lock

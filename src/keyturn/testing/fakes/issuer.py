@@ -19,6 +19,8 @@ from keyturn.testing.fakes.verifier import FakeVerifier, Row
 
 T = TypeVar("T")
 
+TIMEOUT = timedelta(seconds=10)
+
 
 class FakeIssuer:
     """One credential at a `FakeAuthority`."""
@@ -27,6 +29,7 @@ class FakeIssuer:
 
     def __init__(self, authority: FakeAuthority) -> None:
         self.lease: str | None = authority.lease
+        self.timeout = TIMEOUT
         self._authority = authority
 
     def __repr__(self) -> str:
