@@ -33,7 +33,7 @@ def create_api(daemon: Daemon) -> FastAPI:
         responses=ANSWERS,
     )
     api.state.daemon = daemon
-    api.state.meters = Meters(daemon.config)
+    api.state.meters = Meters(daemon.config, daemon.runtime.ingest.counts)
     for part in (reads, commands, emergencies, hands, usage, health):
         api.include_router(part.router)
     install(api)

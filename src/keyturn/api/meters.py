@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -44,13 +45,15 @@ class Meter:
 class Meters:
     """The meters of all sources that push. For the event loop's thread alone."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, config: Config, counts: Counter[tuple[str, str]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._counts = counts
         self._meters = {
             name: Meter(source.reports_per_second, clock)
             for name, source in config.sources.items()
             if isinstance(source, PushConfig)
         }
-        self.refused: dict[str, int] = dict.fromkeys(self._meters, 0)
 
     @contextmanager
     def admitted(self, source: str) -> Iterator[Meter]:
@@ -58,7 +61,7 @@ class Meters:
         meter = self._meters[source]
         wait = meter.wait()
         if wait > 0 or meter.under_way >= AT_A_TIME:
-            self.refused[source] += 1
+            self._counts[source, "batches over the limit"] += 1
             raise ApiProblem(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"{source} sends more than its `reports_per_second`, or more than {AT_A_TIME} batches at a time: wait, "

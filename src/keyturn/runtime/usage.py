@@ -89,18 +89,21 @@ class Intake:
         reports: Sequence[UsageReport],
         *,
         watermark: datetime | None,
-        batch: str | None,
+        id: str | None,
         digest: str = "",
         complete_from: datetime | None = None,
     ) -> bool:
         """Take a pushed batch; durable when it returns. False: a batch of this id was taken before, nothing changed.
 
-        Raises `Refused`, and takes nothing, when the source is not one that pushes, when a report speaks for a credential
-        that it does not cover (`NotCovered`), or when the id was used before for another content.
+        Raises `Refused`, and takes nothing, when the source is not one that pushes, for what cannot be, when a report
+        speaks for a credential that it does not cover (`NotCovered`), or when the id was used before for another content.
         """
         wired = self._registry.sources.get(source)
         if wired is None or wired.poll is not None:
             raise Refused(f"{source!r} is no source that pushes; give it `type: push` in the configuration")
+        batch = UsageBatch(reports=reports, watermark=watermark, cursor="", complete_from=complete_from)
+        if trouble := nonsense_in(batch, wired, self._clock.now()):
+            raise Refused(f"{source} {trouble}")
         covered, rows = self._registry.covered_by(source), []
         for report, credential, serial in self._resolved(reports, covered):
             if credential not in covered:
@@ -111,15 +114,19 @@ class Intake:
         added = self._store.add_usage(
             source,
             rows,
-            watermark=watermark,
+            watermark=self._reached(watermark),
             cursor=None,
-            batch=batch,
+            batch=id,
             digest=digest,
             complete_from=complete_from,
             received_at=self._clock.now(),
         )
         self._after(source, rows, added=added)
         return added
+
+    def _reached(self, watermark: datetime | None) -> datetime | None:
+        """Clocks differ a little: what lies ahead of ours is not covered yet."""
+        return None if watermark is None else min(watermark, self._clock.now())
 
     def _take(self, source: WiredSource, batch: UsageBatch, claim: Lease) -> None:
         covered = self._registry.covered_by(source.name)
@@ -131,7 +138,7 @@ class Intake:
         self._store.add_usage(
             source.name,
             rows,
-            watermark=batch.watermark,
+            watermark=self._reached(batch.watermark),
             cursor=batch.cursor,
             complete_from=batch.complete_from,
             received_at=self._clock.now(),

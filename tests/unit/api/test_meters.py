@@ -1,5 +1,7 @@
 """How much a source may send: an average with a burst, and so many batches at a time."""
 
+from collections import Counter
+
 import pytest
 from tests.unit.api.house import House
 
@@ -35,13 +37,14 @@ def test_wait_is_what_it_takes() -> None:
 
 def test_batches_at_a_time_are_limited(house: House) -> None:
     """Beyond so many under way the next is refused, until one of them ends, however it ends."""
-    meters = Meters(load_config(house.file), lambda: 0.0)
+    counts = Counter[tuple[str, str]]()
+    meters = Meters(load_config(house.file), counts, lambda: 0.0)
     opened = [meters.admitted("pushed") for _ in range(AT_A_TIME)]
     for one in opened:
         one.__enter__()
     with pytest.raises(ApiProblem, match="at a time"), meters.admitted("pushed"):
         pass
-    assert meters.refused == {"pushed": 1, "other": 0}
+    assert counts == {("pushed", "batches over the limit"): 1}
     with meters.admitted("other"):
         pass
     error = ValueError()

@@ -130,7 +130,7 @@ class Rig:
         self._untold += reports
         if self.reporting:
             now, lost = self.clock.now(), self._lost_until
-            self.runtime.ingest.push("gateway", self._untold, watermark=now, batch=None, complete_from=lost)
+            self.runtime.ingest.push("gateway", self._untold, watermark=now, id=None, complete_from=lost)
             self._untold, self._lost_until = [], None
         self.before_tick()
         self.runtime.tick()
