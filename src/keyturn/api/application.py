@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from keyturn.api import commands, emergencies, hands, health, reads, usage
+from keyturn.api import clients, commands, emergencies, hands, health, reads, usage
 from keyturn.api.limits import BoundedBody
 from keyturn.api.meters import Meters
 from keyturn.api.problems import MEDIA_TYPE, Contained, ProblemDetails, install
@@ -34,7 +34,7 @@ def create_api(daemon: Daemon) -> FastAPI:
     )
     api.state.daemon = daemon
     api.state.meters = Meters(daemon.config, daemon.runtime.ingest.counts)
-    for part in (reads, commands, emergencies, hands, usage, health):
+    for part in (reads, clients, commands, emergencies, hands, usage, health):
         api.include_router(part.router)
     install(api)
     # The last one added stands outermost.

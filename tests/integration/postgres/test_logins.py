@@ -239,20 +239,21 @@ def test_open_session_is_a_use_in_each_bucket_once(harness: LoginHarness) -> Non
     """However often the source looks; after the session's end there is none."""
     reading, cursor, buckets = harness.source(resolution="200ms"), None, list[datetime]()
 
-    def look() -> None:
+    def look() -> int:
         nonlocal cursor
         batch = reading.poll(cursor, now=harness.now())
         cursor = batch.cursor
         for report in batch.reports:
             if report.key_id == f"{harness.user}.1":
                 buckets.extend([report.start] * report.successes)
+        return len(set(buckets))
 
     look()
     with closing(harness.login(address=harness.addresses["client-1"])):
         began = harness.now()
-        wait_until(lambda: look() or len(set(buckets)) >= 8, within=15, what="eight buckets")
+        wait_until(lambda: look() >= 8, within=15, what="eight buckets")
     ended = harness.now()
-    wait_until(lambda: look() or harness.now() > ended + timedelta(seconds=2), within=10, what="the watermark")
+    wait_until(lambda: look() and harness.now() > ended + timedelta(seconds=2), within=10, what="the watermark")
     assert len(buckets) == len(set(buckets))
     assert min(buckets) <= began
     assert max(buckets) <= ended

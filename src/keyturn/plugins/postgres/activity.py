@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 
@@ -83,7 +84,7 @@ class Server:
         except psycopg.Error as error:
             raise self._failure(error) from None
 
-    def _connect(self, password: SecretValue | None) -> psycopg.Connection[tuple[object, ...]]:
+    def _connect(self, password: SecretValue | None) -> psycopg.Connection[tuple[Any, ...]]:
         seconds = max(2, round(self._timeout.total_seconds()))
         return psycopg.connect(
             self._conninfo,
