@@ -57,9 +57,6 @@ class World(Ground):
         """A rotation begins, if none lives."""
         if self.rotation is not None:
             return
-        for effect in self.late:
-            self.land(effect)
-        self.late = []
         self.ended = None
         self.rotations += 1
         self.heard = self.now
@@ -127,8 +124,10 @@ class World(Ground):
             fate = self.fates.pop(0) if self.fates else Fate.DONE
             if fate is Fate.CRASH_BEFORE:
                 return
-            if fate is Fate.LATE:
+            if fate in (Fate.LATE, Fate.FROZEN):
                 self.late.append(effect)
+            if fate is Fate.FROZEN:
+                return
             if fate in (Fate.FAILED, Fate.LATE):
                 self._record(effect, failure=FailureKind.TRANSIENT, message="timed out")
                 continue
@@ -155,6 +154,7 @@ class World(Ground):
             serial=effect.serial,
             attempts=attempts,
             succeeded=failure is None,
+            at=self.now,
             failure=failure,
             message=message,
             retry_at=retry_at,
@@ -328,8 +328,6 @@ class World(Ground):
 
     def land(self, effect: Effect) -> None:
         """A call that timed out is done after all. What it upsets at the authority is ours to undo, a tick later."""
-        if self.rotation is None:
-            self.residue = True
         try:
             self.perform(effect)
         except TroubleError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from keyturn.api import clients, commands, emergencies, hands, health, reads, usage
+from keyturn.api import adoptions, clients, commands, emergencies, hands, health, reads, usage
 from keyturn.api.limits import BoundedBody
 from keyturn.api.meters import Meters
 from keyturn.api.problems import MEDIA_TYPE, Contained, ProblemDetails, install
@@ -34,7 +34,8 @@ def create_api(daemon: Daemon) -> FastAPI:
     )
     api.state.daemon = daemon
     api.state.meters = Meters(daemon.config, daemon.runtime.ingest.counts)
-    for part in (reads, clients, commands, emergencies, hands, usage, health):
+    api.include_router(clients.findings)
+    for part in (reads, clients, commands, adoptions, emergencies, hands, usage, health):
         api.include_router(part.router)
     install(api)
     # The last one added stands outermost.

@@ -6,16 +6,36 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel
 
 from keyturn.api.access import Operator, TheDaemon, Viewer
 from keyturn.api.commands import Command, Text
 from keyturn.api.reads import check_name
 from keyturn.api.usage_views import UsageView, usage_view
 from keyturn.api.views import CommandResult
+from keyturn.app.checkup import quiet
 from keyturn.runtime.dismiss import dismiss
 from keyturn.runtime.usage_report import usage_report
 
 router = APIRouter(prefix="/v1/credentials/{name}", tags=["clients"])
+
+
+findings = APIRouter(prefix="/v1/findings", tags=["clients"])
+
+
+class FindingView(BaseModel):
+    """One line of what the history tells."""
+
+    subject: str
+    message: str
+
+
+@findings.get("")
+def show_findings(daemon: TheDaemon, caller: Viewer) -> list[FindingView]:
+    """What `check` cannot find in the configuration: credentials too quiet to be judged."""
+    del caller
+    found = quiet(daemon.store, daemon.registry, daemon.clock.now())
+    return [FindingView(subject=one.subject, message=one.message) for one in found]
 
 
 class Dismiss(Command):

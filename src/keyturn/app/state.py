@@ -51,6 +51,28 @@ def fingerprint_key(state_dir: Path, store: Store) -> bytes:
                 f"{path} is missing, but the store holds fingerprints made with it: restore the file from a backup"
             )
         _write(path, secrets.token_hex(KEY_BYTES))
+    return _key_in(path)
+
+
+def copy_key(state_dir: Path, to: Path) -> None:
+    """A copy of the fingerprint key, for its owner's eyes only: whoever has it and the store can test guesses of values."""
+    _write(to, _key_in(state_dir / KEY_FILE).hex())
+
+
+def check_key(state_dir: Path, copy: Path) -> None:
+    """Raises `ConfigError` when a copy is no key, or is another than the one that is there."""
+    path, key = state_dir / KEY_FILE, _key_in(copy)
+    if path.exists() and _key_in(path) != key:
+        raise ConfigError(f"{copy} is another key than {path}: move that one away if the copy is the right one")
+
+
+def put_key(state_dir: Path, copy: Path) -> None:
+    """Put a copy of the fingerprint key in its place."""
+    check_key(state_dir, copy)
+    _write(state_dir / KEY_FILE, _key_in(copy).hex())
+
+
+def _key_in(path: Path) -> bytes:
     try:
         key = bytes.fromhex(_read(path))
     except ValueError:

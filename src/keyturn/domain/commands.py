@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Adopting, Force, Mark, Pause, Rotation
-from keyturn.domain.observations import Observations, ServingKind
+from keyturn.domain.observations import AUTHORITY, Observations, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.situation import Situation
@@ -133,7 +133,8 @@ def accept(rotation: Rotation, seen: Observations, *, target: str, found: str, b
     not there now, and for a version of ours."""
     del by, why
     _live(rotation)
-    obstacles = {one.id for one in seen.targets[target].obstacles} if target in seen.targets else set()
+    standing = seen.targets[target].obstacles if target in seen.targets else ()
+    obstacles = {one.id for one in (*standing, *(seen.strangers if target == AUTHORITY else ()))}
     if found in obstacles:
         if not _emergency(rotation):
             raise Refused(f"{found} stands in the way at {target}: remove it there; only an emergency lets it pass")

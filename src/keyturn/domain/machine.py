@@ -31,7 +31,7 @@ from keyturn.domain.transitions import commit_to, enter, stand
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
 MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUPERSEDE})
-FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED})
+FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reason.NEW_VALUE_LOST})
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
 
@@ -98,10 +98,8 @@ def _beside(s: Situation, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
     for row in ALWAYS:
         found = row(s)
         if isinstance(found, tuple):
-            tries = _tries(s, found)
-            # What is compromised is never given up to a refusal: the moment that it is allowed, it is cut.
-            again = (one for one, before in tries.refused if not _later(before, s.now))
-            others += [one for one in (*tries.ready, *again) if one not in effects]
+            # No refusal ends these tries: what is compromised is cut off as soon as it can be.
+            others += [one for one in found if one not in effects and not _later(s.seen.effects.get(one.id), s.now)]
     return (*others, *effects)
 
 
@@ -159,8 +157,8 @@ def _tries(s: Situation, outstanding: tuple[Effect, ...]) -> _Tries:
     return _Tries(ready=tuple(ready), later=tuple(later), refused=tuple(refused))
 
 
-def _later(before: EffectSeen, now: datetime) -> bool:
-    return before.retry_at is not None and before.retry_at > now
+def _later(before: EffectSeen | None, now: datetime) -> bool:
+    return before is not None and before.retry_at is not None and before.retry_at > now
 
 
 def _retried_at_rest(s: Situation, before: EffectSeen) -> bool:

@@ -113,6 +113,9 @@ class Hole:
         return max(timedelta(0), min(self.end, end) - max(self.start, start))
 
 
+AUTHORITY = "authority"
+"""Where an obstacle stands that is at no target."""
+
 UNMAPPED = "unmapped"
 """The one client that every presentation counts for which no source's rule maps."""
 
@@ -174,6 +177,8 @@ class EffectSeen:
     target: str | None = None
     attempts: int
     succeeded: bool
+    at: datetime | None = None
+    """When the last try's outcome was known; None while it is not."""
     failure: FailureKind | None = None
     message: str = ""
     retry_at: datetime | None = None
@@ -197,5 +202,7 @@ class Observations:
     or they took more than one attempt."""
     found: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     """By serial: key id and fingerprint of a version that was not known to be made, but whose copy is at a target."""
+    strangers: tuple[Obstacle, ...] = ()
+    """Keys that the authority holds for this credential and that no version knows, as far as that was asked."""
     room: int | None = None
     """How many more keys of this credential the authority takes; None: no limit is known."""

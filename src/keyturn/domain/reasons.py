@@ -25,6 +25,7 @@ class Reason(StrEnum):
     OPERATOR_ROLLBACK = "operator_rollback"
     NEW_VERSION_FAILS = "new_version_fails"
     NEW_VERSION_REFUSED = "new_version_refused"
+    NEW_VALUE_LOST = "new_value_lost"
     REFUSED_USE = "refused_use"
     COMPROMISED = "compromised"
     ABANDONED = "abandoned"
@@ -78,6 +79,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.OPERATOR_ROLLBACK: "An operator asked for the old version back.",
     Reason.NEW_VERSION_FAILS: "Clients fail with the new version while the old one is healthy.",
     Reason.NEW_VERSION_REFUSED: "Clients fail, and our own probes find a verifier that refuses the new version.",
+    Reason.NEW_VALUE_LOST: "No target serves or keeps the new version's value any more: nobody can be given it.",
     Reason.REFUSED_USE: "Somebody who really holds the disabled version tried to use it and was refused.",
     Reason.COMPROMISED: "A version that readers were to get was reported compromised: it never comes back.",
     Reason.ABANDONED: "An operator gave this rotation up; another takes over every version of it by name.",

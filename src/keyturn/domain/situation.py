@@ -157,13 +157,14 @@ class Situation:
         rotation = self.rotation
         if rotation.phase.is_end or target in rotation.promoted:
             return frozenset({self.survivor})
-        adopted = rotation.adopting is not None and rotation.adopting.target == target
-        begun = adopted or (target, self.new) in rotation.promised
+        # What one hand gave to several targets is adopted at all of them.
+        begun = rotation.adopting is not None or (target, self.new) in rotation.promised
         return frozenset(rotation.versions) if begun else frozenset(rotation.outgoing)
 
     def called_for(self, target: str) -> int:
         """What readers of a target are to get by this phase."""
-        moving = self.phase_is(Phase.OVERLAP) and (target in self.rotation.promoted or self.hurried)
+        given_up = self.hurried or self.old in self.rotation.waived
+        moving = self.phase_is(Phase.OVERLAP) and (target in self.rotation.promoted or given_up)
         return self.old if self.phase_is(Phase.INTRODUCE, Phase.OVERLAP) and not moving else self.survivor
 
     def waves(self) -> list[tuple[str, ...]]:
@@ -175,10 +176,11 @@ class Situation:
     # Verifiers
 
     def acceptance(self, verifier: str, serial: int) -> Acceptance:
-        """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose lost
-        value an operator has waived, the authority's listing speaks."""
+        """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose value
+        is lost, or waived by an operator, the authority's listing speaks."""
         seen = self.seen.verifiers.get(verifier)
-        if seen is not None and serial not in seen.acceptance and serial in self.rotation.waived:
+        unasked = seen is not None and serial not in seen.acceptance
+        if unasked and (serial in self.rotation.waived or self.readable(serial) is False):
             return LISTED_AS[self.entry(verifier, serial)]
         return seen.acceptance.get(serial, Acceptance.UNREACHABLE) if seen is not None else Acceptance.UNREACHABLE
 

@@ -28,6 +28,9 @@ class Credential:
     """How many of its rotations in a row ended as ROLLED_BACK; SUPERSEDED is no end of the kind that counts."""
     check_at: datetime | None = None
     """When it is next checked that everything is still as the last rotation left it; None: not until somebody says."""
+    restored_at: datetime | None = None
+    """When the store was restored from a backup, and nobody has confirmed since what became of this credential in the
+    meantime: nothing is done for it. None otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

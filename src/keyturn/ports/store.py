@@ -38,9 +38,18 @@ class Store(Protocol):
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
-        """Remember a credential seen for the first time, with the version that its readers get now. A credential that
-        is known already is left as it is."""
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
+        """Remember a credential seen for the first time, with the version that its readers get now, and the others that
+        are known of it. Its next serial is beyond them all. A credential that is known already is left as it is."""
+
+    def restored(self, at: datetime) -> None:
+        """The store is from a backup: no credential is what it remembers until that is confirmed."""
+
+    def unconfirmed(self) -> Sequence[str]:
+        """Names of the credentials that nobody has confirmed since the store was restored."""
+
+    def confirm(self, name: str) -> None:
+        """What is remembered of a credential, and what has changed since, is confirmed."""
 
     def credential(self, name: str) -> Credential | None:
         """What is remembered of a credential."""
@@ -107,6 +116,10 @@ class Store(Protocol):
 
     def open_intents(self, credential: str) -> Sequence[Intent]:
         """Intents of any rotation of the credential, ended ones too, whose outcome is not known."""
+
+    def mints(self) -> Sequence[Intent]:
+        """Every intent to mint, of every rotation of every credential that ever was: what tells an orphan from a
+        stranger's key. Slow where there were many rotations, and asked only when there is something to be told."""
 
     def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
         """Calls of the credential's ended rotations, by kind and serial, that may still land or have landed unseen: the

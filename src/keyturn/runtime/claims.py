@@ -27,6 +27,8 @@ class Claims:
 
     def take(self, names: Sequence[str]) -> dict[str, Claim]:
         """Of these leases, by name, all that no other replica holds."""
+        if not names:
+            return {}
         # Counted from before it is asked for: whatever the answer takes on its way is lost time.
         until = self.clock.monotonic() + self.ttl.total_seconds()
         return {one.name: Claim(self, one, until) for one in self.store.claim(names, self.owner, ttl=self.ttl)}

@@ -15,11 +15,14 @@ from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.errors import Absent, Conflict, Failure, FailureKind, StaleRevision, Transient
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
+from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.ports.clock import Clock
+from keyturn.ports.issuer import ValueOrigin
 from keyturn.ports.records import IntentState, Outcome
 from keyturn.ports.store import Store
 from keyturn.runtime.claims import Claim, Claims
+from keyturn.runtime.orphans import sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce, Wait, backoff, delay
 from keyturn.runtime.sending import Sender
@@ -125,7 +128,7 @@ class Execute:
         send = partial(sender.send, within=target.timeout)
         match effect.kind:
             case EffectKind.MINT:
-                return self._mint(effect, wired, target, token, sender)
+                return self._mint(effect, rotation, wired, target, token, sender)
             case EffectKind.KEEP:
                 send(lambda: target.keep(token, serving=effect.expected or ""))
             case EffectKind.STAGE:
@@ -143,22 +146,60 @@ class Execute:
                 send(lambda: target.mark(key_id or ""))
         return None
 
-    def _mint(self, effect: Effect, wired: WiredCredential, target: Target, token: str, sender: Sender) -> Made:
-        """Staged first, so that a rerun finds the value again instead of making another. One that is adopted is kept as it
-        is found."""
+    def _mint(
+        self, effect: Effect, rotation: Rotation, wired: WiredCredential, target: Target, token: str, sender: Sender
+    ) -> Made:
+        """Staged at once, so that a rerun finds the value again instead of making another. One that is adopted is kept as
+        it is found."""
         expected = effect.expected
         if expected is not None:
             sender.send(lambda: target.keep(token, serving=expected), within=target.timeout)
         try:
             value = target.fetch(token)
         except Absent:
-            value = sender.send(lambda: wired.issuer.mint(token), within=wired.issuer.timeout).value
-            minted = value
-            try:
-                sender.send(lambda: target.stage(token, minted), within=target.timeout)
-            except Conflict:
-                value = target.fetch(token)
+            if wired.issuer.origin is ValueOrigin.AUTHORITY:
+                value = self._have_made(rotation, wired, target, token, sender)
+            else:
+                value = self._make(wired, target, token, sender)
         return Made(key_id=wired.issuer.key_id(value), fingerprint=value.fingerprint(self.fingerprint_key))
+
+    def _make(self, wired: WiredCredential, target: Target, token: str, sender: Sender) -> SecretValue:
+        """A value of our own: nobody else has it before it is staged."""
+        minted = sender.send(lambda: wired.issuer.mint(token), within=wired.issuer.timeout).value
+        try:
+            sender.send(lambda: target.stage(token, minted), within=target.timeout)
+        except Conflict:
+            return target.fetch(token)
+        return minted
+
+    def _have_made(
+        self, rotation: Rotation, wired: WiredCredential, target: Target, token: str, sender: Sender
+    ) -> SecretValue:
+        """A value that the authority makes: what an earlier try of ours has left there goes first, since nobody has its
+        secret. What is not proven ours is left alone, and stops the mint."""
+        issuer = wired.issuer
+        send = partial(sender.send, within=issuer.timeout)
+        with self._lease(wired, sender):
+            orphans = sort_out(self.store, rotation.credential, issuer.issued())
+            strange = [one.key_id for one in orphans.strangers if one.key_id not in rotation.passed]
+            if strange:
+                raise Conflict(f"no version knows {', '.join(strange)}, which the authority holds for {wired.name}")
+            verifiers = issuer.verifiers()
+            for one in orphans.ours:
+                log.info("orphan revoked", credential=wired.name, key=one.key_id, made=str(one.created_at))
+                send(partial(issuer.revoke, one.key_id, verifiers))
+            minted = send(lambda: issuer.mint(token))
+            try:
+                sender.send(lambda: target.stage(token, minted.value), within=target.timeout)
+            except Conflict:
+                # A replica that had lost its claim came first: its key is taken, unless it is gone already.
+                other = target.fetch(token)
+                if issuer.key_id(other) not in {one.key_id for one in orphans.ours}:
+                    send(lambda: issuer.revoke(minted.key_id, verifiers))
+                    return other
+                sender.send(lambda: target.remove(token), within=target.timeout)
+                sender.send(lambda: target.stage(token, minted.value), within=target.timeout)
+        return minted.value
 
     def _served(self, effect: Effect, rotation: Rotation) -> list[str]:
         """Ids under which the target once gave the version to readers."""

@@ -50,12 +50,8 @@ class Intake:
     def poll(self) -> None:
         """Ask every polled source what is new, those apart that another replica asks, and look which sources are blind.
         One that fails or answers nonsense moves no watermark (promise P4)."""
-        polled = {
-            f"source/{name}": (wired, wired.poll)
-            for name, wired in self._registry.sources.items()
-            if wired.poll is not None
-        }
-        claims = self._claims.take(list(polled)) if polled else {}
+        polled = {f"source/{name}": (one, one.poll) for name, one in self._registry.sources.items() if one.poll}
+        claims = self._claims.take(list(polled))
         self._executor.run([self._poll_one(*polled[lease], claim.lease) for lease, claim in claims.items()])
         self._blindness.look()
         self._store.forget_batches(self._clock.now() - BATCHES_KEPT)

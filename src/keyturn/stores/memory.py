@@ -57,14 +57,29 @@ class MemoryStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
         with self._lock:
             if name in self._credentials:
                 return
+            known = {one.serial: one for one in (*others, version)}
             self._credentials[name] = Credential(
-                name=name, versions={}, next_serial=version.serial + 1, due_at=due_at, rolled_back=0
+                name=name, versions={}, next_serial=max(known) + 1, due_at=due_at, rolled_back=0
             )
-            self._put_versions(name, {version.serial: version})
+            self._put_versions(name, known)
+
+    def restored(self, at: datetime) -> None:
+        with self._lock:
+            for name, credential in self._credentials.items():
+                self._credentials[name] = replace(credential, restored_at=at)
+
+    def unconfirmed(self) -> Sequence[str]:
+        with self._lock:
+            return sorted(name for name, one in self._credentials.items() if one.restored_at is not None)
+
+    def confirm(self, name: str) -> None:
+        with self._lock:
+            if name in self._credentials:
+                self._credentials[name] = replace(self._credentials[name], restored_at=None)
 
     def credential(self, name: str) -> Credential | None:
         with self._lock:
@@ -193,6 +208,10 @@ class MemoryStore:
     def open_intents(self, credential: str) -> Sequence[Intent]:
         with self._lock:
             return self._journal.open_of(credential)
+
+    def mints(self) -> Sequence[Intent]:
+        with self._lock:
+            return self._journal.mints()
 
     def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
         with self._lock:

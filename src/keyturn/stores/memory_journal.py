@@ -56,6 +56,11 @@ class MemoryJournal:
         intents = [self._intents[self._rotation_of[one]][one] for one in self._open.get(credential, ())]
         return sorted(intents, key=lambda intent: (intent.opened_at, intent.effect.id))
 
+    def mints(self) -> Sequence[Intent]:
+        """Every intent to mint that ever was."""
+        intents = [intent for journal in self._intents.values() for intent in journal.values()]
+        return [intent for intent in intents if intent.effect.kind is EffectKind.MINT]
+
     def uncertain(self, ended: Collection[str], now: datetime) -> frozenset[tuple[EffectKind, int]]:
         """Of these ended rotations: what may still land."""
         intents = [intent for one in ended for intent in self._intents.get(one, {}).values()]

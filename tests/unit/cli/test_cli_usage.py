@@ -35,7 +35,7 @@ def used(house: House, terminal: Terminal, daemon: Daemon) -> Daemon:
         report(daemon, 1, "checkout", ago=300, successes=30),
         report(daemon, 2, "checkout", ago=300, successes=90, failures=10),
         report(daemon, 2, "stranger", ago=240, successes=7),
-        report(daemon, 1, "unmapped", ago=200, successes=1),
+        report(daemon, 1, "unmapped", ago=100, successes=1),
         report(daemon, 2, "unmapped", ago=100, failures=50, matched=False),
     ]
     assert house.push(*lines).status_code == 200

@@ -11,6 +11,7 @@ from keyturn.domain.observations import SourceKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.schedule import Schedule
+from keyturn.ports.issuer import ValueOrigin
 from keyturn.ports.store import Store
 from keyturn.ports.usage import UsageReport
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
@@ -68,14 +69,19 @@ class Rig:
     schedule: Schedule | None = None
     targets: tuple[str, ...] = ("t0", "t1")
     clock: FakeClock = field(default_factory=FakeClock)
-    store: Store = field(default_factory=MemoryStore)
+    open_store: Callable[[Callable[[], datetime]], Store] = lambda now: MemoryStore(now=now)
     reporting: bool = True
     """Whether the source reports; what it does not, it tells when it is back."""
+    origin: ValueOrigin = ValueOrigin.KEYTURN
+    capacity: int | None = None
     before_tick: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
+        self.store = self.open_store(self.clock.now)
         self.backend = FakeBackend()
-        self.authority = FakeAuthority("one", "two", clock=self.clock, held_lag=SECOND)
+        self.authority = FakeAuthority(
+            "one", "two", clock=self.clock, held_lag=SECOND, origin=self.origin, capacity=self.capacity
+        )
         self.notifier = Heard()
         first = self.authority.new_key("first")
         self.first_key_id = first.key_id

@@ -15,7 +15,7 @@ from keyturn.plugins.gateway.nginx_table import KeyTable
 from keyturn.plugins.gateway.probe_mark import make_mark, usable_secret
 from keyturn.plugins.gateway.verifier import Verifier
 from keyturn.plugins.options import read_options
-from keyturn.ports.issuer import Minted, ValueOrigin
+from keyturn.ports.issuer import Issued, Minted, ValueOrigin
 from keyturn.ports.plugin import Surroundings
 
 
@@ -104,6 +104,9 @@ class ApiKeyIssuer:
     def mint(self, token: str) -> Minted:  # noqa: ARG002  # nothing outside changes, so nothing needs the mark
         value = mint_key(self._env)
         return Minted(key_id=parse_kid(value), value=value)
+
+    def issued(self) -> Sequence[Issued]:
+        return ()
 
     def room(self) -> int | None:
         return None

@@ -14,8 +14,9 @@ _PUT = Upsert(tokens)
 
 
 def all_tokens(connection: Connection) -> Sequence[AccessToken]:
-    rows = connection.execute(select(tokens).order_by(tokens.c.name))
-    return [AccessToken(name=row.name, role=row.role, source=row.source, digest=row.digest) for row in rows]
+    rows = connection.execute(select(tokens))
+    found = [AccessToken(name=row.name, role=row.role, source=row.source, digest=row.digest) for row in rows]
+    return sorted(found, key=lambda token: token.name)
 
 
 def add_token(connection: Connection, token: AccessToken) -> None:

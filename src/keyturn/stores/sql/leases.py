@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, or_, select, update
 
 from keyturn.ports.records import Lease
 from keyturn.stores.rules import NEVER, NOBODY, lost
@@ -50,7 +50,7 @@ _RESIGN = update(leases).where(_OURS).values(owner=NOBODY, expires_at=NEVER)
 def claim(connection: Connection, names: Sequence[str], owner: str, now: datetime, until: datetime) -> Sequence[Lease]:
     # Sorted, so that all who add rows add them in the same order.
     wanted = sorted(set(names))
-    taken = []
+    taken: list[Row[Any]] = []
     for start in range(0, len(wanted), AT_ONCE):
         some = wanted[start : start + AT_ONCE]
         known = set(connection.execute(_KNOWN, {"wanted": some}).scalars())

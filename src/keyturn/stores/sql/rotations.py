@@ -72,6 +72,7 @@ def begin(connection: Connection, rotation: Rotation, entry: HistoryEntry | None
 
 def commit(connection: Connection, commit: Commit, now: datetime) -> Rotation:
     before = commit.rotation
+    credentials.lock(connection, before.credential)
     after = replace(before, revision=before.revision + 1)
     row = {"wanted": before.id, "expected": before.revision, **_columns(after)}
     moved = connection.execute(_MOVE, row).rowcount == 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from keyturn.domain.effects import EffectKind, Message
@@ -31,29 +31,27 @@ from keyturn.ports.records import (
 from keyturn.stores.migrations import upgrade
 from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, trail, usage
 from keyturn.stores.sql.database import Database
+from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
-
-
-def utc_now() -> datetime:
-    """The machine's clock."""
-    return datetime.now(UTC)
 
 
 class SqlStore:
     """Keeps everything in one database. Safe to call from any number of threads."""
 
-    def __init__(self, database: Database, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, database: Database, *, now: Callable[[], datetime] | None = None) -> None:
         self._database = database
         self._now = now
 
     @classmethod
-    def open(cls, url: str, *, now: Callable[[], datetime] = utc_now) -> SqlStore:
-        """The store at a URL, `sqlite:///relative.db` or `sqlite:////absolute.db`, made when there is none and brought
-        to this release's schema. `now` dates intents and messages, for which the contract gives no time.
+    def open(cls, url: str | URL, *, now: Callable[[], datetime] | None = None) -> SqlStore:
+        """The store at a URL, brought to this release's schema: `sqlite:///relative.db` or `sqlite:////absolute.db`, made
+        when there is none, or `postgresql+psycopg://USER@HOST:PORT/DATABASE`, where the database must exist. `now` is the
+        clock that leases run by and intents are dated by; without it, the database's own.
 
-        Raises `ConfigError` when the URL is wrong, the file cannot be used, or another process holds the store.
+        Raises `ConfigError` when the URL is wrong, the database cannot be used, or another process holds a store that
+        one process can hold; and `Transient` when the server cannot be reached.
         """
-        database = open_sqlite(_sqlite_path(url))
+        database = _opened(url)
         try:
             upgrade(database)
         except BaseException:
@@ -63,9 +61,21 @@ class SqlStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
         with self._database.write() as connection:
-            credentials.register(connection, name, version, due_at)
+            credentials.register(connection, name, version, due_at, others)
+
+    def restored(self, at: datetime) -> None:
+        with self._database.write() as connection:
+            credentials.restored(connection, at)
+
+    def unconfirmed(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            return credentials.unconfirmed(connection)
+
+    def confirm(self, name: str) -> None:
+        with self._database.write() as connection:
+            credentials.confirm(connection, name)
 
     def credential(self, name: str) -> Credential | None:
         with self._database.read() as connection:
@@ -125,7 +135,7 @@ class SqlStore:
     def commit(self, commit: Commit) -> Rotation:
         with self._database.write() as connection:
             leases.fence(connection, commit.claim)
-            return rotations.commit(connection, commit, self._now())
+            return rotations.commit(connection, commit, self._moment(connection))
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
         with self._database.write() as connection:
@@ -139,9 +149,13 @@ class SqlStore:
         with self._database.read() as connection:
             return journal.open_of(connection, credential)
 
+    def mints(self) -> Sequence[Intent]:
+        with self._database.read() as connection:
+            return journal.mints(connection)
+
     def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
         with self._database.read() as connection:
-            return journal.uncertain(connection, credential, self._now())
+            return journal.uncertain(connection, credential, self._moment(connection))
 
     def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
         with self._database.read() as connection:
@@ -251,13 +265,13 @@ class SqlStore:
 
     def undelivered(self, item: int, *, retry_at: datetime | None, error: str) -> None:
         with self._database.write() as connection:
-            outbox.undelivered(connection, item, retry_at, error, self._now())
+            outbox.undelivered(connection, item, retry_at, error, self._moment(connection))
 
     # Leases and access
 
     def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:
         with self._database.write() as connection:
-            now = self._now()
+            now = self._moment(connection)
             return leases.claim(connection, names, owner, now, now + ttl)
 
     def holds(self, lease: Lease) -> bool:
@@ -283,16 +297,27 @@ class SqlStore:
     def close(self) -> None:
         self._database.close()
 
+    def _moment(self, connection: Connection) -> datetime:
+        return self._database.clock(connection) if self._now is None else self._now()
 
-def _sqlite_path(url: str) -> Path:
-    form = "use sqlite:///relative.db or sqlite:////absolute.db"
+
+def checked(url: str | URL) -> URL:
+    """A URL that names a store that this keyturn can have. Raises `ConfigError` saying which it can."""
+    form = "use sqlite:///relative.db, sqlite:////absolute.db or postgresql+psycopg://USER@HOST:PORT/DATABASE"
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The URL itself is left out of the message: one to a server would hold a password.
         raise ConfigError(f"store.url is no database URL: {form}") from None
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        return parsed
     if parsed.drivername != "sqlite":
         raise ConfigError(f"store.url names {parsed.drivername}, which this keyturn has no store for: {form}")
     if not parsed.database or parsed.database == ":memory:" or parsed.query or parsed.database.startswith("file:"):
         raise ConfigError(f"store.url {url} names no plain file: {form}")
-    return Path(parsed.database)
+    return parsed
+
+
+def _opened(url: str | URL) -> Database:
+    parsed = checked(url)
+    return open_sqlite(Path(parsed.database or "")) if parsed.drivername == "sqlite" else open_postgres(parsed)

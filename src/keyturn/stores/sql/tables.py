@@ -75,6 +75,7 @@ credentials = Table(
     Column("due_at", Moment),
     Column("rolled_back", Integer, nullable=False),
     Column("check_at", Moment),
+    Column("restored_at", Moment),
 )
 Index(
     "ix_credentials_due_at",
@@ -87,6 +88,13 @@ Index(
     credentials.c.check_at,
     sqlite_where=credentials.c.check_at.is_not(None),
     postgresql_where=credentials.c.check_at.is_not(None),
+)
+
+Index(
+    "ix_credentials_restored_at",
+    credentials.c.restored_at,
+    sqlite_where=credentials.c.restored_at.is_not(None),
+    postgresql_where=credentials.c.restored_at.is_not(None),
 )
 
 versions = Table(

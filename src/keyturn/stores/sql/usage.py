@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, or_, select
 
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import Pooled, SourceState, UsageRow, Uses
@@ -51,7 +51,8 @@ _REMEMBER = Upsert(uses, first_use=_older, last_use=_newer, last_success=_newer,
 _STATES = select(sources).order_by(sources.c.name)
 _REMEMBERED = select(uses).where(uses.c.credential == bindparam("wanted"))
 _DETECTOR = select(detectors.c.state).where(detectors.c.rotation == bindparam("wanted"))
-_STATE = select(sources).where(sources.c.name == bindparam("wanted"))
+_STATE = select(sources).where(sources.c.name == bindparam("wanted")).with_for_update()
+_FIRST = InsertOnce(sources)
 _SUMS = [func.sum(usage.c[name], type_=usage.c[name].type).label(name) for name in _COUNTS]
 _ROWS = (
     select(usage.c.start, usage.c.client, usage.c.serial, usage.c.length, *_SUMS)
@@ -62,7 +63,6 @@ _ROWS = (
         usage.c.late.is_(False),
     )
     .group_by(usage.c.start, usage.c.client, usage.c.serial, usage.c.length)
-    .order_by(usage.c.start, usage.c.client, usage.c.serial, usage.c.length)
 )
 _ROWS_OF = _ROWS.where(usage.c.source.in_(bindparam("told_by", expanding=True)))
 _STARTS = (
@@ -95,13 +95,14 @@ def add(
     complete_from: datetime | None,
     received_at: datetime,
 ) -> bool:
+    known = _locked(connection, source)
     if batch is not None:
         seen = {"source": source, "batch": batch, "received_at": received_at, "digest": digest}
         if not _SEEN.run(connection, seen):
-            known = connection.execute(_DIGEST, {"wanted": source, "called": batch}).scalar_one()
-            check_batch(source, batch, known, digest)
+            before = connection.execute(_DIGEST, {"wanted": source, "called": batch}).scalar_one()
+            check_batch(source, batch, before, digest)
             return False
-    state = _state_of(connection, source)
+    state = _state(known)
     late = [is_late(row, state.watermark) for row in rows]
     _count(connection, source, rows, late)
     _remember(connection, source, [row for row in rows if is_use(row)])
@@ -117,7 +118,7 @@ def forget_batches(connection: Connection, before: datetime) -> None:
 
 
 def set_blind(connection: Connection, source: str, since: datetime | None, trouble: str) -> None:
-    _write(connection, replace(_state_of(connection, source), blind_since=since, trouble=trouble))
+    _write(connection, replace(_state(_locked(connection, source)), blind_since=since, trouble=trouble))
 
 
 def holes_of(connection: Connection, source: str) -> Sequence[Hole]:
@@ -127,11 +128,6 @@ def holes_of(connection: Connection, source: str) -> Sequence[Hole]:
 def pooled_of(connection: Connection, credential: str) -> Mapping[tuple[int, str], Pooled]:
     found = connection.execute(_POOLED, {"wanted": credential})
     return {(serial, source): Pooled(count=count, last=last) for _, serial, source, count, last in found}
-
-
-def _state_of(connection: Connection, source: str) -> SourceState:
-    known = connection.execute(_STATE, {"wanted": source}).one_or_none()
-    return SourceState(name=source) if known is None else _state(known)
 
 
 def _write(connection: Connection, state: SourceState) -> None:
@@ -145,6 +141,15 @@ def _write(connection: Connection, state: SourceState) -> None:
         "trouble": state.trouble,
     }
     _MOVE.run(connection, [row])
+
+
+def _locked(connection: Connection, source: str) -> Row[Any]:
+    """The source's row, made when there is none: what is written of one source comes one after another."""
+    known = connection.execute(_STATE, {"wanted": source}).one_or_none()
+    if known is not None:
+        return known
+    _FIRST.run(connection, {"name": source, "cursor": None, "watermark": None, "since": None, "late": 0})
+    return connection.execute(_STATE, {"wanted": source}).one()
 
 
 def _count(connection: Connection, source: str, rows: Sequence[UsageRow], late: Sequence[bool]) -> None:
@@ -217,7 +222,7 @@ def rows(
             failures=failures,
             unauthenticated=unauthenticated,
         )
-        for at, client, serial, length, successes, failures, unauthenticated in found
+        for at, client, serial, length, successes, failures, unauthenticated in sorted(tuple(row) for row in found)
     ]
 
 
