@@ -57,7 +57,7 @@ class Daemon:
         self.clock = clock
         self.executor = executor
         self.runtime = runtime
-        self.metrics = Metrics(store)
+        self.metrics = Metrics(store, runtime.ingest.counts)
         self._last_good = clock.now()
         self._random = random
         self._wanted = threading.Event()

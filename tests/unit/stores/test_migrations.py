@@ -116,13 +116,20 @@ def first_release(path: Path) -> Path:
     return path
 
 
-LATER = {"check_at", "restored_at"}
+LATER = {
+    "credentials": {"check_at", "restored_at"},
+    "sources": {"blind_since", "trouble"},
+    "batches": {"digest"},
+    "uses": {"source"},
+}
 
 
 def rows_of(path: Path, table: str) -> list[tuple[object, ...]]:
     """Everything in a table, without the columns that later revisions added."""
     connection = sqlite3.connect(path)
-    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] not in LATER]
+    columns = [
+        row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] not in LATER.get(table, ())
+    ]
     rows = connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()  # noqa: S608 - names of our own
     connection.close()
     return rows
