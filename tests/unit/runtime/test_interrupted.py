@@ -124,7 +124,7 @@ class Interrupted:
                     outer.at("killed after the outcome")
 
         theirs = story.origin is ValueOrigin.AUTHORITY
-        self.rig = Rig(store=Journal(), origin=story.origin, capacity=2 if theirs else None)
+        self.rig = Rig(open_store=lambda now: Journal(now=now), origin=story.origin, capacity=2 if theirs else None)
         for faults in (self.rig.backend.faults, self.rig.authority.faults):
             self._wrap(faults)
 
