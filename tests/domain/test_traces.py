@@ -552,8 +552,8 @@ def test_what_is_lost_is_no_way_back_for_the_rotation_that_takes_over() -> None:
     world.command(commands.abandon, by="ada", why="v0 is gone")
     tick(world)
     assert rotation(world).outgoing == (1, 0)
+    found = world.targets["t0"].id or ""
     with pytest.raises(Refused, match="as it should"):
-        found = world.targets["t0"].id or ""
         world.command(commands.reassert, seen=world.observe(), target="t0", found=found, by="ada", why="a slip")
     go(world, lambda: rotation(world).hold is not None)
     assert rotation(world).phase is Phase.DESTROY
