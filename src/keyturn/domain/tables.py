@@ -14,11 +14,11 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
     Phase.INTRODUCE: (
         establish.reassert,
         establish.keep_old,
-        establish.accept_in_use,
         withdraw.make_room,
         establish.mint,
         establish.stage_new,
         establish.accept_new,
+        establish.accept_kept,
     ),
     Phase.OVERLAP: (
         establish.keep_old,
@@ -87,7 +87,7 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
 changed is undone."""
 
 STANDING: Mapping[Phase, tuple[Row, ...]] = {
-    Phase.INTRODUCE: (establish.accept_in_use,),
+    Phase.INTRODUCE: (establish.accept_kept,),
     Phase.OVERLAP: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.MONITOR: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.RETIRE: (establish.keep_old, establish.accept_new),
