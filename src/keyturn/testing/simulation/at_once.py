@@ -37,8 +37,12 @@ def emergency(rotation: Rotation) -> bool:
 def sending(p: Promises, replica: Replica, credential: str, method: str) -> Found:
     """P7: a replica whose decision was overtaken begins no call that cannot be undone."""
     held = p.committed.get((replica.name, credential))
-    rotation = p.world.store.rotation(held[0]) if held is not None else None
-    if held is not None and rotation is not None and rotation.revision != held[1]:
+    if held is None:
+        return
+    if not p.world.store.holds(held[2]):
+        yield "P7", f"{replica.name} begins to {method} for {credential}, whose lease another has by now"
+    rotation = p.world.store.rotation(held[0])
+    if rotation is not None and rotation.revision != held[1]:
         yield "P7", f"{replica.name} begins to {method} for {credential}, which has moved since it was decided"
 
 

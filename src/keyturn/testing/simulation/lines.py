@@ -11,7 +11,7 @@ from keyturn.domain.errors import Transient
 from keyturn.domain.observations import Acceptance, Entry, SourceKind
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import TargetView
-from keyturn.ports.issuer import Minted, ValueOrigin
+from keyturn.ports.issuer import Issued, Minted, ValueOrigin
 from keyturn.ports.store import Store
 from keyturn.ports.usage import UsageBatch
 from keyturn.testing.fakes import FakeIssuer, FakeNotifier, FakeUsageSource
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AUTHORITY = "authority"
+TIMEOUT = timedelta(seconds=10)
+"""The longest that one call takes, when nobody sleeps in it."""
 
 
 def store_line(replica: Replica, store: Store, watched: Mapping[str, Callable[..., object]]) -> Store:
@@ -47,6 +49,8 @@ class TargetLine:
 
     def __init__(self, replica: Replica, region: Region) -> None:
         place, name = region.place, region.name
+        self.location = f"{name}/{region.credential}"
+        self.timeout = TIMEOUT
         self.view: Callable[[], TargetView] = replica.line(
             name, "view", lambda: seen(place), stale=lambda: seen(place.before or place)
         )
@@ -75,15 +79,16 @@ class TargetLine:
 class IssuerLine:
     """The issuer of one credential over a replica's lines to the verifiers."""
 
-    origin = ValueOrigin.KEYTURN
-
     def __init__(self, replica: Replica, world: World, credential: str, issuer: FakeIssuer) -> None:
+        self.origin: ValueOrigin = issuer.origin
         self.lease = issuer.lease
+        self.timeout = TIMEOUT
         self._replica = replica
         self._world = world
         self._credential = credential
         self._issuer = issuer
         self.verifiers: Callable[[], Sequence[str]] = replica.line(AUTHORITY, "verifiers", issuer.verifiers)
+        self.issued: Callable[[], Sequence[Issued]] = replica.line(AUTHORITY, "issued", issuer.issued)
         self.room: Callable[[], int | None] = replica.line(AUTHORITY, "room", issuer.room)
         self.mint: Callable[[str], Minted] = replica.line(AUTHORITY, "mint", self._mint)
         self.key_id = issuer.key_id

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
-from keyturn.ports.store import Commit, Outcome
+from keyturn.ports.records import Commit, Lease, Outcome
 from keyturn.testing.simulation import at_once
 from keyturn.testing.simulation.clients import Use
 from keyturn.testing.simulation.faults import Disturbance
@@ -59,8 +59,8 @@ class Promises:
         """Every message that a commit promised to people, by id, with its topic."""
         self.alarms: list[tuple[Key, float]] = []
         """Destroyed versions that a thief presented, and when."""
-        self.committed: dict[tuple[str, str], tuple[str, int]] = {}
-        """(replica, credential) → the rotation and revision that it acts on."""
+        self.committed: dict[tuple[str, str], tuple[str, int, Lease]] = {}
+        """(replica, credential) → the rotation and revision that it acts on, and the lease that it acts under."""
         self.hands: dict[tuple[str, str], Key] = {}
         """(verifier, key id) that another's hand has changed, and nobody has mended."""
         self.next_is_bad: dict[str, Disturbance] = {}
@@ -134,7 +134,8 @@ class Promises:
                     [("P7", f"{replica.name} commits over what {after.credential} has become since it was read")]
                 )
             world.journal_writes += 1 + len(asked.intents)
-            self.committed[replica.name, after.credential] = (after.id, after.revision)
+            if asked.claim is not None:
+                self.committed[replica.name, after.credential] = (after.id, after.revision, asked.claim)
             for message in asked.messages:
                 self.messages.setdefault(message.id, message.topic)
             if before is not None:

@@ -27,6 +27,7 @@ T = TypeVar("T")
 STORE_WRITES = frozenset(
     [
         "register",
+        "confirm",
         "set_due",
         "set_check",
         "begin",
@@ -34,14 +35,16 @@ STORE_WRITES = frozenset(
         "record",
         "bind",
         "add_usage",
+        "forget_batches",
+        "set_blind",
+        "dismiss",
         "save_detector",
         "enqueue",
         "delivered",
         "undelivered",
-        "acquire",
-        "release",
         "claim",
-        "renew",
+        "release",
+        "resign",
     ]
 )
 DEEPEST = 3
@@ -64,6 +67,9 @@ class InOrder:
 
     def run(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         return [call() for call in calls]
+
+    def pause(self, seconds: float) -> None:
+        """No time passes between the tries of one call."""
 
     def close(self) -> None:
         """Nothing runs."""
