@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keyturn.domain.model import Rotation, VersionState
+from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.ports.records import Commit, Lease, Outcome
@@ -22,10 +23,12 @@ from keyturn.testing.simulation.clients import Use
 from keyturn.testing.simulation.faults import Disturbance
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
+from keyturn.testing.simulation.truth import accepts
 
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import Key, World
 
+MOVING = frozenset({Phase.OVERLAP, Phase.MONITOR})
 STANDS = 120.0
 """Seconds for which a harm may stand that a late call has done: the longest backoff, and some ticks."""
 
@@ -68,7 +71,7 @@ class Promises:
         self._late_until = -1.0
         self._read: dict[tuple[str, str], int] = {}
         """(replica, rotation) → the revision that it has read last."""
-        self._excused: dict[str, float] = {}
+        self._excused: set[str] = set()
 
     def check(self, found: Iterable[tuple[str, str]]) -> None:
         """The first of these (promise, what is wrong) ends the run."""
@@ -100,18 +103,36 @@ class Promises:
         return self._late_until > self.world.timeline.now
 
     def excused(self, verifier: str) -> bool:
-        """Whether a verifier has only just come back or joined, and may differ."""
-        return self._excused.get(verifier, -1.0) > self.world.timeline.now
+        """Whether a verifier has come back or joined, or is said to differ, and was not seen to be as it should since. How
+        long that may last is not asked here, but where harms that stand are watched."""
+        return verifier in self._excused
+
+    def excuse(self, verifier: str) -> None:
+        """A verifier comes back, or joins, or is said to differ."""
+        self._excused.add(verifier)
+
+    def settle(self) -> None:
+        """Whoever accepts by now what it should is no longer excused."""
+        self._excused -= {verifier for verifier in self._excused if self._as_it_should_be(verifier)}
+
+    def _as_it_should_be(self, verifier: str) -> bool:
+        node = self.world.authority.nodes.get(verifier)
+        if node is None or node.away:
+            return False
+        for shape in self.world.shape.credentials:
+            rotation = self.world.store.live_of(shape.name)
+            kept = rotation.outgoing if rotation is not None and rotation.phase in MOVING else ()
+            keys = [self.world.key_of(shape.name, serial) for serial in kept]
+            keys += [self.world.by_value.get(one.value or "") for one in self.world.regions[shape.name].values()]
+            if any(key is not None and key.reported is None and not accepts(node, key) for key in keys):
+                return False
+        return True
 
     def said_to_differ(self, verifier: str, credential: str) -> bool:
         """Whether keyturn reports that somebody has changed a key there, which it leaves to a person to mend."""
         rotation = self.world.store.latest_of(credential)
         standing = rotation.hold if rotation is not None else None
         return standing is not None and standing.reason is Reason.AUTHORITY_CHANGED and verifier in standing.detail
-
-    def excuse(self, verifier: str) -> None:
-        """A verifier comes back, or joins."""
-        self._excused[verifier] = self.world.timeline.now + STANDS
 
     @property
     def watermark(self) -> float:
@@ -179,6 +200,10 @@ class Promises:
                 key.forced = True
         if after.credential in self.next_is_bad and (key := world.key_of(after.credential, after.incoming)) is not None:
             world.spoil(key, self.next_is_bad.pop(after.credential))
+        if before.hold is not None and before.hold.reason is Reason.AUTHORITY_CHANGED:
+            for verifier in world.verifier_names:
+                if verifier in before.hold.detail:
+                    self.excuse(verifier)
         if world.timeline.telling:
             self._tell(replica, after, asked)
         if before.phase is not after.phase:

@@ -38,6 +38,7 @@ class Standing:
         """Look at everything once more, after a tick that was undisturbed or not."""
         world = self.world
         self.calm += calm
+        world.promises.settle()
         now = world.timeline.now
         since = {found: self._since.get(found, (now, self.calm)) for found in self._found()}
         self._since = since
