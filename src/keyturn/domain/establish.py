@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.observations import Acceptance, Entry, ServingKind
+from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import (
     REFUSING,
@@ -27,6 +28,8 @@ def reassert(s: Situation) -> Outcome:
     for, once every verifier accepts that (promise P1)."""
     wanted = {t: s.called_for(t) for t in s.rotation.targets if s.to_reassert(t) or s.came_late(t)}
     wanted = {t: serial for t, serial in wanted.items() if s.givable(serial) and s.readable(serial)}
+    if s.phase_is(Phase.INTRODUCE):
+        wanted = {t: serial for t, serial in wanted.items() if serial != s.new}  # that is OVERLAP's to give
     on_the_way_back = s.rotation.restoring is not None
     for serial in wanted.values():
         blocks = not (s.hurried or on_the_way_back)
