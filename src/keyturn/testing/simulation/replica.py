@@ -225,7 +225,10 @@ class Replica:
 
     def in_table(self) -> None:
         """Between reading a shared key table and writing it: the process may stand still here, shorter than a lease."""
-        for position, armed in enumerate(() if self.world.landing_late else self.armed):
+        if self.world.landing_late or not self.undisturbed:
+            # Whoever has slept since the last look at the lease has none: its own deadline ends the call.
+            return
+        for position, armed in enumerate(self.armed):
             if armed.method == IN_TABLE and armed.fault == "replica-pause" and self.world.asleep < DEEPEST:
                 del self.armed[position]
                 self.world.happened(armed)
