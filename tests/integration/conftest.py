@@ -65,16 +65,15 @@ def postgres(family: Family) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres: PostgresServer) -> str:
-    """A database with an empty store, to be copied: faster than to migrate each time."""
+def postgres_store(postgres: PostgresServer) -> str:
+    """A database with the tables of a store."""
     name = postgres.create_database()
     SqlStore.open(postgres.url(name)).close()
     return name
 
 
 @pytest.fixture
-def postgres_url(postgres: PostgresServer, postgres_template: str) -> Iterator[str]:
-    """An empty store of this test alone."""
-    name = postgres.create_database(template=postgres_template)
-    yield postgres.url(name)
-    postgres.drop_database(name)
+def postgres_url(postgres: PostgresServer, postgres_store: str) -> Iterator[str]:
+    """An empty store, this test's alone: emptied after it, which is faster than a database for each."""
+    yield postgres.url(postgres_store)
+    postgres.empty(postgres_store)

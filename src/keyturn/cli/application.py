@@ -179,6 +179,22 @@ def restore(
     backups.restore(_needed(config), file, key=key, replace=replace, dry_run=dry_run, as_json=as_json)
 
 
+@application.command()
+def usage(
+    name: Name,
+    minutes: Annotated[int, typer.Option("--minutes", min=1, max=60 * 24 * 7, help="How far back counts go.")] = 60,
+    as_json: AsJson = False,
+    config: Config = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show who uses which version, how it goes, and how silent the old one is."""
+    from keyturn.cli.usage import show_usage
+
+    with daemon_at(config, url, token_file) as daemon:
+        show_usage(daemon, name, minutes=minutes, as_json=as_json)
+
+
 for command in COMMANDS:
     application.command()(command)
 

@@ -219,6 +219,21 @@ def adopt(
     show_line(result["said"])
 
 
+def dismiss(
+    name: Name,
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client, as `keyturn usage` names it.")],
+    reason: ReasonText,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    config: Config = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Declare a client gone, so that no rotation waits for it."""
+    with daemon_at(config, url, token_file) as daemon:
+        _command(daemon, name, "dismiss", {"client": client, "reason": reason, "dry_run": dry_run}, as_json=as_json)
+
+
 COMMANDS: tuple[Callable[..., None], ...] = (
     rotate,
     emergency,
@@ -229,6 +244,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     accept,
     reassert,
     abandon,
+    dismiss,
     adopt,
 )
 """In the order of the help."""

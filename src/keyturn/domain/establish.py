@@ -7,7 +7,17 @@ from datetime import timedelta
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.observations import Acceptance, Entry, ServingKind
 from keyturn.domain.reasons import Reason
-from keyturn.domain.rows import REFUSING, Outcome, anothers, effect, promote, settling, unknown_target, unreachable
+from keyturn.domain.rows import (
+    REFUSING,
+    Outcome,
+    anothers,
+    effect,
+    promote,
+    settling,
+    unknown_target,
+    unreachable,
+    while_blind,
+)
 from keyturn.domain.situation import Situation
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
@@ -118,7 +128,7 @@ def accept_new(s: Situation) -> Outcome:
 
 def accept_kept(s: Situation) -> Outcome:
     """Every verifier accepts the outgoing versions that may still be in use: what a retreat leaves to do, and a rotation
-    that took over; nothing otherwise."""
+    that was taken over from; nothing otherwise."""
     for serial in s.rotation.outgoing:
         if s.kept(serial) and (found := _accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=not s.hurried)):
             return found
@@ -165,7 +175,8 @@ def _baked(s: Situation, targets: tuple[str, ...], span: timedelta, reason: Reas
     if missing > timedelta(0):
         return wait(reason, f"{missing} left", until=s.now + missing)
     if not s.watched(since, span, s.seen.usage.failure_watermark):
-        return wait(Reason.WATERMARK_BEHIND, "no source that sees failures has reported this time yet")
+        detail = f"no source that sees failures has reported this time yet{while_blind(s)}"
+        return wait(Reason.WATERMARK_BEHIND, detail)
     return None
 
 

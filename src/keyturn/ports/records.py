@@ -166,6 +166,29 @@ class SourceState:
     """Its first watermark: before that, nothing is known."""
     late: int = 0
     """Reports that came after their bucket was declared complete."""
+    blind_since: datetime | None = None
+    """Since when it has stopped, lags or answers nonsense; None while all is well."""
+    trouble: str = ""
+    """What is wrong with it, and the mend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """Refused presentations of one version that prove nothing about who sent them."""
+
+    count: int
+    last: datetime
+    """End of the newest bucket with any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismissal:
+    """An operator's word that a client is gone. A later use of the client's proves it wrong."""
+
+    client: str
+    at: datetime
+    by: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -302,7 +302,10 @@ class Runtime:
             return None
 
     def _step(self, rotation: Rotation, claim: Claim) -> None:
-        seen = self._reconcile.settle(rotation.credential, self._gather.observe(rotation))
+        seen = self._gather.observe(rotation)
+        # Looking may take long: what it shows is put on record only by whom the rotation still belongs to.
+        claim.keep(timedelta(0))
+        seen = self._reconcile.settle(rotation.credential, seen)
         now = self._clock.now()
         decision = decide(rotation, seen, now)
         self._looks[rotation.id] = decision.verdict, seen

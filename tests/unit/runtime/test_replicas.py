@@ -131,8 +131,8 @@ def test_what_was_committed_before_another_took_over_is_not_sent() -> None:
 
     before = len(a.sent)
     while not taken:
-        # The first look before a call: the intents of the decision are on record by then.
-        a.stop_at("holds", meanwhile)
+        # The claim is looked at once the world has been, and then before the call: the intents are on record by then.
+        a.stop_at("holds", lambda: a.stop_at("holds", meanwhile))
         made.rig.second()
     assert [call for call in a.sent[before:] if call != "deliver"] == []
     rotation = made.rig.store.live_of(NAME)

@@ -37,6 +37,14 @@ MENDS_BY_STATE = {
     "55P03": "another replica holds what it needs: the next try finds it free",
     "57014": "it took too long",
 }
+AT_THE_DOOR = {
+    "password authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "no pg_hba.conf entry": "28000",
+    '" does not exist': "3D000",
+}
+"""What a server says to whom it does not let in, for which the driver has no code: in English, whatever else it speaks is
+transient."""
 NEEDS_A_PERSON = frozenset({"28P01", "28000", "3D000", "42501"})
 
 
@@ -69,8 +77,9 @@ def mapped(error: SQLAlchemyError, place: str) -> KeyturnError:
 def _of_driver(error: object, place: str) -> KeyturnError:
     if isinstance(error, OverflowError | UnicodeEncodeError):
         return Invalid(f"the store at {place} cannot hold this value: {error}")
-    state = getattr(error, "sqlstate", None)
-    if isinstance(state, str):
+    said = (code for text, code in AT_THE_DOOR.items() if text in str(error))
+    state = getattr(error, "sqlstate", None) or next(said, None)
+    if state is not None:
         return _of_server(state, error, place)
     name = getattr(error, "sqlite_errorname", None) or ""
     primary = "_".join(name.split("_")[:2])

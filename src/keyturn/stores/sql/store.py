@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,21 +12,24 @@ from sqlalchemy.exc import ArgumentError
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,
+    Dismissal,
     HistoryEntry,
     Intent,
     Lease,
     OutboxItem,
     Outcome,
+    Pooled,
     SourceState,
     UsageRow,
     Uses,
 )
 from keyturn.stores.migrations import upgrade
-from keyturn.stores.sql import access, credentials, journal, leases, outbox, rotations, trail, usage
+from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, trail, usage
 from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
@@ -180,22 +183,59 @@ class SqlStore:
         watermark: datetime | None,
         cursor: str | None,
         batch: str | None = None,
+        digest: str = "",
+        complete_from: datetime | None = None,
         received_at: datetime,
         claim: Lease | None = None,
     ) -> bool:
         with self._database.write() as connection:
             leases.fence(connection, claim)
             return usage.add(
-                connection, source, rows, watermark=watermark, cursor=cursor, batch=batch, received_at=received_at
+                connection,
+                source,
+                rows,
+                watermark=watermark,
+                cursor=cursor,
+                batch=batch,
+                digest=digest,
+                complete_from=complete_from,
+                received_at=received_at,
             )
 
-    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
-        with self._database.read() as connection:
-            return usage.rows(connection, credential, start, end)
+    def forget_batches(self, before: datetime) -> None:
+        with self._database.write() as connection:
+            usage.forget_batches(connection, before)
 
-    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
+    def usage(
+        self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None
+    ) -> Sequence[UsageRow]:
+        with self._database.read() as connection:
+            return usage.rows(connection, credential, start, end, sources)
+
+    def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
         with self._database.read() as connection:
             return usage.remembered(connection, credential)
+
+    def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
+        with self._database.read() as connection:
+            return usage.pooled_of(connection, credential)
+
+    def holes(self, source: str) -> Sequence[Hole]:
+        with self._database.read() as connection:
+            return usage.holes_of(connection, source)
+
+    def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
+        with self._database.write() as connection:
+            usage.set_blind(connection, source, since, trouble)
+
+    def dismiss(self, dismissal: Dismissal, entry: HistoryEntry) -> None:
+        with self._database.write() as connection:
+            dismissals.add(connection, entry.credential, dismissal)
+            trail.append(connection, [entry])
+
+    def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
+        with self._database.read() as connection:
+            return dismissals.of(connection, credential)
 
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._database.read() as connection:
@@ -253,6 +293,10 @@ class SqlStore:
     def add_token(self, token: AccessToken) -> None:
         with self._database.write() as connection:
             access.add_token(connection, token)
+
+    def pin(self, name: str, digest: str) -> str:
+        with self._database.write() as connection:
+            return access.pin(connection, name, digest)
 
     def close(self) -> None:
         self._database.close()
