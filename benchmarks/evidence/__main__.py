@@ -43,18 +43,30 @@ def run(scenario: Scenario, seed: int) -> list[Row]:
 
 
 def rows_of(scenario: Scenario, runs: int, seed: int, out: Path | None) -> list[Row]:
-    """All runs of a scenario; with a directory, those of an earlier call are read from it."""
-    name = f"{scenario.name} {scenario.length} s {runs}".translate(str.maketrans(" /%", "_-p"))
-    file = None if out is None else out / f"{seed}" / f"{name}.jsonl"
-    if file is not None and file.exists():
-        return [Row(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
-    rows = [row for number in range(runs) for row in run(scenario, seed + number)]
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text("".join(f"{json.dumps(asdict(row))}\n" for row in rows), encoding="utf-8")
-        partial.rename(file)
-    return rows
+    """All runs of a scenario. With a directory each is kept there, and those of an earlier call are not run again."""
+    if out is None:
+        return [row for number in range(runs) for row in run(scenario, seed + number)]
+    name = f"{scenario.name}, {scenario.length} s.jsonl".translate(str.maketrans(" /%", "_-p"))
+    file = out / f"{seed}" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kept = _kept(file)
+    with file.open("a", encoding="utf-8") as lines:
+        for number in range(runs):
+            if seed + number not in kept:
+                kept[seed + number] = run(scenario, seed + number)
+                lines.write(f"{json.dumps([asdict(row) for row in kept[seed + number]])}\n")
+                lines.flush()
+    return [row for number in range(runs) for row in kept[seed + number]]
+
+
+def _kept(file: Path) -> dict[int, list[Row]]:
+    """The runs in a file by seed; a last line that an interruption cut short is taken out."""
+    if not file.exists():
+        return {}
+    whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")
+    file.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
+    runs = [[Row(**row) for row in json.loads(line)] for line in whole.splitlines()]
+    return {rows[0].seed: rows for rows in runs}
 
 
 def plan(options: argparse.Namespace) -> list[tuple[Scenario, int]]:

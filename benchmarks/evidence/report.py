@@ -73,12 +73,11 @@ def light_fault_bar(scenario: Scenario) -> tuple[float, str] | None:
 
 def _delay_bars(scenario: Scenario, rows: Sequence[Row]) -> tuple[str, bool]:
     values = {"req": [row.requests for row in rows], "s": [row.seconds for row in rows]}
-    percentile = light_fault_bar(scenario) if scenario.p95 is None else (scenario.p95, "req")
     bars, holds = [], not any(row.missed for row in rows)
     for quantile, bar, unit in (
         (50, scenario.bar_requests, "req"),
         (50, scenario.bar_seconds, "s"),
-        (95, *(percentile or (None, "req"))),
+        (95, *(light_fault_bar(scenario) or (None, "req"))),
     ):
         if bar is not None:
             bars.append(f"{'median' if quantile == 50 else 'p95'} ≤ {bar:,.0f} {unit}")

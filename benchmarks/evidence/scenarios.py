@@ -48,7 +48,7 @@ class Scenario:
 
     `length` is the buckets' in seconds, `per_minute` each client's requests, `rate` the true failure rate, and `drift`
     its factor in the rotation. `amount` belongs to the event: a failure rate, or the share of clients that stay on the
-    old version. The bars are medians; `p95` asks for the 95th percentile's too.
+    old version. The bars are medians.
     """
 
     name: str
@@ -63,7 +63,6 @@ class Scenario:
     baseline: bool = True
     bar_requests: float | None = None
     bar_seconds: float | None = None
-    p95: float | None = None
 
     @property
     def faulty(self) -> bool:
@@ -135,6 +134,6 @@ FAULTY = (
         length=10,
         hours=0.5,
         baseline=False,
-        p95=12,
+        bar_requests=12,
     ),
 )

@@ -34,6 +34,26 @@ class Emergencies(Rotations):
         told = {"grace": seconds(20), "cut_now": cut_now, "now": self.world.now, "by": "ada", "why": "leaked"}
         self._command(commands.emergency, serial=earlier[index % len(earlier)], **told)
 
+    @precondition(lambda self: self.world.rotation is not None)
+    @rule(index=INDEX)
+    def everything_is_leaked(self, index: int) -> None:
+        """Nothing is left to go back to, and another rotation takes over; but for one that nobody has reported yet."""
+        told = {"grace": seconds(20), "cut_now": False, "now": self.world.now, "by": "ada", "why": "leaked"}
+        serials = sorted(self.world.rotation.versions)
+        for serial in serials[:-1] if index == 3 else serials:
+            self._command(commands.emergency, serial=serial, **told)
+        self.tick(5, 2)
+
+    @precondition(lambda self: self.world.rotation is not None)
+    @rule()
+    def it_comes_to_its_end(self) -> None:
+        """Without the faults so far; but what a frozen worker still holds, it holds."""
+        self.world.heal()
+        for _ in range(60):
+            self.tick(10, 1)
+            if self.world.rotation is None:
+                break
+
     @rule(spare=st.integers(0, 1))
     def authority_is_full(self, spare: int) -> None:
         """It takes so many keys more than it has, and no other."""

@@ -19,6 +19,8 @@ SOON = 11
 """Ticks of 5 s in which older rules have gone, the longest backoff is over, and a verifier is mended."""
 ANSWERS = 12
 """How often an operator may be asked to resume."""
+BOTH = (Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR)
+"""Phases in which every outgoing version that is not compromised is to be accepted."""
 
 
 def may_be_rolled_back(world: World) -> None:
@@ -42,7 +44,7 @@ def may_be_rolled_back(world: World) -> None:
 def both_accepted(world: World) -> None:
     """Nobody stays refused: where old and new are both to be accepted, every verifier comes to accept them, whether it
     joined, came back, or was reached by a call of ours that came late."""
-    if world.rotation is None or world.rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
+    if world.rotation is None or world.rotation.phase not in BOTH or world.rotation.halted is not None:
         return
     other, phase = world.fork(), world.rotation.phase
     other.calm()
@@ -51,12 +53,12 @@ def both_accepted(world: World) -> None:
         other.advance(seconds(5))
         other.tick(judge)
         standing(other)
-        if other.rotation is None or other.rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
+        if other.rotation is None or other.rotation.phase is not phase or other.rotation.halted is not None:
             return
     assert other.rotation is not None
     for verifier in other.verifiers.values():
         kept = set(other.rotation.outgoing) & other.rotation.served - set(other.rotation.marks) - other.rotation.revoked
-        for serial in {*kept, other.rotation.incoming}:
+        for serial in kept if phase is Phase.INTRODUCE else {*kept, other.rotation.incoming}:
             if serial in other.rotation.forced:
                 continue
             accepted = verifier.always_accepts(serial, other.now)

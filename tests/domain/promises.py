@@ -43,16 +43,8 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
                 bake_known(world, after, effect.target)
         if effect.kind is EffectKind.DISABLE:
             silence_before_reject(world, after, effect.serial)
-        if effect.kind is EffectKind.REVOKE and after.phase is not Phase.ROLLBACK:
-            room = (
-                after.phase is Phase.INTRODUCE and world.room is not None and effect.serial in makes_room(world, after)
-            )
-            assert after.phase is Phase.DESTROY or room, f"P3: v{effect.serial} is revoked in {after.phase}"
         if effect.kind is EffectKind.REVOKE:
-            for verifier in world.verifiers.values():
-                blind = verifier.away or not world.readable(effect.serial)
-                refused = blind or not verifier.ever_accepts(effect.serial, world.now)
-                assert refused or after.phase is Phase.DESTROY, f"v{effect.serial} is revoked before it is disabled"
+            disable_before_revoke(world, after, effect.serial)
     if before.phase is Phase.OVERLAP and after.phase is Phase.MONITOR and not emergency(after):
         watched(world, after, world.policy.minimum_overlap, failures=True)
     if before.phase is Phase.RETIRE and after.phase is Phase.DESTROY:
@@ -88,6 +80,18 @@ def one_at_a_time(before: Rotation, decision: Decision) -> None:
     assert successor is None or (successor.live and successor.supersedes == before.id), "P7: nobody took over"
     current = [v.serial for v in (successor or after).versions.values() if v.state is VersionState.CURRENT]
     assert len(current) <= 1, f"P7: {current} are current"
+
+
+def disable_before_revoke(world: World, after: Rotation, serial: int) -> None:
+    """P3: nothing is taken away for good before DESTROY but by a rollback, or for room; and what is revoked was disabled
+    first, held connections too, but where it makes room."""
+    room = after.phase is Phase.INTRODUCE and world.room is not None and serial in makes_room(world, after)
+    assert after.phase in (Phase.DESTROY, Phase.ROLLBACK) or room, f"P3: v{serial} is revoked in {after.phase}"
+    for verifier in world.verifiers.values():
+        blind = verifier.away or not world.readable(serial) or after.phase is Phase.DESTROY
+        active = verifier.table.get(serial) is Entry.ACTIVE
+        refused = blind or not (active if room else verifier.ever_accepts(serial, world.now))
+        assert refused, f"v{serial} is revoked before it is disabled"
 
 
 def stands_where_told(world: World, before: Rotation, decision: Decision) -> None:

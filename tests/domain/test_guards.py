@@ -93,6 +93,14 @@ def test_few_culprits_are_the_versions_fault_and_many_are_held() -> None:
     assert ruling(world) == (Ruling.HOLD, Reason.FAILURES_SPREAD)
 
 
+def test_one_culprit_whose_failures_are_the_smaller_part_is_held() -> None:
+    """Both accepted everywhere: a client that stands out from a trouble of all alike is not its cause."""
+    world = world_in(Phase.MONITOR)
+    alone = failing(control=False, clients=["c0"])
+    world.finding = replace(alone, culprits=tuple(replace(culprit, share=0.3) for culprit in alone.culprits))
+    assert ruling(world) == (Ruling.HOLD, Reason.FAILURES_SPREAD)
+
+
 def test_in_retire_a_verifier_that_refuses_the_new_is_enough() -> None:
     """In RETIRE the old version is disabled on purpose, so its refusal is no excuse for the new one's."""
     world = world_in(Phase.RETIRE)

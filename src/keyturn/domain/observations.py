@@ -95,6 +95,22 @@ class SourceSeen:
     kind: SourceKind
     watermark: datetime | None
     sees_failures: bool
+    blind_since: datetime | None = None
+    """Since when it has stopped, lags or answers nonsense; None while all is well."""
+    trouble: str = ""
+    """What is wrong with it, and the mend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hole:
+    """A stretch of time of which a source's data is lost for good."""
+
+    start: datetime
+    end: datetime
+
+    def within(self, start: datetime, end: datetime) -> timedelta:
+        """How much of it lies between these two."""
+        return max(timedelta(0), min(self.end, end) - max(self.start, start))
 
 
 AUTHORITY = "authority"
@@ -114,10 +130,12 @@ class ClientSeen:
     last_refusal: Mapping[int, datetime] = field(default_factory=dict)
     """End of the newest bucket with a refused use that is this client's beyond doubt (DESIGN §6)."""
     required_silence: timedelta
+    largest_gap: timedelta = timedelta(0)
+    """The longest that its history has it silent between two uses."""
     acknowledged: bool = False
     """The client's owner says that all its instances have moved."""
     dismissed: bool = False
-    """An operator has declared it gone."""
+    """An operator has declared it gone, and it was not seen since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +149,9 @@ class UsageSeen:
     finding: Finding | None = None
     """The detector's word on the last bucket that it has seen."""
     unauthenticated: int = 0
-    """Refused presentations since the rotation's start that prove nothing about who sent them."""
+    """Refused presentations of this rotation's versions that prove nothing about who sent them."""
+    lost: tuple[Hole, ...] = ()
+    """What the sources cannot tell any more, one after another."""
 
     @property
     def watermark(self) -> datetime | None:

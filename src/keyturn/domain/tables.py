@@ -18,6 +18,7 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         establish.mint,
         establish.stage_new,
         establish.accept_new,
+        establish.accept_kept,
     ),
     Phase.OVERLAP: (
         establish.keep_old,
@@ -84,6 +85,7 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
 changed is undone."""
 
 STANDING: Mapping[Phase, tuple[Row, ...]] = {
+    Phase.INTRODUCE: (establish.accept_kept,),
     Phase.OVERLAP: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.MONITOR: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.RETIRE: (establish.keep_old, establish.accept_new),

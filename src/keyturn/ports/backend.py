@@ -41,6 +41,8 @@ class Target(Protocol):
     after a crash or a lost response, gives the same world and no error. Values appear in no error, log or repr.
     """
 
+    location: str
+    """Where it is, as the backend's own records name it: usage sources that see readers read it tell of it by this."""
     timeout: timedelta
     """The longest that one call takes, all its requests together: whoever makes it holds its lease for longer
     (promise P7)."""

@@ -28,6 +28,9 @@ class Credential:
     """How many of its rotations in a row ended as ROLLED_BACK; SUPERSEDED is no end of the kind that counts."""
     check_at: datetime | None = None
     """When it is next checked that everything is still as the last rotation left it; None: not until somebody says."""
+    restored_at: datetime | None = None
+    """When the store was restored from a backup, and nobody has confirmed since what became of this credential in the
+    meantime: nothing is done for it. None otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +166,29 @@ class SourceState:
     """Its first watermark: before that, nothing is known."""
     late: int = 0
     """Reports that came after their bucket was declared complete."""
+    blind_since: datetime | None = None
+    """Since when it has stopped, lags or answers nonsense; None while all is well."""
+    trouble: str = ""
+    """What is wrong with it, and the mend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """Refused presentations of one version that prove nothing about who sent them."""
+
+    count: int
+    last: datetime
+    """End of the newest bucket with any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismissal:
+    """An operator's word that a client is gone. A later use of the client's proves it wrong."""
+
+    client: str
+    at: datetime
+    by: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,
+    Dismissal,
     HistoryEntry,
     Intent,
     Lease,
     OutboxItem,
     Outcome,
+    Pooled,
     SourceState,
     UsageRow,
     Uses,
@@ -35,9 +38,18 @@ class Store(Protocol):
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
-        """Remember a credential seen for the first time, with the version that its readers get now. A credential that
-        is known already is left as it is."""
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
+        """Remember a credential seen for the first time, with the version that its readers get now, and the others that
+        are known of it. Its next serial is beyond them all. A credential that is known already is left as it is."""
+
+    def restored(self, at: datetime) -> None:
+        """The store is from a backup: no credential is what it remembers until that is confirmed."""
+
+    def unconfirmed(self) -> Sequence[str]:
+        """Names of the credentials that nobody has confirmed since the store was restored."""
+
+    def confirm(self, name: str) -> None:
+        """What is remembered of a credential, and what has changed since, is confirmed."""
 
     def credential(self, name: str) -> Credential | None:
         """What is remembered of a credential."""
@@ -137,19 +149,42 @@ class Store(Protocol):
         watermark: datetime | None,
         cursor: str | None,
         batch: str | None = None,
+        digest: str = "",
+        complete_from: datetime | None = None,
         received_at: datetime,
         claim: Lease | None = None,
     ) -> bool:
         """Add rows, move the source's watermark (never back) and cursor (None leaves either), all in one transaction.
-        False, and nothing changed, when `batch` was seen from this source before. Rows whose bucket the source had
-        declared complete are late: they count as use at once, but stay out of `usage` (the detector's buckets) and are
-        counted."""
+        False, and nothing changed, when `batch` was seen from this source before; `Refused` when it was seen with
+        another `digest`. Rows whose bucket the source had declared complete are late: they count as use at once, but
+        stay out of `usage` (the detector's buckets) and are counted. With `complete_from`, what the source could have
+        told between its watermark and then is lost: that hole is remembered."""
 
-    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
-        """Rows with start ≤ bucket start < end, by start then client, summed over sources."""
+    def forget_batches(self, before: datetime) -> None:
+        """Forget the ids of batches that were received before then."""
 
-    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
-        """(client, serial) → what is remembered of that use."""
+    def usage(
+        self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None
+    ) -> Sequence[UsageRow]:
+        """Rows with start ≤ bucket start < end, by start then client, summed over these sources (None: over all)."""
+
+    def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
+        """(client, serial, source) → what is remembered of that use."""
+
+    def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
+        """(serial, source) → the refusals that were pooled as unauthenticated."""
+
+    def holes(self, source: str) -> Sequence[Hole]:
+        """The holes in a source's data, oldest first."""
+
+    def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
+        """Remember since when a source is blind, and why; None: it sees again."""
+
+    def dismiss(self, dismissal: Dismissal, entry: HistoryEntry) -> None:
+        """Take an operator's word that a client of the entry's credential is gone, with a line in its trail."""
+
+    def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
+        """By client: who was declared gone, the newest word each."""
 
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         """Starts of the buckets before `end` in which the client used any version of the credential, ascending: the
@@ -198,6 +233,9 @@ class Store(Protocol):
 
     def add_token(self, token: AccessToken) -> None:
         """Add a token, or replace the one of the same name."""
+
+    def pin(self, name: str, digest: str) -> str:
+        """What all processes agree on: the digest that was pinned first under this name, this one if none was."""
 
     def close(self) -> None:
         """Give files, locks and connections back."""

@@ -52,7 +52,10 @@ class Gather:
         """Everything that can be known of the rotation's world now."""
         wired = self.registry.credential(rotation.credential)
         bindings = self.store.bindings(rotation.credential)
-        targets = self.executor.run([self._look_at(rotation, wired, name, bindings) for name in rotation.targets])
+        adopted = self._adopted(rotation, wired)
+        targets = self.executor.run(
+            [self._look_at(rotation, wired, name, bindings, adopted) for name in rotation.targets]
+        )
         verifiers = self._ask_verifiers(rotation, wired)
         seen = dict(zip(rotation.targets, targets, strict=True))
         orphans = self._orphans(rotation, wired)
@@ -85,8 +88,28 @@ class Gather:
                     log.debug("copy unreadable", credential=rotation.credential, version=serial, error=error.message)
         return found
 
+    def _adopted(self, rotation: Rotation, wired: WiredCredential) -> dict[str, int]:
+        """The fingerprint of what is to be adopted, while it still is where it was found and no version has it yet: other
+        targets may have it from the same hand."""
+        adopting, target = rotation.adopting, None
+        if adopting is not None and rotation.versions[rotation.incoming].fingerprint is None:
+            target = wired.targets.get(adopting.target)
+        if adopting is None or target is None:
+            return {}
+        try:
+            backend_id, value = self.at_once.run(f"{wired.name}/{adopting.target}/read", target.read)
+        except Failure as error:
+            log.debug("value to adopt unreadable", credential=wired.name, target=adopting.target, error=error.message)
+            return {}
+        return {value.fingerprint(self.fingerprint_key): rotation.incoming} if backend_id == adopting.id else {}
+
     def _look_at(
-        self, rotation: Rotation, wired: WiredCredential, name: str, bindings: Mapping[tuple[str, str], int]
+        self,
+        rotation: Rotation,
+        wired: WiredCredential,
+        name: str,
+        bindings: Mapping[tuple[str, str], int],
+        adopted: Mapping[str, int],
     ) -> Callable[[], TargetSeen]:
         target = wired.targets.get(name)
 
@@ -98,7 +121,7 @@ class Gather:
                 copies, unknown = self._copies(rotation, view.copies)
                 foreign = tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign)
                 return TargetSeen(
-                    serving=self._recognise(rotation, name, target, view.serving, bindings),
+                    serving=self._recognise(rotation, name, target, view.serving, bindings, adopted),
                     copies=copies,
                     obstacles=foreign + tuple(Obstacle(what="no version knows", id=t, since=None) for t in unknown),
                     marked=frozenset(s for s, v in rotation.versions.items() if v.key_id in view.marked),
@@ -129,6 +152,7 @@ class Gather:
         target: Target,
         backend_id: str | None,
         bindings: Mapping[tuple[str, str], int],
+        adopted: Mapping[str, int],
     ) -> Serving:
         """Which version of ours a backend's id is: by what was remembered, else by the value's fingerprint."""
         if backend_id is None:
@@ -146,7 +170,7 @@ class Gather:
                 backend_id, value = self.at_once.run(f"{rotation.credential}/{name}/read", target.read)
             except Absent:
                 return Serving(kind=ServingKind.MISSING)
-            serial = identify(value, fingerprints, self.fingerprint_key)
+            serial = identify(value, {**adopted, **fingerprints}, self.fingerprint_key)
             if serial is None:
                 return Serving(kind=ServingKind.FOREIGN, id=backend_id)
             self.store.bind(rotation.credential, name, backend_id, serial)

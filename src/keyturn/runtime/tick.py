@@ -22,8 +22,9 @@ from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
 from keyturn.ports.records import Commit, Credential, HistoryEntry, Lease
 from keyturn.ports.store import Store
-from keyturn.runtime.adopt import adopt, begin_rotation, plan_rotation, started
+from keyturn.runtime.adopt import adopt, begin_rotation, check_confirmed, plan_rotation, started
 from keyturn.runtime.claims import LEASE, Claim, Claims
+from keyturn.runtime.confirm import Adoption, Confirm
 from keyturn.runtime.due import after_end
 from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
@@ -91,6 +92,7 @@ class Runtime:
             at_once=at_once,
         )
         self._claims = Claims(store=store, clock=clock, owner=owner, ttl=_lease_for(registry))
+        self._confirm = Confirm(store=store, gather=self._gather, clock=clock, fingerprint_key=fingerprint_key)
         self._reconcile = Reconcile(store=store, clock=clock)
         self._execute = Execute(
             store=store,
@@ -149,6 +151,7 @@ class Runtime:
     ) -> Rotation:
         """Report a version compromised, and rotate away from it: with a rotation that starts now, or with the one under
         way. None: the version that readers get, where only one can be meant. Raises `Refused` with the reason."""
+        self._check_confirmed(name)
         live = self._store.live_of(name)
         if serial is None and live is not None:
             able = [v for v, known in sorted(live.versions.items()) if known.key_id and not known.compromised_at]
@@ -166,12 +169,22 @@ class Runtime:
             adopt(self._store, wired, self._key, now)
         rotation = plan_rotation(self._store, wired, by=by, now=now)
         current = rotation.outgoing[0]
-        if serial is not None and serial != current:
+        if serial is not None and serial not in rotation.outgoing:
             raise Refused(f"readers of {name} get v{current}; v{serial} is not accepted any more, and cannot come back")
-        rotation = report(rotation, serial=current)
+        reported = current if serial is None else serial
+        rotation = report(rotation, serial=reported)
         if not dry_run:
-            self._store.begin(rotation, started(rotation, why=f"emergency v{current}: {why}", now=now))
+            self._store.begin(rotation, started(rotation, why=f"emergency v{reported}: {why}", now=now))
         return rotation
+
+    def adopt(self, name: str, *, code: str | None, by: str, why: str) -> Adoption:
+        """What is found of a credential whose store was restored or lost, and what follows from it; with the code of just
+        that, it follows. Raises `Refused` when there is nothing to adopt, or when the code stands for another world, and
+        `Transient` or `Denied` when the world cannot be read."""
+        wired = self._registry.credential(name)
+        if code is None:
+            return self._confirm.look(wired)
+        return self._confirm.confirm(wired, code, by=by, why=why)
 
     def look(self, name: str) -> Observations:
         """The world of a credential's live rotation as it is now. Raises `Refused` when none is live."""
@@ -192,6 +205,7 @@ class Runtime:
         """Apply an operator's command to the live rotation. Raises `Refused` with the reason when it is not allowed; the
         world is then as it was."""
         self._registry.credential(name)
+        self._check_confirmed(name)
         for _ in range(COMMAND_TRIES):
             rotation = self._store.live_of(name)
             if rotation is None:
@@ -215,12 +229,19 @@ class Runtime:
                 continue
         raise Refused(f"{name} is moving too fast to command; try again")
 
+    def _check_confirmed(self, name: str) -> None:
+        if (known := self._store.credential(name)) is not None:
+            check_confirmed(known)
+
     def status(self, name: str) -> Status:
         """A credential as the last tick saw it, or read afresh when there was none."""
         self._registry.credential(name)
         credential = self._store.credential(name)
         if credential is None:
-            raise Refused(f"{name} has not been read yet: its targets must be readable and hold one same value")
+            raise Refused(
+                f"{name} has not been read yet: its targets must be readable and hold one same value; "
+                f"`keyturn adopt {name}` shows what is there"
+            )
         rotation = self._store.live_of(name)
         if rotation is None:
             return Status(credential=credential, rotation=self._store.latest_of(name), verdict=None, seen=None)
@@ -241,11 +262,17 @@ class Runtime:
         now = self._clock.now()
         known = {name for name in self._unknown if self._store.credential(name) is not None}
         self._unknown -= known
+        restored = self._store.unconfirmed()
         rotating = self._store.rotating()
         for name in rotating:
             if name not in self._registry.credentials:
                 log.error("a credential rotates that is not configured", credential=name)
         names = dict.fromkeys([*sorted(self._unknown), *self._store.due(now), *rotating, *self._store.to_check(now)])
+        for name in restored:
+            # Nothing is done for what a backup remembers before a person has confirmed it, and people are told.
+            names.pop(name, None)
+            if name in self._registry.credentials:
+                self._contained(name, partial(self._confirm.report, self._registry.credential(name)))
         return [name for name in names if name in self._registry.credentials]
 
     def _work_on(self, name: str, claim: Claim) -> str | None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,
+    Dismissal,
     HistoryEntry,
     Intent,
     Lease,
     OutboxItem,
     Outcome,
+    Pooled,
     SourceState,
     UsageRow,
     Uses,
@@ -46,21 +49,38 @@ class MemoryStore:
         self._journal = MemoryJournal()
         self._history: dict[str, list[HistoryEntry]] = {}
         self._usage = MemoryUsage()
+        self._dismissals: dict[str, dict[str, Dismissal]] = {}
         self._detectors: dict[str, str] = {}
         self._outbox = MemoryOutbox()
         self._leases = MemoryLeases()
         self._tokens: dict[str, AccessToken] = {}
+        self._pins: dict[str, str] = {}
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
         with self._lock:
             if name in self._credentials:
                 return
+            known = {one.serial: one for one in (*others, version)}
             self._credentials[name] = Credential(
-                name=name, versions={}, next_serial=version.serial + 1, due_at=due_at, rolled_back=0
+                name=name, versions={}, next_serial=max(known) + 1, due_at=due_at, rolled_back=0
             )
-            self._put_versions(name, {version.serial: version})
+            self._put_versions(name, known)
+
+    def restored(self, at: datetime) -> None:
+        with self._lock:
+            for name, credential in self._credentials.items():
+                self._credentials[name] = replace(credential, restored_at=at)
+
+    def unconfirmed(self) -> Sequence[str]:
+        with self._lock:
+            return sorted(name for name, one in self._credentials.items() if one.restored_at is not None)
+
+    def confirm(self, name: str) -> None:
+        with self._lock:
+            if name in self._credentials:
+                self._credentials[name] = replace(self._credentials[name], restored_at=None)
 
     def credential(self, name: str) -> Credential | None:
         with self._lock:
@@ -218,20 +238,58 @@ class MemoryStore:
         watermark: datetime | None,
         cursor: str | None,
         batch: str | None = None,
-        received_at: datetime,  # noqa: ARG002 - batches are remembered for as long as the process lives
+        digest: str = "",
+        complete_from: datetime | None = None,
+        received_at: datetime,
         claim: Lease | None = None,
     ) -> bool:
         with self._lock:
             self._leases.fence(claim)
-            return self._usage.add(source, rows, watermark=watermark, cursor=cursor, batch=batch)
+            return self._usage.add(
+                source,
+                rows,
+                watermark=watermark,
+                cursor=cursor,
+                batch=batch,
+                digest=digest,
+                complete_from=complete_from,
+                received_at=received_at,
+            )
 
-    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
+    def forget_batches(self, before: datetime) -> None:
         with self._lock:
-            return self._usage.rows(credential, start=start, end=end)
+            self._usage.forget_batches(before)
 
-    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
+    def usage(
+        self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None
+    ) -> Sequence[UsageRow]:
+        with self._lock:
+            return self._usage.rows(credential, start=start, end=end, sources=sources)
+
+    def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
         with self._lock:
             return self._usage.uses(credential)
+
+    def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
+        with self._lock:
+            return self._usage.pooled(credential)
+
+    def holes(self, source: str) -> Sequence[Hole]:
+        with self._lock:
+            return self._usage.holes(source)
+
+    def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
+        with self._lock:
+            self._usage.set_blind(source, since, trouble)
+
+    def dismiss(self, dismissal: Dismissal, entry: HistoryEntry) -> None:
+        with self._lock:
+            self._dismissals.setdefault(entry.credential, {})[dismissal.client] = dismissal
+            self._append([entry])
+
+    def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
+        with self._lock:
+            return dict(self._dismissals.get(credential, {}))
 
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._lock:
@@ -291,6 +349,10 @@ class MemoryStore:
     def add_token(self, token: AccessToken) -> None:
         with self._lock:
             self._tokens[token.name] = token
+
+    def pin(self, name: str, digest: str) -> str:
+        with self._lock:
+            return self._pins.setdefault(name, digest)
 
     def close(self) -> None:
         """Nothing to give back: what it holds goes with it."""

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from keyturn.domain.errors import FailureKind, Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.domain.phases import Phase
-from keyturn.ports.records import Intent, IntentState, Lease, SourceState, UsageRow, Uses
+from keyturn.ports.records import Intent, IntentState, Lease, Pooled, SourceState, UsageRow, Uses
 
 USE_STARTS = 10_000
 """At most so many starts of used buckets are given back, the newest."""
@@ -71,6 +72,30 @@ def is_use(row: UsageRow) -> bool:
     return row.successes > 0 or row.failures > 0
 
 
+def hole_of(state: SourceState, complete_from: datetime | None) -> Hole | None:
+    """What a source that is complete from then on has lost since its watermark."""
+    if complete_from is None or state.watermark is None or complete_from <= state.watermark:
+        return None
+    return Hole(start=state.watermark, end=complete_from)
+
+
+def with_pooled(before: Pooled | None, row: UsageRow) -> Pooled:
+    """The pool once this row's refusals are in it."""
+    end = row.start + row.length
+    if before is None:
+        return Pooled(count=row.unauthenticated, last=end)
+    return Pooled(count=before.count + row.unauthenticated, last=max(before.last, end))
+
+
+def check_batch(source: str, batch: str, known: str | None, digest: str) -> None:
+    """A batch's id names one content: a sender that uses it again for another would lose what it reports."""
+    if known is not None and known != digest:
+        raise Refused(
+            f"{source} has sent a batch {batch!r} with another content before: give each batch an id of its own, and "
+            "send it again unchanged"
+        )
+
+
 def is_late(row: UsageRow, watermark: datetime | None) -> bool:
     """Whether the source had declared the row's bucket complete."""
     return watermark is not None and row.start + row.length <= watermark
@@ -93,8 +118,8 @@ def with_use(before: Uses | None, row: UsageRow) -> Uses:
 
 def moved(state: SourceState, *, watermark: datetime | None, cursor: str | None, late: int) -> SourceState:
     """A source's state after a batch: the watermark never goes back, and what a batch does not say stays."""
-    return SourceState(
-        name=state.name,
+    return replace(
+        state,
         cursor=state.cursor if cursor is None else cursor,
         watermark=_newer(state.watermark, watermark),
         since=state.since if state.since is not None else watermark,

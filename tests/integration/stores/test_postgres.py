@@ -7,8 +7,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import LiteralString, TypeVar
 
 import pytest
 import time_machine
@@ -22,9 +23,11 @@ from keyturn.stores.sql import SqlStore, leases
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.testing.store_samples import NAME, NOW, begun, line, message, version
 
+T = TypeVar("T")
+
 TTL = timedelta(seconds=60)
 WITHIN = 20.0
-THE_CREDENTIAL = f"SELECT 1 FROM credentials WHERE name = '{NAME}' FOR NO KEY UPDATE"  # noqa: S608
+THE_CREDENTIAL: LiteralString = "SELECT 1 FROM credentials WHERE name = 'payments/api-key' FOR NO KEY UPDATE"
 """Locks what a commit of the credential locks first."""
 
 
@@ -49,10 +52,10 @@ def database(postgres_store: str) -> str:
 
 
 @contextmanager
-def locked(postgres: PostgresServer, database: str, statement: str) -> Iterator[None]:
+def locked(postgres: PostgresServer, database: str, statement: LiteralString) -> Iterator[None]:
     """Another transaction holds the rows that a statement locks, for as long as this lasts."""
     with postgres.admin(database) as connection, connection.transaction():
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)
         yield
 
 
@@ -294,14 +297,13 @@ def waits_for_a_lock(postgres: PostgresServer, database: str) -> None:
     assert soon(waiting)
 
 
-def soon(call: Callable[[], object]) -> object:
+def soon(call: Callable[[], T | None]) -> T | None:
     """What a call gives once it no longer fails, and gives something."""
     end = time.monotonic() + WITHIN
     while True:
-        try:
+        found = None
+        with suppress(Transient):
             found = call()
-        except Transient:
-            found = None
         if found or time.monotonic() > end:
             return found
         time.sleep(0.02)

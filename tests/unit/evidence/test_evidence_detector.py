@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -455,6 +456,25 @@ def test_made_up_client_names_do_not_make_the_state_grow(monkeypatch: pytest.Mon
     finding = detector.update(Bucket(500.0, 10.0, {}, {f"x-{k}": (0, 200) for k in range(3)}))
     assert finding is not None
     assert finding.culprits[0] == Culprit(series.OTHERS, finding.culprits[0].successes, 600, 1.0)
+
+
+def test_a_bucket_that_is_only_counted_hides_nothing() -> None:
+    """Looking at every bucket, and only where a failure or a block's end is, gives the same word and state."""
+    rng = seeded(secrets.randbits(32))
+    lazy, eager = fresh(), fresh()
+    skipped = 0
+    for number in range(400):
+        sick = 0.6 if 150 < number < 165 or number > 380 else 0.004
+        new, old = (
+            {name: (10 - bad, bad) for name, bad in zip(names, rng.binomial(10, sick, 4).tolist(), strict=True)}
+            for names in (["a", "b", "c", "d"], ["e", "f", "g", "h"])
+        )
+        bucket = Bucket(number * 10.0, 10.0, old if number < 300 else {}, new)
+        eager._calm = False
+        skipped += lazy._calm
+        assert lazy.update(bucket) == eager.update(bucket)
+        assert lazy.state() == eager.state()
+    assert skipped > 100
 
 
 def test_overwhelming_evidence_stays_a_finite_number() -> None:

@@ -71,6 +71,7 @@ class Rig:
     clock: FakeClock = field(default_factory=FakeClock)
     open_store: Callable[[Callable[[], datetime]], Store] = lambda now: MemoryStore(now=now)
     reporting: bool = True
+    """Whether the source reports; what it does not, it tells when it is back."""
     origin: ValueOrigin = ValueOrigin.KEYTURN
     capacity: int | None = None
     before_tick: Callable[[], None] = lambda: None
@@ -111,6 +112,8 @@ class Rig:
             },
             notifiers={"ops": self.notifier},
         )
+        self._untold: list[UsageReport] = []
+        self._lost_until: datetime | None = None
         self.clients = [Client(name=f"client-{number}") for number in range(4)]
         self.restart()
 
@@ -130,10 +133,17 @@ class Rig:
         start = self.clock.now()
         reports = [self._present(client, start) for client in self.clients]
         self.clock.advance(SECOND)
+        self._untold += reports
         if self.reporting:
-            self.runtime.ingest.push("gateway", reports, watermark=self.clock.now(), batch=None)
+            now, lost = self.clock.now(), self._lost_until
+            self.runtime.ingest.push("gateway", self._untold, watermark=now, id=None, complete_from=lost)
+            self._untold, self._lost_until = [], None
         self.before_tick()
         self.runtime.tick()
+
+    def lose(self) -> None:
+        """What the source has not told yet is lost, and it says so when it is back."""
+        self._untold, self._lost_until = [], self.clock.now()
 
     def _present(self, client: Client, start: datetime) -> UsageReport:
         if client.refreshes or not client.value:

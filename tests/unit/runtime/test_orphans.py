@@ -190,7 +190,7 @@ def test_late_worker_s_key_and_ours_do_not_both_stay(revoked_before: bool) -> No
     revoked, whichever came first and whether ours had already taken the late one for an orphan."""
     rig = issuing()
     late = orphaned(rig) if revoked_before else rig.authority.new_key(f"{NAME}.v2").key_id
-    value = rig.authority.nodes["one"]._newest[late].value
+    value = rig.authority.nodes["one"].newest[late].value
     assert value is not None
     if not revoked_before:
         rig.authority.made.pop(late)  # not listed yet when we look

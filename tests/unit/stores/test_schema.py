@@ -99,13 +99,17 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
         store.bindings(NAME)
         store.outbox(NOW)
         store.usage(NAME, start=at(0), end=at(1))
+        store.usage(NAME, start=at(0), end=at(1), sources=["log"])
+        store.pooled(NAME)
+        store.holes("log")
+        store.dismissals(NAME)
         store.uses(NAME)
         store.use_starts(NAME, "web", end=at(1))
         store.detector("r1")
         store.holds(Lease(name="table", owner="a", token=1, expires_at=NOW))
     plain.close()
     store.close()
-    assert len(plans) == 20
+    assert len(plans) == 24
     scans = [step for plan in plans.values() for step in plan if step.startswith("SCAN")]
     # These two indexes hold the live and the waiting alone, and are read from end to end.
     assert sorted(scans) == [

@@ -173,21 +173,17 @@ class FailureDetector:
         rate = self._laws[_RATE]
         self._ratio = eprocess.alternatives(self._laws[_NULL])
         self._log_ratio: Floats = np.log(self._ratio)
-        # The pooled series is in units of the average client: who happens to have moved first may
-        # well be one that always failed more than others.
         self._weight: Floats = rate[:, FIRST_CLIENT:] / rate[:, POOLED, None]
 
     def _add(self, arms: Floats, failed: Floats) -> None:
         """Add one bucket's counts to the block and the window, and start what is used first."""
         self._block[:, :, FIRST_CLIENT:] += arms
         self._window.add(arms[:, RAW])
-        new = arms[_NEW]
-        self._block[_NEW, :, POOLED] += np.vecdot(new, self._weight)
-        if failed.any():
+        if failed[RAW]:
             self._block[_NEW_FAILED, :, POOLED] += failed
             self._failed[:, FIRST_CLIENT:] += arms[_NEW_FAILED]
             self._failed[:, POOLED] += failed
-        used = (new[RAW] > 0) > self._started[FIRST_CLIENT:]
+        used = (arms[_NEW, RAW] > 0) > self._started[FIRST_CLIENT:]
         if used.any():
             first = np.concatenate([[not self._started[POOLED], False], used])
             self._evidence[:, first] += _STAKE
@@ -196,9 +192,9 @@ class FailureDetector:
 
     def _shared(self, arms: Floats) -> bool:
         """Whether a trouble of both versions together has passed with this bucket."""
-        failed = arms[_NEW_FAILED, RAW].sum() + eprocess.old_arm(arms[_OLD], arms[_OLD_FAILED])[1][RAW]
-        if not failed and not self._trouble.level.any():
+        if not (arms[[_NEW_FAILED, _OLD_FAILED], RAW].any() or self._trouble.level.any()):
             return False
+        failed = arms[_NEW_FAILED, RAW].sum() + eprocess.old_arm(arms[_OLD], arms[_OLD_FAILED])[1][RAW]
         _, null, excess, cv2 = self._laws[:, RAW, POOLED]
         average = np.vecdot(arms[_NEW, RAW] + arms[_OLD, RAW], self._weight[RAW])
         ratio, log_ratio = self._ratio[RAW, POOLED], self._log_ratio[RAW, POOLED]
@@ -210,7 +206,10 @@ class FailureDetector:
     def _look(self, bucket: Bucket, passed: bool) -> Finding | None:
         """Weigh the block so far, and close it where it ends."""
         rate, null, excess, cv2 = self._laws
-        new, new_failed = self._block[_NEW], self._block[_NEW_FAILED]
+        new, new_failed = self._block[_NEW].copy(), self._block[_NEW_FAILED]
+        # The pooled series is in units of the average client: who happens to have moved first may
+        # well be one that always failed more than others.
+        new[:, POOLED] = np.vecdot(new[:, FIRST_CLIENT:], self._weight)
         logs = eprocess.log_ratios(new, new_failed, null, excess, cv2, self._ratio, self._log_ratio)
         processes = eprocess.bounded_exp(logs)
         processes *= self._evidence

@@ -45,30 +45,23 @@ def enrol(clients: dict[str, int], arm: Arm) -> dict[str, int]:
 def tally(arms: Sequence[tuple[float, Arm]], clients: dict[str, int]) -> Floats:
     """Counts of arms, each with its bucket's start: [arm, trials or failures, stream, client].
 
-    Many at once, because numpy's calls cost more than what they count.
-
     Raises `ValueError`, naming the bucket, when a count is negative.
     """
-    size = len(clients)
+    size, others = len(clients), clients.get(OTHERS, 0)
     tallied = np.zeros((len(arms), 2, 2, size))
-    lengths = [len(arm) for _, arm in arms]
-    if not any(lengths):
-        return tallied
-    entries = chain.from_iterable(chain.from_iterable(arm.values()) for _, arm in arms)
-    pairs = np.fromiter(entries, np.float64, 2 * sum(lengths)).reshape(-1, 2)
-    rows = np.repeat(np.arange(len(arms)), lengths)
-    if pairs.min() < 0:
-        start = arms[rows[pairs.min(axis=1).argmin()]][0]
-        raise ValueError(f"bucket at {start} s: a count is negative")
-    names = chain.from_iterable(arm for _, arm in arms)
-    places = np.fromiter(map(clients.get, names, repeat(clients.get(OTHERS, 0))), np.intp, len(rows))
-    places += rows * size
-    # Several clients may share the place of OTHERS, so they are added, not assigned.
-    failures = np.bincount(places, weights=pairs[:, 1], minlength=len(arms) * size).reshape(-1, size)
-    trials = np.bincount(places, weights=pairs[:, 0], minlength=len(arms) * size).reshape(-1, size) + failures
-    tallied[:, 0, RAW], tallied[:, 1, RAW] = trials, failures
-    np.minimum(trials, 1.0, out=tallied[:, 0, DEDUPLICATED])
-    np.divide(failures, np.maximum(trials, 1.0), out=tallied[:, 1, DEDUPLICATED])
+    for (start, arm), (trials, failures) in zip(arms, tallied, strict=True):
+        if not arm:
+            continue
+        pairs = np.fromiter(chain.from_iterable(arm.values()), np.float64, 2 * len(arm)).reshape(-1, 2)
+        if pairs.min() < 0:
+            raise ValueError(f"bucket at {start} s: a count is negative")
+        columns = np.fromiter(map(clients.get, arm, repeat(others)), np.intp, len(arm))
+        # Several clients may share the column of OTHERS, so they are added, not assigned.
+        failures[RAW] = np.bincount(columns, weights=pairs[:, 1], minlength=size)
+        trials[RAW] = np.bincount(columns, weights=pairs[:, 0], minlength=size) + failures[RAW]
+    trials, failures = tallied[:, 0], tallied[:, 1]
+    np.minimum(trials[:, RAW], 1.0, out=trials[:, DEDUPLICATED])
+    np.divide(failures[:, RAW], np.maximum(trials[:, RAW], 1.0), out=failures[:, DEDUPLICATED])
     return tallied
 
 

@@ -70,7 +70,7 @@ def required_silence(
     total = math.fsum(gaps)
     mean = total / len(gaps)
     variation = math.sqrt(math.fsum((gap - mean) ** 2 for gap in gaps) / len(gaps)) / mean
-    regular = variation <= 0.5 and _chance_of(variation, len(gaps)) <= _CHANCE
+    regular = variation <= 0.5 and chance_of(variation, len(gaps)) <= _CHANCE
     if len(gaps) <= 2:
         return max(floor, few if regular or len(gaps) == 1 else unseen, timedelta(seconds=3 * largest))
     seconds = 2 * largest
@@ -80,7 +80,7 @@ def required_silence(
     return max(floor, timedelta(seconds=seconds))
 
 
-def _chance_of(variation: float, gaps: int) -> float:
+def chance_of(variation: float, gaps: int) -> float:
     """At most how likely exponential gaps show no more than this coefficient of variation.
 
     Divided by their sum such gaps are uniform on a simplex, on which the coefficient of variation

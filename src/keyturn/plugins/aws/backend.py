@@ -52,7 +52,14 @@ class SecretsManager:
             )
 
         timeout = timedelta(seconds=self._options.timeout)
-        target = SecretTarget(place, open_secret, field=read.field, clock=self._clock, timeout=timeout)
+        target = SecretTarget(
+            place,
+            open_secret,
+            location=read.secret_id,
+            field=read.field,
+            clock=self._clock,
+            timeout=timeout,
+        )
         self._targets[read.secret_id, read.field] = target
         return target
 

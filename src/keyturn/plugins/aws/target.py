@@ -47,8 +47,16 @@ class SecretTarget:
     """One secret's AWSCURRENT, or one field of it. `open_secret` starts the calls of one method with their deadline."""
 
     def __init__(
-        self, place: str, open_secret: Callable[[], Secret], *, field: str | None, clock: Clock, timeout: timedelta
+        self,
+        place: str,
+        open_secret: Callable[[], Secret],
+        *,
+        location: str,
+        field: str | None,
+        clock: Clock,
+        timeout: timedelta,
     ) -> None:
+        self.location = location
         self.timeout = timeout
         self._place = place
         self._open = open_secret

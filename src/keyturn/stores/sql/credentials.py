@@ -35,15 +35,31 @@ _TO_CHECK = select(credentials.c.check_at, credentials.c.name).where(
     # A check that was under way when the rotation began may have set its next date since.
     ~exists().where(rotations.c.credential == credentials.c.name, rotations.c.live.is_(True)),
 )
+_UNCONFIRMED = select(credentials.c.name).where(credentials.c.restored_at.is_not(None)).order_by(credentials.c.name)
 _BOUND = select(bindings).where(bindings.c.credential == bindparam("wanted"))
 _VERSIONS_OF = select(versions).where(versions.c.credential == bindparam("wanted"))
 _MARKED_OF = _VERSIONS_OF.where(versions.c.compromised_at.is_not(None))
 
 
-def register(connection: Connection, name: str, version: Version, due_at: datetime | None) -> None:
-    row = {"name": name, "next_serial": version.serial + 1, "due_at": due_at, "rolled_back": 0}
+def register(
+    connection: Connection, name: str, version: Version, due_at: datetime | None, others: Sequence[Version]
+) -> None:
+    known = {one.serial: one for one in (*others, version)}
+    row = {"name": name, "next_serial": max(known) + 1, "due_at": due_at, "rolled_back": 0}
     if _ADD.run(connection, row):
-        put_versions(connection, name, {version.serial: version})
+        put_versions(connection, name, known)
+
+
+def restored(connection: Connection, at: datetime) -> None:
+    connection.execute(update(credentials).values(restored_at=at))
+
+
+def unconfirmed(connection: Connection) -> Sequence[str]:
+    return connection.execute(_UNCONFIRMED).scalars().all()
+
+
+def confirm(connection: Connection, name: str) -> None:
+    connection.execute(update(credentials).where(credentials.c.name == name).values(restored_at=None))
 
 
 def find(connection: Connection, name: str) -> Credential | None:
@@ -139,6 +155,7 @@ def _credential(row: Row[Any], issued: Iterable[Row[Any]]) -> Credential:
         due_at=row.due_at,
         rolled_back=row.rolled_back,
         check_at=row.check_at,
+        restored_at=row.restored_at,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,21 +12,24 @@ from sqlalchemy.exc import ArgumentError
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,
+    Dismissal,
     HistoryEntry,
     Intent,
     Lease,
     OutboxItem,
     Outcome,
+    Pooled,
     SourceState,
     UsageRow,
     Uses,
 )
 from keyturn.stores.migrations import upgrade
-from keyturn.stores.sql import access, credentials, journal, leases, outbox, rotations, trail, usage
+from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, trail, usage
 from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
@@ -58,9 +61,21 @@ class SqlStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
         with self._database.write() as connection:
-            credentials.register(connection, name, version, due_at)
+            credentials.register(connection, name, version, due_at, others)
+
+    def restored(self, at: datetime) -> None:
+        with self._database.write() as connection:
+            credentials.restored(connection, at)
+
+    def unconfirmed(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            return credentials.unconfirmed(connection)
+
+    def confirm(self, name: str) -> None:
+        with self._database.write() as connection:
+            credentials.confirm(connection, name)
 
     def credential(self, name: str) -> Credential | None:
         with self._database.read() as connection:
@@ -168,22 +183,59 @@ class SqlStore:
         watermark: datetime | None,
         cursor: str | None,
         batch: str | None = None,
+        digest: str = "",
+        complete_from: datetime | None = None,
         received_at: datetime,
         claim: Lease | None = None,
     ) -> bool:
         with self._database.write() as connection:
             leases.fence(connection, claim)
             return usage.add(
-                connection, source, rows, watermark=watermark, cursor=cursor, batch=batch, received_at=received_at
+                connection,
+                source,
+                rows,
+                watermark=watermark,
+                cursor=cursor,
+                batch=batch,
+                digest=digest,
+                complete_from=complete_from,
+                received_at=received_at,
             )
 
-    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
-        with self._database.read() as connection:
-            return usage.rows(connection, credential, start, end)
+    def forget_batches(self, before: datetime) -> None:
+        with self._database.write() as connection:
+            usage.forget_batches(connection, before)
 
-    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
+    def usage(
+        self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None
+    ) -> Sequence[UsageRow]:
+        with self._database.read() as connection:
+            return usage.rows(connection, credential, start, end, sources)
+
+    def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
         with self._database.read() as connection:
             return usage.remembered(connection, credential)
+
+    def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
+        with self._database.read() as connection:
+            return usage.pooled_of(connection, credential)
+
+    def holes(self, source: str) -> Sequence[Hole]:
+        with self._database.read() as connection:
+            return usage.holes_of(connection, source)
+
+    def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
+        with self._database.write() as connection:
+            usage.set_blind(connection, source, since, trouble)
+
+    def dismiss(self, dismissal: Dismissal, entry: HistoryEntry) -> None:
+        with self._database.write() as connection:
+            dismissals.add(connection, entry.credential, dismissal)
+            trail.append(connection, [entry])
+
+    def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
+        with self._database.read() as connection:
+            return dismissals.of(connection, credential)
 
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._database.read() as connection:
@@ -242,6 +294,10 @@ class SqlStore:
         with self._database.write() as connection:
             access.add_token(connection, token)
 
+    def pin(self, name: str, digest: str) -> str:
+        with self._database.write() as connection:
+            return access.pin(connection, name, digest)
+
     def close(self) -> None:
         self._database.close()
 
@@ -249,7 +305,8 @@ class SqlStore:
         return self._database.clock(connection) if self._now is None else self._now()
 
 
-def _opened(url: str | URL) -> Database:
+def checked(url: str | URL) -> URL:
+    """A URL that names a store that this keyturn can have. Raises `ConfigError` saying which it can."""
     form = "use sqlite:///relative.db, sqlite:////absolute.db or postgresql+psycopg://USER@HOST:PORT/DATABASE"
     try:
         parsed = make_url(url)
@@ -257,9 +314,14 @@ def _opened(url: str | URL) -> Database:
         # The URL itself is left out of the message: one to a server would hold a password.
         raise ConfigError(f"store.url is no database URL: {form}") from None
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
-        return open_postgres(parsed)
+        return parsed
     if parsed.drivername != "sqlite":
         raise ConfigError(f"store.url names {parsed.drivername}, which this keyturn has no store for: {form}")
     if not parsed.database or parsed.database == ":memory:" or parsed.query or parsed.database.startswith("file:"):
         raise ConfigError(f"store.url {url} names no plain file: {form}")
-    return open_sqlite(Path(parsed.database))
+    return parsed
+
+
+def _opened(url: str | URL) -> Database:
+    parsed = checked(url)
+    return open_sqlite(Path(parsed.database or "")) if parsed.drivername == "sqlite" else open_postgres(parsed)

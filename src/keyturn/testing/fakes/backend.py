@@ -31,7 +31,8 @@ class Rules(StrEnum):
 class FakeTarget:
     """A target over a `Place`, whose calls meet the faults that the test has planned."""
 
-    def __init__(self, place: Place, faults: Faults, lock: threading.RLock) -> None:
+    def __init__(self, place: Place, faults: Faults, lock: threading.RLock, *, location: str = "fake") -> None:
+        self.location = location
         self.timeout = TIMEOUT
         self._place = place
         self._faults = faults
@@ -109,7 +110,7 @@ class FakeBackend:
         path = options.get("path") if isinstance(options, dict) else None
         if not isinstance(path, str) or set(options) != {"path"}:  # type: ignore[call-overload]
             raise ConfigError('fake target: give {"path": NAME} and nothing else')
-        return FakeTarget(self.place(path), self.faults, self._lock)
+        return FakeTarget(self.place(path), self.faults, self._lock, location=path)
 
     def check(self) -> Sequence[str]:
         return tuple(self.problems)

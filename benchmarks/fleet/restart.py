@@ -1,0 +1,65 @@
+"""How long a daemon that was killed over many live rotations takes, once it is started again: until its first decision,
+and until it has looked at every rotation and gone on with it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fleet.wired import SOURCE, Fleet, names
+from keyturn.app.clock import SystemClock, ThreadExecutor
+from keyturn.domain.model import Rotation
+from keyturn.ports.records import Commit
+from keyturn.stores.sql import SqlStore
+from keyturn.testing.fakes import FakeBackend
+
+
+def measure(count: int) -> dict[str, Any]:
+    """Seconds from the opening of the store."""
+    with tempfile.TemporaryDirectory(prefix="keyturn-bench-") as place:
+        url = f"sqlite:///{Path(place)}/store.db"
+        wanted, backend = names(count), FakeBackend()
+        fleet = Fleet(wanted, lambda name: backend.target({"path": name}))
+        for name in wanted:
+            backend.place(name).overwrite(fleet.first_value(name))
+        _begin(fleet, url, wanted)
+        return {"rotations": count, **_again(fleet, url, count)}
+
+
+def _begin(fleet: Fleet, url: str, wanted: list[str]) -> None:
+    store, executor = SqlStore.open(url), ThreadExecutor()
+    runtime = fleet.runtime(store, executor)
+    runtime.tick()
+    for name in wanted:
+        runtime.start(name, by="benchmark", why="all at once")
+    runtime.ingest.push(SOURCE, [], watermark=SystemClock().now(), batch=None)
+    runtime.tick()
+    executor.close()
+    store.close()
+
+
+def _again(fleet: Fleet, url: str, count: int) -> dict[str, Any]:
+    began = time.perf_counter()
+    store, executor = _Watched.open(url), ThreadExecutor()
+    runtime = fleet.runtime(store, executor)
+    runtime.tick()
+    everything = time.perf_counter() - began
+    executor.close()
+    store.close()
+    assert store.commits >= count, f"{store.commits} of {count} rotations went on"  # noqa: S101 - what is claimed
+    return {"first_decision_s": store.first - began, "all_s": everything}
+
+
+class _Watched(SqlStore):
+    """Notes when the first decision was committed, and how many were."""
+
+    first = 0.0
+    commits = 0
+
+    def commit(self, commit: Commit) -> Rotation:
+        committed = super().commit(commit)
+        self.first = self.first or time.perf_counter()
+        self.commits += 1
+        return committed
