@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from tests.unit.runtime.replicas import Fleet
+from tests.unit.runtime.replicas import Fleet, Replica
 from tests.unit.runtime.rig import NAME, SECOND, Rig
 
 from keyturn.domain import commands
@@ -366,3 +366,28 @@ def test_a_poll_that_was_overtaken_counts_nothing() -> None:
     rows = rig.store.usage(NAME, start=rig.clock.now() - timedelta(days=1), end=rig.clock.now())
     assert sum(row.successes for row in rows) == 2
     assert rig.store.sources()["gateway"].cursor == "2"
+
+
+def test_a_blind_source_is_told_of_once_by_however_many_replicas() -> None:
+    """A source that fell silent is named by one replica; another that takes over, new as it is, neither says it again nor
+    that it sees, until it does."""
+    made = fleet()
+    rig = made.rig
+    rig.reporting = False
+
+    def told() -> list[object]:
+        return [payload["topic"] for payload in rig.notifier.payloads if str(payload["topic"]).startswith("source.")]
+
+    for _ in range(90):
+        rig.second()
+    assert told() == ["source.blind"]
+    trouble = rig.store.sources()["gateway"].trouble
+    made.outlast(Replica(rig, "c"))
+    for _ in range(90):
+        rig.second()
+    assert told() == ["source.blind"]
+    assert rig.store.sources()["gateway"].trouble == trouble
+    rig.reporting = True
+    for _ in range(3):
+        rig.second()
+    assert told() == ["source.blind", "source.sees"]
