@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from keyturn.domain.evidence import required_silence
 
-Times = npt.NDArray[np.float64]
+Times = npt.NDArray[np.floating]
 
 DAY = 86400.0
 HISTORIES = (30, 90)
@@ -26,7 +26,7 @@ _FIRST, _LAST = -90, 150
 
 def _every(days: float, jitter: float) -> Callable[[np.random.Generator], Times]:
     def times(rng: np.random.Generator) -> Times:
-        regular = np.arange(_FIRST - days, _LAST, days) * DAY + rng.uniform(0, days * DAY)
+        regular: Times = np.arange(_FIRST - days, _LAST, days) * DAY + rng.uniform(0, days * DAY)
         return regular + rng.normal(0, jitter, len(regular))
 
     return times
