@@ -62,10 +62,12 @@ def test_new_refused_where_old_is_accepted_rolls_back() -> None:
     assert ruling(world) == (Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED)
 
 
-def test_both_refused_is_the_authoritys_trouble() -> None:
-    """Without a control: both refused on a verifier is no word against the new version."""
+@pytest.mark.parametrize("control", [True, False])
+def test_both_refused_is_the_authoritys_trouble(control: bool) -> None:
+    """Both refused on a verifier is no word against the new version, whatever the traffic looks like: the old one would
+    be refused there as well."""
     world = world_in(Phase.MONITOR)
-    world.finding = failing(control=False)
+    world.finding = failing(control=control)
     world.verifiers["g0"].table.update({0: REFUSES, 1: REFUSES})
     assert ruling(world) == (Ruling.HOLD, Reason.AUTHORITY_ILL)
 

@@ -11,12 +11,14 @@ from keyturn.domain.observations import Acceptance, Observations, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.rows import effect
 from keyturn.domain.situation import Situation
+from keyturn.domain.succession import found_marked
 from keyturn.domain.withdraw import refused_everywhere
 
 
 def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
     """The rotation with what this tick saw for the first time."""
-    s = Situation(rotation=rotation, seen=seen, now=now)
+    s = _with_marks_beside(Situation(rotation=rotation, seen=seen, now=now))
+    rotation = s.rotation
     promoted = _promoted(s)
     return replace(
         rotation,
@@ -28,6 +30,20 @@ def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
         soak=_soak(s),
         proven=_proven(s),
     )
+
+
+def _with_marks_beside(s: Situation) -> Situation:
+    """A mark that stands beside the secret counts whoever remembers it: our own store may be a backup of yesterday, and
+    what another's hand put there may be what was reported once (promise P8)."""
+    beside = {serial for target in s.seen.targets.values() for serial in target.marked}
+    found = [serial for serial in sorted(beside) if serial in s.rotation.versions and not s.marked(serial)]
+    if not found or not s.rotation.live:
+        return s
+    versions = {**s.rotation.versions}
+    for serial in found:
+        versions[serial] = replace(versions[serial], compromised_at=s.now)
+    marks = {serial: found_marked(s.policy, s.now) for serial in found}
+    return replace(s, rotation=replace(s.rotation, versions=versions, marks={**marks, **s.rotation.marks}))
 
 
 def _versions(s: Situation) -> dict[int, Version]:
@@ -58,12 +74,14 @@ def _promoted(s: Situation) -> dict[str, Stamp]:
     for target in rotation.targets:
         if target in promoted or not s.serves(target, s.survivor):
             continue
-        if rotation.phase is Phase.ROLLBACK:
+        ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
+        done = [one.at for name, one in s.seen.effects.items() if name.startswith(ours) and one.succeeded]
+        if rotation.phase is Phase.ROLLBACK and not done:
             # Readers may get the old version here already; only our own promote spends what a late worker holds.
-            ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
-            if not any(one.succeeded for name, one in s.seen.effects.items() if name.startswith(ours)):
-                continue
-        promoted[target] = rotation.stamp(s.now)
+            continue
+        # When it was done, where that is known, and not when it is looked at: a grace may be shorter than a tick.
+        known = max((at for at in done if at is not None), default=s.now)
+        promoted[target] = rotation.stamp(min(known, s.now))
     return promoted
 
 

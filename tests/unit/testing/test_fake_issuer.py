@@ -6,7 +6,7 @@ import pytest
 
 from keyturn.domain.errors import Transient
 from keyturn.domain.observations import Acceptance, Entry
-from keyturn.ports.issuer import Issuer
+from keyturn.ports.issuer import Issuer, ValueOrigin
 from keyturn.testing.fakes import FakeAuthority, FakeVerifier, Fault
 from keyturn.testing.issuer import HeldConnection, IssuerConformance, IssuerHarness
 from keyturn.testing.trouble import Trouble
@@ -31,12 +31,13 @@ class FakeConnection:
 class FakeIssuerHarness(IssuerHarness):
     """An authority with three verifiers that lag."""
 
-    def __init__(self, lag: float, *, capacity: int | None = None) -> None:
+    def __init__(self, lag: float, *, capacity: int | None = None, origin: ValueOrigin = ValueOrigin.KEYTURN) -> None:
         self.authority = FakeAuthority(
             *("one", "two", "three"),
             lag=timedelta(seconds=lag),
             held_lag=timedelta(seconds=2 * lag),
             capacity=capacity,
+            origin=origin,
         )
 
     def issuer(self) -> Issuer:
@@ -66,6 +67,14 @@ class TestAtOnce(IssuerConformance):
     @pytest.fixture
     def harness(self) -> IssuerHarness:
         return FakeIssuerHarness(lag=0)
+
+
+class TestMadeByTheAuthority(IssuerConformance):
+    """An authority that makes the values itself, two keys at a time, as IAM does."""
+
+    @pytest.fixture
+    def harness(self) -> IssuerHarness:
+        return FakeIssuerHarness(lag=1, capacity=2, origin=ValueOrigin.AUTHORITY)
 
 
 class TestRoomForTwo(IssuerConformance):
