@@ -11,6 +11,7 @@ from tests.unit.runtime.replicas import Fleet, Replica
 from tests.unit.runtime.rig import NAME, SECOND, Rig
 
 from keyturn.domain import commands
+from keyturn.domain.errors import FailureKind
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.schedule import Schedule
@@ -391,3 +392,69 @@ def test_a_blind_source_is_told_of_once_by_however_many_replicas() -> None:
     for _ in range(3):
         rig.second()
     assert told() == ["source.blind", "source.sees"]
+
+
+def test_an_effect_that_was_half_sent_is_not_called_unsent() -> None:
+    """A replica that loses its claim between two calls of one effect says that it was interrupted: something may be there
+    that the world has to show."""
+    made = fleet()
+    a = made.replicas[0]
+    made.up(a)
+    a.runtime.start(NAME, by="ada", why="test")
+
+    def meanwhile() -> None:
+        made.rig.clock.advance(LEASE)
+        made.rig.store.claim([f"credential/{NAME}"], "b", ttl=LEASE)
+
+    a.stop_at("mint", meanwhile)
+    a.runtime.tick()
+    if not a.stopped:
+        a.runtime.tick()
+    assert a.stopped
+    rotation = made.rig.store.live_of(NAME)
+    assert rotation is not None
+    (mint,) = [one for one in made.rig.store.journal(rotation.id).values() if one.effect.kind == "mint"]
+    assert mint.outcome is not None
+    assert (mint.outcome.state, mint.outcome.failure) == (IntentState.FAILED, FailureKind.TRANSIENT)
+    assert "interrupted" in mint.outcome.message
+
+
+def test_calls_that_may_take_long_are_made_under_longer_leases() -> None:
+    """Where a backend may take longer than a lease usually lasts, claims last longer, and its calls are made."""
+    rig = Rig()
+    for target in rig.registry.credential(NAME).targets.values():
+        target.timeout = 2 * LEASE
+    made = fleet(rig)
+    begun(made, Phase.INTRODUCE)
+    rig.until_phase(Phase.COMPLETED)
+    made.up(made.replicas[1])
+    a, b = made.replicas
+    before = len(b.sent)
+    a.runtime.start(NAME, by="ada", why="test")
+    a.runtime.tick()
+    for _ in range(LEASE // SECOND + 5):
+        rig.second()
+    assert set(b.sent[before:]) <= {"deliver"}
+
+
+def test_an_adoption_that_was_overtaken_binds_nothing() -> None:
+    """A replica that stands still before it registers what it has read, while a hand changes it and another replica takes
+    the credential into care, does not take the value of before for the one that is registered."""
+    rig = Rig()
+    made = fleet(rig, warm=0)
+    a, b = made.replicas
+    other = rig.authority.new_key("other")
+
+    def meanwhile() -> None:
+        for path in rig.targets:
+            rig.backend.place(path).overwrite(other.value.reveal())
+        rig.clock.advance(LEASE)
+        b.runtime.tick()
+
+    a.stop_at("register", meanwhile)
+    a.runtime.tick()
+    assert a.stopped
+    known = rig.store.credential(NAME)
+    assert known is not None
+    assert known.versions[1].key_id == other.key_id
+    assert {backend_id for _, backend_id in rig.store.bindings(NAME)} == {"2"}
