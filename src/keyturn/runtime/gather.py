@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from keyturn.domain.errors import Absent, Denied, Failure, Transient
-from keyturn.domain.model import Rotation
+from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import (
     Acceptance,
     EffectSeen,
@@ -190,15 +190,34 @@ class Gather:
             except (Absent, Transient, Denied) as error:
                 log.debug("value unreadable", credential=rotation.credential, version=serial, error=error.message)
 
+        buried = self._buried(rotation)
+
         def ask(verifier: str) -> Callable[[], VerifierSeen]:
-            return lambda: self._ask(wired, verifier, minted, values)
+            return lambda: self._ask(wired, verifier, minted, values, buried)
 
         return dict(zip(names, self.executor.run([ask(name) for name in names]), strict=True))
 
+    def _buried(self, rotation: Rotation) -> dict[str, int]:
+        """By key id, the versions that earlier rotations destroyed."""
+        known = self.store.credential(rotation.credential)
+        return {
+            version.key_id: serial
+            for serial, version in (known.versions if known is not None else {}).items()
+            if version.state is VersionState.DESTROYED
+            and version.key_id is not None
+            and serial not in rotation.versions
+        }
+
     def _ask(
-        self, wired: WiredCredential, verifier: str, minted: Mapping[int, str], values: Mapping[int, SecretValue]
+        self,
+        wired: WiredCredential,
+        verifier: str,
+        minted: Mapping[int, str],
+        values: Mapping[int, SecretValue],
+        buried: Mapping[str, int],
     ) -> VerifierSeen:
         acceptance = {}
+        risen: frozenset[int] = frozenset()
         for serial, value in values.items():
             try:
                 acceptance[serial] = wired.issuer.probe(verifier, minted[serial], value)
@@ -208,10 +227,12 @@ class Gather:
         try:
             listed = self.at_once.run(f"{wired.name}/{verifier}/entries", lambda: wired.issuer.entries(verifier))
             entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
+            alive = {key_id for key_id, entry in listed.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
+            risen = frozenset(buried[key_id] for key_id in buried.keys() & alive)
         except Failure as error:
             log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
             entries = {}
-        return VerifierSeen(acceptance=acceptance, entries=entries)
+        return VerifierSeen(acceptance=acceptance, entries=entries, risen=risen)
 
     def _orphans(self, rotation: Rotation, wired: WiredCredential) -> Orphans:
         """What the authority holds that nobody knows, looked for before anything is minted. Where it cannot be asked the

@@ -18,7 +18,7 @@ from keyturn.testing.simulation.sabotages.patching import patched
 _quiet = Situation.quiet
 _add = Intake._add
 
-HASTE = timedelta(seconds=25)
+HASTE = timedelta(seconds=40)
 
 
 def _best(self: UsageSeen) -> datetime | None:
