@@ -90,7 +90,8 @@ class Points:
             with journal.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             with self.tables:
-                os.kill(os.getpid(), signal.Signals[plan["signal"]])
+                # To this thread: sent to the process, it would find another one first, and this one would go on a while.
+                signal.pthread_kill(threading.get_ident(), signal.Signals[plan["signal"]])
 
     def _whichever(self, point: str) -> str:
         """The point of any rotation: which one it is, is left to chance and to how many there were before."""
