@@ -228,8 +228,8 @@ class People:
         for verifier in world.verifier_names if rotation is not None else ():
             if rotation is not None and world.promises.said_to_differ(verifier, name):
                 for serial in rotation.versions:
-                    if (key := world.key_of(name, serial)) is not None:
-                        self._put_back(verifier, key)
+                    if (known := world.key_of(name, serial)) is not None:
+                        self._put_back(verifier, known)
 
     def _put_back(self, verifier: str, key: Key) -> bool:
         """See that a verifier treats a key as keyturn has asked; False while the verifier cannot be reached."""

@@ -119,11 +119,10 @@ class Promises:
             return False
         for shape in self.world.shape.credentials:
             rotation = self.world.store.live_of(shape.name)
-            keys = [
-                self.world.key_of(shape.name, serial)
-                for serial in (rotation.served if rotation is not None else ())
-                if serial not in rotation.disabled_at and serial not in rotation.revoked
-            ]
+            kept = (
+                sorted(rotation.served - rotation.revoked - set(rotation.disabled_at)) if rotation is not None else []
+            )
+            keys = [self.world.key_of(shape.name, serial) for serial in kept]
             keys += [self.world.by_value.get(one.value or "") for one in self.world.regions[shape.name].values()]
             if any(key is not None and key.reported is None and not accepts(node, key) for key in keys):
                 return False
