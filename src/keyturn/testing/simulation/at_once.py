@@ -62,7 +62,7 @@ def promoted(p: Promises, replica: Replica, region: Region) -> Found:
             continue
         if node.away or not accepts(node, key):
             yield "P1", f"{region.name} is given {key}, which {node.name} may refuse"
-    if everywhere and key.serial == rotation.incoming:
+    if everywhere and key.serial == rotation.incoming and region.answered < world.timeline.now:
         yield from _baked(p, rotation, region)
         yield from _way_back(p, rotation)
 

@@ -98,7 +98,8 @@ class World:
         self.store: Store = (opened or _in_memory)(self.clock.now)
         self.disk_full: Disturbance | None = None
         self.healed = False
-        self.asleep = 0
+        self.wakes: list[float] = []
+        """When each of the replicas wakes that sleep inside each other."""
         self.landing_late = False
         self.faults: Counter[str] = Counter()
         """Disturbances that met anything, each counted once."""
