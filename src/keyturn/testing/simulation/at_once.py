@@ -131,7 +131,7 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
         yield "P2", f"{key} is disabled in {rotation.phase}"
     policy = rotation.policy
     needed = (max(policy.drain, policy.minimum_overlap) if back else policy.silence_floor).total_seconds()
-    since = max(region.since if back else _given(p, rotation, region.name) for region in regions)
+    since = max(region.gave.get(key.value, 0.0) if back else _given(p, rotation, region.name) for region in regions)
     for client in world.clients:
         last = max(since, p.told_use.get((key.id, client.name), 0.0))
         if client.shape.credential == key.credential and p.watermark - last < needed - SLACK:

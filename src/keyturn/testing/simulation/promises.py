@@ -115,7 +115,7 @@ class Promises:
 
     def _as_it_should_be(self, verifier: str) -> bool:
         node = self.world.authority.nodes.get(verifier)
-        if node is None or node.away:
+        if node is None or node.away or verifier in self.world.ill:
             return False
         for shape in self.world.shape.credentials:
             rotation = self.world.store.live_of(shape.name)
