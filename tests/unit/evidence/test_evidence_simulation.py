@@ -1,5 +1,6 @@
 """Seeded simulations: how often the detector is wrong, and how soon it is right."""
 
+import secrets
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -113,6 +114,18 @@ def test_a_healthy_rotation_is_not_rolled_back(name: str) -> None:
     detector = FailureDetector.from_baseline(past, planned_overlap=DAY)
     assert detector.shortfall is None
     assert not any(watch(detector, 60, traffic(rng, 24, 60, **NORMAL[name])))
+
+
+def test_a_burst_of_the_first_few_that_move_is_not_the_new_version() -> None:
+    """Where failures have always come ten at a time, the first ten of three clients give no finding."""
+    rng = seeded(secrets.randbits(32))
+    for _ in range(3):
+        past = baseline(traffic(rng, 24, 60, burst=10), 60)
+        detector = FailureDetector.from_baseline(past, planned_overlap=DAY)
+        for number in range(40):
+            burst = 10 if number in {12, 30} else 0
+            new = {name: (10, burst if name == NAMES[0] else 0) for name in NAMES[:3]}
+            assert detector.update(Bucket(number * 60.0, 60.0, {}, new)) is None
 
 
 def test_a_drift_by_half_is_tolerated() -> None:
