@@ -201,7 +201,7 @@ def _soaked(p: Promises, after: Rotation) -> Found:
                 yield "P2", f"{key} is destroyed although {node.name} still accepts it"
         for client in p.world.clients if serial not in after.forced else ():
             told = p.told_refusal.get((key.id, client.name), 0.0)
-            if told > seconds_of(disabled) + after.policy.minimum_overlap.total_seconds():
+            if told > seconds_of(disabled) + SLACK:
                 yield "P2", f"{key} is destroyed although {client.name} was refused with it after it was disabled"
         if p.watermark < seconds_of(disabled) + after.policy.soak.total_seconds() - SLACK:
             yield "P4", f"{key} is destroyed although nobody has told of the whole soak"

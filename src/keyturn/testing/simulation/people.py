@@ -70,6 +70,8 @@ class People:
             "reassert": lambda at: self._at_hand(at, rotation, "reassert"),
         }
         done = self._give(name, what, changes[what])
+        if done and what == "rollback":
+            self.world.promises.asked_back.append(rotation.id)
         if done and what.startswith("force"):
             key = self.world.key_of(name, victim)
             if key is not None:

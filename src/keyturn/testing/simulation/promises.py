@@ -64,6 +64,8 @@ class Promises:
         """(replica, credential) → the rotation and revision that it acts on, and the lease that it acts under."""
         self.hands: dict[tuple[str, str], Key] = {}
         """(verifier, key id) that another's hand has changed, and nobody has mended."""
+        self.asked_back: list[str] = []
+        """Rotations that an operator was told would be rolled back."""
         self.next_is_bad: dict[str, Disturbance] = {}
         """By credential: what is to befall its next version."""
         self._late_until = -1.0

@@ -103,8 +103,10 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "ignore-laggards": without(withdraw.clients_moved),
     "ignore-rollback": unguarded(guards.operator_rollback),
     "re-enable-compromised": patched((Situation, "marked", _unmarked)),
-    "never-cut-compromised": patched((machine, "ALWAYS", (withdraw.mark_beside,))),
-    "mark-nothing-beside": patched((machine, "ALWAYS", (withdraw.cut_marked,))),
+    "never-cut-compromised": patched((machine, "ALWAYS", (withdraw.mark_beside, withdraw.bury_again))),
+    "mark-nothing-beside": both(
+        without(withdraw.mark_beside), patched((machine, "ALWAYS", (withdraw.cut_marked, withdraw.bury_again)))
+    ),
     "forget-versions-at-takeover": patched((machine, "succeed", _forgetful)),
     "forget-promised-promotes": patched((machine, "commit_to", _unpromised)),
     "no-deadlines": patched((machine, "overdue", lambda *_: None)),
