@@ -32,7 +32,6 @@ SHOWN_BY = {
     "never-cut-compromised": "compromise",
     "mark-nothing-beside": "compromise",
     "forget-versions-at-takeover": "compromise,operator",
-    "forget-promised-promotes": "operator,replica-pause",
     "revoke-without-proof": "authority-outage",
     "unknown-as-zero": "partition",
     "retire-without-watermark": "partition",

@@ -44,6 +44,8 @@ class CredentialShape:
     policy: Policy
     scheduled: bool
     """Whether its schedule starts its rotations, or commands do."""
+    start: float
+    """When the first of them starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,8 @@ def _credential(rng: random.Random, name: str, places: tuple[str, ...]) -> Crede
         targets=tuple(rng.sample(places, rng.randint(1, len(places)))),
         policy=_policy(rng),
         scheduled=rng.random() < 0.5,
+        # Not all at once, so that it is not always one replica that claims all of them.
+        start=WARM_UP + round(rng.uniform(0, 3 * TICK), 1),
     )
 
 

@@ -48,7 +48,7 @@ def simulate(plan: Plan, *, told: bool = False, opened: OpenStore | None = None)
         world.timeline.at(replica.phase, partial(_tick, world, standing, replica))
     for shape in plan.shape.credentials:
         if not shape.scheduled:
-            world.timeline.at(WARM_UP, partial(people.start, shape.name))
+            world.timeline.at(shape.start, partial(people.start, shape.name))
     world.timeline.run_until(WARM_UP + CHAOS)
     director.heal()
     people.on_duty()

@@ -228,7 +228,7 @@ class World:
         )
 
     def _wired(self, replica: Replica, shape: CredentialShape) -> WiredCredential:
-        schedule = Schedule(every=EVERY, starting=moment(WARM_UP)) if shape.scheduled and not self.healed else None
+        schedule = Schedule(every=EVERY, starting=moment(shape.start)) if shape.scheduled and not self.healed else None
         return WiredCredential(
             name=shape.name,
             issuer=IssuerLine(replica, self, shape.name, self.authority.credential({})),
