@@ -65,6 +65,11 @@ class Scenario:
     bar_seconds: float | None = None
 
     @property
+    def title(self) -> str:
+        """Its name; a healthy one is run in buckets of two lengths."""
+        return self.name if self.faulty else f"{self.name}, {self.length} s"
+
+    @property
     def faulty(self) -> bool:
         """Whether the new version fails in it, so that a rollback is right."""
         return self.event in FAULTS
