@@ -88,6 +88,22 @@ def test_what_failed_in_a_trouble_never_turns_against_the_new_version(begins: in
         assert "roll_back" not in verdicts(findings)
 
 
+@pytest.mark.parametrize("make", [fresh, learnt])
+def test_a_trouble_just_after_clients_have_moved_is_not_the_new_versions(
+    make: Callable[[np.random.Generator], FailureDetector],
+) -> None:
+    """What the old version did before they moved, within the same block, does not count against the new one."""
+    rng = seeded()
+    detector = make(rng)
+    for second in range(20):
+        assert detector.update(Bucket(second, 1.0, arm(rng, OLD + NEW, 0.001), {})) is None
+    run(detector, rng, range(20, 28), 0.001)
+    during = run(detector, rng, range(28, 36), 0.9)
+    assert all(during[1:])
+    assert verdicts(during) == {"authority_ill"}
+    assert verdicts(run(detector, rng, range(36, 80), 0.001)) <= {"authority_ill"}
+
+
 def test_a_hold_lasts_as_long_as_the_trouble() -> None:
     """Over block ends and for twenty minutes, an outage of one request in five stays one hold."""
     rng = seeded()
