@@ -86,7 +86,7 @@ def storm(options: argparse.Namespace, family: Family, folder: Path) -> list[str
         nodes=1,
         busy=1,
         **STORM,
-        begin_after=15 + options.credentials / 4,
+        begin_after=15 + options.credentials / 8,
     ) as house:
         for gateway in house.ground.gateways:
             house.ground.start_clients(next(one for one in house.ground.secrets if one.authority == gateway))

@@ -96,7 +96,7 @@ class Storm:
                 self.faults[done] += 1
 
     def _one(self) -> Replica:
-        return self.chance.choice(self.house.replicas)
+        return self.chance.choice([one for one in self.house.replicas if one.daemon.pids])
 
     def _kill(self) -> str | None:
         """It is started again at once."""

@@ -170,9 +170,12 @@ class Gather:
                 backend_id, value = self.at_once.run(f"{rotation.credential}/{name}/read", target.read)
             except Absent:
                 return Serving(kind=ServingKind.MISSING)
-            serial = identify(value, {**adopted, **fingerprints}, self.fingerprint_key)
+            serial = identify(value, fingerprints, self.fingerprint_key)
             if serial is None:
-                return Serving(kind=ServingKind.FOREIGN, id=backend_id)
+                # Not remembered: whether it is a version of ours is only decided when its mint is on record.
+                serial = identify(value, adopted, self.fingerprint_key)
+                kind = ServingKind.FOREIGN if serial is None else ServingKind.OURS
+                return Serving(kind=kind, serial=serial, id=backend_id)
             self.store.bind(rotation.credential, name, backend_id, serial)
         return Serving(kind=ServingKind.OURS, serial=serial, id=backend_id)
 

@@ -18,6 +18,7 @@ from keyturn.domain.schedule import Schedule
 from keyturn.ports.records import IntentState
 from keyturn.ports.usage import UsageBatch, UsageReport
 from keyturn.runtime.claims import LEASE
+from keyturn.testing.store_samples import message
 
 
 def fleet(rig: Rig | None = None, *, warm: int = 10) -> Fleet:
@@ -458,3 +459,58 @@ def test_an_adoption_that_was_overtaken_binds_nothing() -> None:
     assert known is not None
     assert known.versions[1].key_id == other.key_id
     assert {backend_id for _, backend_id in rig.store.bindings(NAME)} == {"2"}
+
+
+def test_a_decision_of_a_replica_that_was_overtaken_is_not_committed() -> None:
+    """Between the last look at the claim and the commit another replica takes over, and does nothing yet: the late
+    decision is refused all the same."""
+    made = fleet()
+    a = made.replicas[0]
+    begun(made, Phase.OVERLAP)
+    made.up(a)
+    before: list[object] = []
+
+    def meanwhile() -> None:
+        before.append(made.rig.store.live_of(NAME))
+        made.rig.clock.advance(LEASE)
+        made.rig.store.claim([f"credential/{NAME}"], "b", ttl=LEASE)
+
+    a.stop_at("commit", meanwhile)
+    made.rig.until(lambda _: a.stopped)
+    assert [made.rig.store.live_of(NAME)] == before
+
+
+def test_a_due_start_of_a_replica_that_was_overtaken_is_not_made() -> None:
+    """Between its claim and the start another replica takes over: who is late starts nothing."""
+    made = fleet(Rig(schedule=Schedule(every=timedelta(days=1))), warm=1)
+    a = made.replicas[0]
+    made.rig.clock.advance(timedelta(days=1))
+
+    def meanwhile() -> None:
+        made.rig.clock.advance(LEASE)
+        made.rig.store.claim([f"credential/{NAME}"], "b", ttl=LEASE)
+
+    a.stop_at("begin", meanwhile)
+    a.runtime.tick()
+    assert a.stopped
+    assert made.rig.store.live_of(NAME) is None
+
+
+def test_a_message_that_was_delivered_meanwhile_is_not_delivered_again() -> None:
+    """Between seeing that there are messages and claiming them, another replica delivers them and is gone again."""
+    made = fleet()
+    a, b = made.replicas
+    begun(made, Phase.OVERLAP)
+    made.up(a)
+
+    def meanwhile() -> None:
+        b.runtime.tick()
+        b.runtime.resign()
+
+    made.rig.store.enqueue([message("news")], ["ops"], now=made.rig.clock.now())
+    a.runtime.resign()
+    a.stop_at("outbox", lambda: a.stop_at("claim", meanwhile))
+    a.runtime.tick()
+    assert a.stopped
+    assert [payload["topic"] for payload in made.rig.notifier.payloads].count(message().topic) == 1
+    assert "deliver" in b.sent

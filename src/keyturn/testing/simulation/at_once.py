@@ -185,7 +185,8 @@ def _moved_on(p: Promises, after: Rotation) -> Found:
     for client in p.world.clients:
         use = (key.id if key is not None else "", client.name)
         refused, told = p.told_refusal.get(use, 0.0), p.told_success.get(use, 0.0)
-        if client.shape.credential == after.credential and refused > told:
+        gone = p.watermark - refused >= after.policy.silence_floor.total_seconds() - SLACK
+        if client.shape.credential == after.credential and refused > told and not gone:
             yield "P2", f"v{after.outgoing[0]} is taken away although {client.name} has failed with {key} since"
 
 

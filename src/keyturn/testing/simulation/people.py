@@ -26,6 +26,8 @@ ROUND = 25.0
 """Seconds between two looks of the operator on duty."""
 PATIENCE = 2
 """So often the operator on duty waits once more."""
+LOST = ("has not been tried yet", "no target holds")
+"""What keyturn says of a version whose value nobody has any more."""
 PAUSED = timedelta(seconds=90)
 
 
@@ -161,6 +163,7 @@ class People:
                 continue
             standing = rotation.halted or rotation.hold
             if standing is None and rotation.extensions > PATIENCE:
+                self._accept_losses(name, rotation)
                 self.command(name, "force" if rotation.extensions < 2 * PATIENCE else "rollback")
                 self.command(name, "abandon")
             elif rotation.pause is not None and standing is None:
@@ -185,16 +188,25 @@ class People:
             case Reason.AUTHORITY_ILL | Reason.FAILURES_SPREAD | Reason.AUTHORITY_CHANGED | Reason.NO_ROOM:
                 if tried > 12:
                     self.command(name, "rollback")
+            case Reason.EFFECT_RETRYING:
+                self._accept_loss(name, rotation, detail)
+                self._give(name, *_resume_or_abandon(tried))
             case Reason.TOO_MANY_REMINTS:
                 self._give(name, *_resume_or_abandon(tried))
             case _:
-                self._accept_loss(name, rotation, detail if "not been tried" in detail else "")
+                self._accept_loss(name, rotation, detail if any(said in detail for said in LOST) else "")
                 self._give(name, "resume", lambda _: commands.resume)
                 if tried > PATIENCE and rotation.phase in (Phase.MONITOR, Phase.ROLLBACK):
                     self.command(name, "force")
                 if tried > 2 * PATIENCE:
                     self.command(name, "rollback")
                     self.command(name, "abandon")
+
+    def _accept_losses(self, name: str, rotation: Rotation) -> None:
+        """Go on without every version whose value is not kept everywhere."""
+        copies = [region.place.copies() for region in self.world.regions[name].values()]
+        lost = [f"v{v}" for v in rotation.versions if not all(f"{name}.v{v}" in held for held in copies)]
+        self._accept_loss(name, rotation, " ".join(lost))
 
     def _accept_loss(self, name: str, rotation: Rotation, detail: str) -> None:
         """Go on without the version whose value is lost, which the message names."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keyturn.domain.model import Rotation, VersionState
-from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.ports.records import Commit, Lease, Outcome
@@ -28,7 +27,6 @@ from keyturn.testing.simulation.truth import accepts
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import Key, World
 
-MOVING = frozenset({Phase.OVERLAP, Phase.MONITOR})
 STANDS = 120.0
 """Seconds for which a harm may stand that a late call has done: the longest backoff, and some ticks."""
 
@@ -121,8 +119,11 @@ class Promises:
             return False
         for shape in self.world.shape.credentials:
             rotation = self.world.store.live_of(shape.name)
-            kept = rotation.outgoing if rotation is not None and rotation.phase in MOVING else ()
-            keys = [self.world.key_of(shape.name, serial) for serial in kept]
+            keys = [
+                self.world.key_of(shape.name, serial)
+                for serial in (rotation.served if rotation is not None else ())
+                if serial not in rotation.disabled_at and serial not in rotation.revoked
+            ]
             keys += [self.world.by_value.get(one.value or "") for one in self.world.regions[shape.name].values()]
             if any(key is not None and key.reported is None and not accepts(node, key) for key in keys):
                 return False

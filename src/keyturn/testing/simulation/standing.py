@@ -114,11 +114,17 @@ class Standing:
         for serial in rotation.outgoing:
             key = world.key_of(rotation.credential, serial)
             given_up = serial in rotation.revoked or serial in rotation.waived or serial not in rotation.served
-            if key is None or key.reported is not None or key.forced or given_up:
+            if key is None or key.reported is not None or key.forced or given_up or self._lost(key):
                 continue
             for node in world.authority.nodes.values():
                 if not self._excused(node, key) and not accepts(node, key):
                     yield "P2", f"{node.name} may refuse {key} in {rotation.phase}"
+
+    def _lost(self, key: Key) -> bool:
+        """Whether somebody's hand has taken the value from everywhere."""
+        regions = self.world.regions[key.credential].values()
+        token = f"{key.credential}.v{key.serial}"
+        return not any(token in region.place.copies() or region.value == key.value for region in regions)
 
     def _way_back(self, rotation: Rotation) -> Iterator[Condition]:
         """P3: until DESTROY the old version can come back."""
