@@ -144,6 +144,20 @@ def test_failures_of_the_new_alone_after_a_trouble_roll_back() -> None:
     assert "roll_back" in verdicts(findings)
 
 
+def test_a_trouble_of_an_earlier_block_hides_nothing() -> None:
+    """What the control said in one block is spent there: in a later one a failing client is found at once."""
+    rng = seeded()
+    detector = learnt(rng)
+    run(detector, rng, range(10), 0.001)
+    run(detector, rng, range(10, 40), 0.8)
+    assert not any(run(detector, rng, range(40, 610), 0.001)[30:])
+    findings = [
+        detector.update(Bucket(second, 1.0, arm(rng, OLD, 0.001), {**arm(rng, NEW, 0.001), NEW[0]: (0, 10)}))
+        for second in range(610, 615)
+    ]
+    assert "roll_back" in verdicts(findings)
+
+
 def test_silence_does_not_end_a_hold_before_a_block_without_trouble() -> None:
     """When nobody comes nothing tells that the authority is well: the hold lasts a whole block."""
     rng = seeded()
