@@ -223,7 +223,7 @@ def _within_transactions(points: Points) -> None:
     def write(self: Database) -> Iterator[Any]:
         with begun(self) as connection:
             yield connection
-            points.meet(f"{points.name}: within")
+            points.meet(f"{points.name or 'schema'}: within")
 
     Database.write = write  # type: ignore[method-assign]
 
