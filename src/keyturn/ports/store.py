@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from keyturn.domain.effects import EffectKind, Message
+from keyturn.domain.errors import Refused
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
@@ -21,6 +22,7 @@ from keyturn.ports.records import (
     Outcome,
     Pooled,
     SourceState,
+    Told,
     UsageRow,
     Uses,
 )
@@ -142,23 +144,13 @@ class Store(Protocol):
         """Every usage source that ever reported."""
 
     def add_usage(
-        self,
-        source: str,
-        rows: Sequence[UsageRow],
-        *,
-        watermark: datetime | None,
-        cursor: str | None,
-        batch: str | None = None,
-        digest: str = "",
-        complete_from: datetime | None = None,
-        received_at: datetime,
-        claim: Lease | None = None,
-    ) -> bool:
-        """Add rows, move the source's watermark (never back) and cursor (None leaves either), all in one transaction.
-        False, and nothing changed, when `batch` was seen from this source before; `Refused` when it was seen with
-        another `digest`. Rows whose bucket the source had declared complete are late: they count as use at once, but
-        stay out of `usage` (the detector's buckets) and are counted. With `complete_from`, what the source could have
-        told between its watermark and then is lost: that hole is remembered."""
+        self, told: Sequence[Told], *, received_at: datetime, claim: Lease | None = None
+    ) -> Sequence[bool | Refused]:
+        """Add what sources tell, in this order, in one transaction: rows, each source's watermark (never back) and cursor.
+        For each: whether it was added. False, and nothing of it changed, when its batch was seen from its source before;
+        `Refused` in its place when that was with another `digest`. Rows whose bucket the source had declared complete are
+        late: they count as use at once, but stay out of `usage` (the detector's buckets) and are counted. Raises
+        `StaleRevision`, and adds nothing, when `claim` is not held any more."""
 
     def forget_batches(self, before: datetime) -> None:
         """Forget the ids of batches that were received before then."""

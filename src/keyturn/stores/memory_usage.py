@@ -8,9 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Hole
-from keyturn.ports.records import Pooled, SourceState, UsageRow, Uses
-from keyturn.stores.rules import USE_STARTS, check_batch, hole_of, is_late, is_use, moved, with_pooled, with_use
+from keyturn.ports.records import Pooled, SourceState, Told, UsageRow, Uses
+from keyturn.stores.rules import USE_STARTS, hole_of, is_late, is_use, moved, reused, with_pooled, with_use
 
 Key = tuple[str, int, timedelta, str]
 """Client, serial, length, source."""
@@ -45,27 +46,19 @@ class MemoryUsage:
     def sources(self) -> Mapping[str, SourceState]:
         return dict(self._sources)
 
-    def add(
-        self,
-        source: str,
-        rows: Sequence[UsageRow],
-        *,
-        watermark: datetime | None,
-        cursor: str | None,
-        batch: str | None,
-        digest: str,
-        complete_from: datetime | None,
-        received_at: datetime,
-    ) -> bool:
-        if batch is not None:
-            if (source, batch) in self._batches:
-                check_batch(source, batch, self._batches[source, batch][0], digest)
-                return False
-            self._batches[source, batch] = digest, received_at
+    def add(self, told: Told, received_at: datetime) -> bool | Refused:
+        source = told.source
+        if told.batch is not None:
+            before = self._batches.get((source, told.batch))
+            if before is not None:
+                return reused(told, before[0]) or False
+            self._batches[source, told.batch] = told.digest, received_at
         state = self._sources.get(source, SourceState(name=source))
-        late = [row for row in rows if is_late(row, state.watermark)]
-        for row in rows:
-            if not is_late(row, state.watermark):
+        late = 0
+        for row in told.rows:
+            if is_late(row, state.watermark):
+                late += 1
+            else:
                 self._count(row, source)
             if is_use(row):
                 uses, used = self._uses[row.credential], (row.client, row.serial, source)
@@ -74,9 +67,9 @@ class MemoryUsage:
             if row.unauthenticated:
                 pools, pool = self._pooled[row.credential], (row.serial, source)
                 pools[pool] = with_pooled(pools.get(pool), row)
-        if (hole := hole_of(state, complete_from)) is not None:
+        if (hole := hole_of(state, told.complete_from)) is not None:
             self._holes[source].append(hole)
-        self._sources[source] = moved(state, watermark=watermark, cursor=cursor, late=len(late))
+        self._sources[source] = moved(state, told, late=late)
         return True
 
     def forget_batches(self, before: datetime) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Hole
-from keyturn.ports.records import Dismissal, Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.records import Dismissal, Pooled, SourceState, Told, UsageRow, Uses
 from keyturn.ports.store import Store
 from keyturn.stores.chain import first_broken
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, line
@@ -57,16 +57,19 @@ def add(
     complete_from: datetime | None = None,
 ) -> bool:
     """Add rows with what is said beside them."""
-    return store.add_usage(
-        source,
-        rows,
+    told = Told(
+        source=source,
+        rows=rows,
         watermark=watermark,
         cursor=cursor,
         batch=batch,
         digest=digest,
         complete_from=complete_from,
-        received_at=NOW,
     )
+    (answer,) = store.add_usage([told], received_at=NOW)
+    if isinstance(answer, Refused):
+        raise answer
+    return answer
 
 
 class UsageClauses(Clauses):
@@ -228,6 +231,26 @@ class UsageClauses(Clauses):
         assert add(store, bucket(1, successes=1), batch="b2")
         assert self.everything(store) == [bucket(0, successes=2), bucket(1, successes=1)]
 
+    def test_what_is_told_together_is_as_if_told_in_turn(self, store: Store) -> None:
+        """Several words of several sources in one transaction: each taken, repeated or refused on its own, late by what its
+        own source had said just before."""
+        told = [
+            Told(source="log", rows=[bucket(0, successes=1)], watermark=at(1), batch="a", digest="1"),
+            Told(source="push", rows=[bucket(0, failures=2)], watermark=None),
+            Told(source="log", rows=[bucket(0, successes=4), bucket(2, successes=1)], watermark=at(2), cursor="c"),
+            Told(source="log", rows=[bucket(3, successes=8)], watermark=at(9), batch="a", digest="1"),
+            Told(source="log", rows=[bucket(3, successes=8)], watermark=at(9), batch="a", digest="2"),
+            Told(source="log", rows=[bucket(2, successes=1)], watermark=None, batch="b"),
+        ]
+        answers = store.add_usage(told, received_at=NOW)
+        assert answers[:4] == [True, True, True, False]
+        assert isinstance(answers[4], Refused)
+        assert answers[5] is True
+        assert self.everything(store) == [bucket(0, successes=1, failures=2), bucket(2, successes=2)]
+        state = store.sources()["log"]
+        assert (state.late, state.watermark, state.cursor, state.since) == (1, at(2), "c", at(1))
+        assert store.uses(NAME)["web", 1, "log"].last_success == at(3)
+
     def test_batch_id_names_one_content(self, store: Store) -> None:
         """An id that comes again with another content is refused, as its reports would be lost in silence."""
         assert add(store, bucket(0, successes=1), batch="b1", digest="a")
@@ -241,7 +264,8 @@ class UsageClauses(Clauses):
     def test_batches_are_forgotten(self, store: Store) -> None:
         """Ids older than told are forgotten, the others not: a batch sent again then counts again."""
         for number in range(3):
-            store.add_usage("log", [], watermark=None, cursor=None, batch=f"b{number}", received_at=at(number))
+            told = Told(source="log", rows=[], watermark=None, batch=f"b{number}")
+            store.add_usage([told], received_at=at(number))
         store.forget_batches(at(1))
         assert [add(store, batch=f"b{number}") for number in range(3)] == [True, False, False]
 

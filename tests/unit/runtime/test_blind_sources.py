@@ -13,7 +13,7 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.observations import SourceKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
-from keyturn.ports.records import UsageRow
+from keyturn.ports.records import Told, UsageRow
 from keyturn.ports.usage import StoreRead, UsageBatch, UsageReport
 from keyturn.runtime.registry import WiredSource
 from keyturn.testing.fakes import FakeUsageSource, Fault
@@ -299,7 +299,7 @@ def told(rig: Rig, source: str, serial: int, client: str, *, successes: int = 0,
         successes=successes,
         failures=failures,
     )
-    rig.store.add_usage(source, [row], watermark=rig.clock.now(), cursor=None, received_at=rig.clock.now())
+    rig.store.add_usage([Told(source=source, rows=[row], watermark=rig.clock.now())], received_at=rig.clock.now())
 
 
 def weaker(rig: Rig) -> Rig:
