@@ -178,9 +178,17 @@ class Store(Protocol):
     def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
         """By client: who was declared gone, the newest word each."""
 
+    def roll_up(self, credential: str, before: datetime) -> bool:
+        """Take the buckets of one day, the oldest that has any which start before then, out of `usage`; of each client only
+        the five-minute slots that it used the credential in are kept. Whether there was anything to do."""
+
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        """Forget the slots of the days that end before then."""
+
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
-        """Starts of the buckets before `end` in which the client used any version of the credential, ascending: the
-        history that silence is judged by. At most the newest 10,000."""
+        """When the client used any version of the credential before `end`, ascending: the history that silence is judged
+        by. The newest 2,000 buckets by their starts, what came before them by five-minute slots, as what was rolled up
+        is."""
 
     def detector(self, rotation: str) -> str | None:
         """The detector's saved state."""

@@ -272,6 +272,14 @@ class MemoryStore:
         with self._lock:
             return dict(self._dismissals.get(credential, {}))
 
+    def roll_up(self, credential: str, before: datetime) -> bool:
+        with self._lock:
+            return self._usage.roll_up(credential, before)
+
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        with self._lock:
+            self._usage.forget_slots(credential, before)
+
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._lock:
             return self._usage.starts(credential, client, end=end)

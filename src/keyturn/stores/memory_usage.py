@@ -11,7 +11,18 @@ from datetime import datetime, timedelta
 from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import Pooled, SourceState, Told, UsageRow, Uses
-from keyturn.stores.rules import USE_STARTS, hole_of, is_late, is_use, moved, reused, with_pooled, with_use
+from keyturn.stores.rules import (
+    hole_of,
+    is_late,
+    is_use,
+    moved,
+    reused,
+    slot_of,
+    slot_start,
+    thinned,
+    with_pooled,
+    with_use,
+)
 
 Key = tuple[str, int, timedelta, str]
 """Client, serial, length, source."""
@@ -42,6 +53,7 @@ class MemoryUsage:
         self._rows: dict[str, _Series] = defaultdict(_Series)
         self._uses: dict[str, dict[tuple[str, int, str], Uses]] = defaultdict(dict)
         self._starts: dict[tuple[str, str], _Series] = defaultdict(_Series)
+        self._slots: dict[tuple[str, str], set[tuple[int, int]]] = defaultdict(set)
 
     def sources(self) -> Mapping[str, SourceState]:
         return dict(self._sources)
@@ -107,10 +119,36 @@ class MemoryUsage:
     def holes(self, source: str) -> Sequence[Hole]:
         return list(self._holes.get(source, []))
 
+    def roll_up(self, credential: str, before: datetime) -> bool:
+        buckets = self._rows.get(credential, _Series())
+        used = [series.starts for (name, _), series in self._starts.items() if name == credential]
+        oldest = min([start for starts in (buckets.starts, *used) for start in starts[:1]], default=before)
+        if oldest >= before:
+            return False
+        day, _ = slot_of(oldest)
+        end = min(before, slot_start(day + 1, 0))
+        for start in buckets.starts[: bisect_left(buckets.starts, end)]:
+            del buckets.at[start]
+        del buckets.starts[: bisect_left(buckets.starts, end)]
+        for (name, client), series in self._starts.items():
+            if name == credential:
+                last = bisect_left(series.starts, end)
+                self._slots[credential, client].update(slot_of(start) for start in series.starts[:last])
+                for start in series.starts[:last]:
+                    del series.at[start]
+                del series.starts[:last]
+        return True
+
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        first, _ = slot_of(before)
+        for (name, _), slots in self._slots.items():
+            if name == credential:
+                slots -= {slot for slot in slots if slot[0] < first}
+
     def starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
-        starts = self._starts.get((credential, client), _Series()).starts
-        last = bisect_left(starts, end)
-        return starts[max(0, last - USE_STARTS) : last]
+        exact = self._starts.get((credential, client), _Series()).starts
+        rolled = [slot_start(*slot) for slot in self._slots.get((credential, client), ())]
+        return thinned(sorted({start for start in (*rolled, *exact) if start < end}))
 
 
 def _sum(known: UsageRow | None, row: UsageRow) -> UsageRow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,11 +12,14 @@ from keyturn.domain.observations import Hole
 from keyturn.domain.phases import Phase
 from keyturn.ports.records import Intent, IntentState, Lease, Pooled, SourceState, Told, UsageRow, Uses
 
-USE_STARTS = 10_000
-"""At most so many starts of used buckets are given back, the newest."""
+EXACT = 2_000
+"""So many of the newest used buckets are given back by their own starts, what came before by slots."""
+SLOT = timedelta(minutes=5)
+SLOTS_A_DAY = timedelta(days=1) // SLOT
 LANDS_WITHIN = timedelta(days=7)
 """No call of ours is on its way for longer: each is bounded by its plugin's timeout, which is seconds."""
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER = EPOCH
 """When a lease that was given back expires."""
 NOBODY = ""
 """Who holds it then."""
@@ -65,6 +68,23 @@ def may_land(intent: Intent, now: datetime) -> bool:
         return True
     doubtful = intent.attempts > 1 or outcome.failure is FailureKind.TRANSIENT
     return doubtful and intent.opened_at > now - LANDS_WITHIN
+
+
+def slot_of(start: datetime) -> tuple[int, int]:
+    """The day since the epoch, and the five-minute slot of it, that a bucket starts in."""
+    return divmod((start - EPOCH) // SLOT, SLOTS_A_DAY)
+
+
+def slot_start(day: int, slot: int) -> datetime:
+    """When a slot of a day begins."""
+    return EPOCH + (day * SLOTS_A_DAY + slot) * SLOT
+
+
+def thinned(starts: Sequence[datetime]) -> list[datetime]:
+    """Ascending starts of used buckets as silence is judged by: the newest exactly, the others by their slots."""
+    old, new = starts[:-EXACT], starts[-EXACT:]
+    slots = dict.fromkeys(slot_start(*slot_of(start)) for start in old)
+    return [*slots, *new]
 
 
 def is_use(row: UsageRow) -> bool:

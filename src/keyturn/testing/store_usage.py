@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,6 +15,8 @@ from keyturn.stores.chain import first_broken
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, line
 
 BUCKET = timedelta(seconds=10)
+SLOT = timedelta(minutes=5)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def bucket(
@@ -74,7 +76,7 @@ def add(
 
 class UsageClauses(Clauses):
     def everything(self, store: Store, credential: str = NAME) -> list[UsageRow]:
-        return list(store.usage(credential, start=at(-1000), end=at(1000)))
+        return list(store.usage(credential, start=at(-100_000), end=at(100_000)))
 
     # Rows
 
@@ -174,12 +176,55 @@ class UsageClauses(Clauses):
         assert list(store.use_starts(NAME, "web", end=at(4))) == [at(1), at(3)]
         assert list(store.use_starts(NAME, "web", end=at(4) + timedelta(microseconds=1)))[-1] == at(4)
 
-    def test_use_starts_are_bounded(self, store: Store) -> None:
-        """Of a long history the newest 10,000 starts are given."""
-        add(store, *(bucket(number, successes=1) for number in range(10_050)))
-        starts = store.use_starts(NAME, "web", end=at(20_000))
-        assert len(starts) == 10_000
-        assert (starts[0], starts[-1]) == (at(50), at(10_049))
+    def test_long_history_is_told_by_slots(self, store: Store) -> None:
+        """Of a long history the newest 2,000 starts are given, and what came before them by five-minute slots."""
+        add(store, *(bucket(number, successes=1) for number in range(2_500)))
+        starts = list(store.use_starts(NAME, "web", end=at(20_000)))
+        assert starts[-2_000:] == [at(number) for number in range(500, 2_500)]
+        slots = starts[:-2_000]
+        assert all((start - EPOCH) % SLOT == timedelta(0) for start in slots)
+        assert slots == sorted({at(number) - (at(number) - EPOCH) % SLOT for number in range(500)})
+
+    def test_rolled_up_buckets_leave_slots(self, store: Store) -> None:
+        """Day by day, the buckets go, late ones too, and which slots each client used stays; pooled refusals leave none.
+        What is remembered of uses stays as it was."""
+        day = int(timedelta(days=1) / BUCKET)
+        for number in (0, 1, 40, day, 2 * day, 3 * day):
+            add(store, bucket(number, successes=1), bucket(number, "job", failures=1))
+        add(store, bucket(200, unauthenticated=1), bucket(7, credential="other", successes=1), watermark=at(50))
+        add(store, bucket(41, "late", successes=1))
+        uses = dict(store.uses(NAME))
+        while store.roll_up(NAME, at(2 * day)):
+            pass
+        assert {row.start for row in self.everything(store)} == {at(2 * day), at(3 * day)}
+        assert dict(store.uses(NAME)) == uses
+        expected = {at(number) - (at(number) - EPOCH) % SLOT for number in (0, 1, 40, day)}
+        for client in ("web", "job"):
+            starts = list(store.use_starts(NAME, client, end=at(9 * day)))
+            assert starts == [*sorted(expected), at(2 * day), at(3 * day)]
+        assert len(store.use_starts(NAME, "late", end=at(9 * day))) == 1
+        assert len(self.everything(store, "other")) == 1
+        assert list(store.use_starts(NAME, "web", end=at(0))) == sorted(expected)[:1]
+
+    def test_late_use_of_a_day_that_was_rolled_up_joins_it(self, store: Store) -> None:
+        """What was kept of a day is not lost when more of it comes."""
+        add(store, bucket(0, successes=1))
+        assert store.roll_up(NAME, at(9))
+        add(store, bucket(-60, successes=1))
+        assert store.roll_up(NAME, at(9))
+        assert not store.roll_up(NAME, at(9))
+        assert len(store.use_starts(NAME, "web", end=at(9))) == 2
+
+    def test_old_slots_are_forgotten(self, store: Store) -> None:
+        """Whole days, of one credential."""
+        day = int(timedelta(days=1) / BUCKET)
+        for name in (NAME, "other"):
+            add(store, *(bucket(number * day, successes=1, credential=name) for number in range(4)))
+            while store.roll_up(name, at(9 * day)):
+                pass
+        store.forget_slots(NAME, at(2 * day))
+        assert len(store.use_starts(NAME, "web", end=at(9 * day))) == 2
+        assert len(store.use_starts("other", "web", end=at(9 * day))) == 4
 
     # Sources
 

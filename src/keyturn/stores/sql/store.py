@@ -30,7 +30,7 @@ from keyturn.ports.records import (
     Uses,
 )
 from keyturn.stores.migrations import upgrade
-from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, trail, usage
+from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, slots, trail, usage
 from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
@@ -222,9 +222,17 @@ class SqlStore:
         with self._database.read() as connection:
             return dismissals.of(connection, credential)
 
+    def roll_up(self, credential: str, before: datetime) -> bool:
+        with self._database.write() as connection:
+            return slots.roll_up(connection, credential, before)
+
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        with self._database.write() as connection:
+            slots.forget(connection, credential, before)
+
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._database.read() as connection:
-            return usage.starts(connection, credential, client, end)
+            return slots.starts(connection, credential, client, end)
 
     def detector(self, rotation: str) -> str | None:
         with self._database.read() as connection:

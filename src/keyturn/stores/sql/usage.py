@@ -7,13 +7,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, select
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import Pooled, SourceState, Told, UsageRow, Uses
 from keyturn.stores.rules import (
-    USE_STARTS,
     hole_of,
     moved,
     reused,
@@ -51,18 +50,6 @@ _ROWS = (
     .group_by(usage.c.start, usage.c.client, usage.c.serial, usage.c.length)
 )
 _ROWS_OF = _ROWS.where(usage.c.source.in_(bindparam("told_by", expanding=True)))
-_STARTS = (
-    select(usage.c.start)
-    .distinct()
-    .where(
-        usage.c.credential == bindparam("wanted"),
-        usage.c.client == bindparam("who"),
-        usage.c.start < bindparam("end"),
-        or_(usage.c.successes > 0, usage.c.failures > 0),
-    )
-    .order_by(usage.c.start.desc())
-    .limit(USE_STARTS)
-)
 
 
 def states(connection: Connection) -> Mapping[str, SourceState]:
@@ -177,11 +164,6 @@ def remembered(connection: Connection, credential: str) -> Mapping[tuple[str, in
         )
         for row in connection.execute(_REMEMBERED, {"wanted": credential})
     }
-
-
-def starts(connection: Connection, credential: str, client: str, end: datetime) -> Sequence[datetime]:
-    newest = connection.execute(_STARTS, {"wanted": credential, "who": client, "end": end}).scalars().all()
-    return newest[::-1]
 
 
 def detector(connection: Connection, rotation: str) -> str | None:
