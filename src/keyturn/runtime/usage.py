@@ -57,7 +57,6 @@ class Intake:
         claims = self._claims.take(list(polled))
         self._executor.run([self._poll_one(*polled[lease], claim.lease) for lease, claim in claims.items()])
         self._blindness.look()
-        self._store.forget_batches(self._clock.now() - BATCHES_KEPT)
 
     def _poll_one(self, wired: WiredSource, source: UsageSource, claim: Lease) -> Callable[[], None]:
         def poll() -> None:
