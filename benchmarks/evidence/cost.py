@@ -20,20 +20,20 @@ def costs() -> list[tuple[str, str, str, str, str]]:
     """Clients, kind of bucket, the detector's microseconds, plain counting's, and the ratio."""
     lines = []
     for clients, bar in BARS.items():
-        for kind, failures in (("without a failure", 0), ("with failures, both versions in use", 1)):
+        for kind, failures in (("without a failure", 0), ("with failures", 1), ("in an outage", 150)):
             ours, plain = _measure(clients, failures)
-            lines.append(
-                (f"{clients:,}", kind, f"{ours:,.0f} (bar {bar:,.0f})", f"{plain:,.0f}", f"{ours / plain:.1f}")
-            )
+            # A finding has its price, and is there in an outage alone.
+            said = f"{ours:,.0f}" if failures > 1 else f"{ours:,.0f} (bar {bar:,.0f})"
+            lines.append((f"{clients:,}", kind, said, f"{plain:,.0f}", f"{ours / plain:.1f}"))
     return lines
 
 
 def _measure(clients: int, failures: int) -> tuple[float, float]:
-    """Medians over buckets, taken turn by turn so that a busy machine slows both alike."""
+    """Medians over buckets, taken turn by turn so that a busy machine slows both alike; half of the clients have moved."""
     watching = FailureDetector.from_baseline([], planned_overlap=timedelta(days=1))
     names = [f"client-{number}" for number in range(clients)]
     half = clients // 2
-    # One of 300 fails, so that there is always something to weigh and never a finding.
+    # With one failure of 300 there is always something to weigh, and never a finding.
     new = dict.fromkeys(names[:half], (299, failures))
     old = dict.fromkeys(names[half:], (299, failures))
     totals: Counter[str] = Counter()
@@ -54,6 +54,7 @@ def _measure(clients: int, failures: int) -> tuple[float, float]:
 
 
 def _microseconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    """Of the processor: what others take of a shared machine is not the detector's cost."""
+    start = time.process_time()
     work()
-    return (time.perf_counter() - start) * 1e6
+    return (time.process_time() - start) * 1e6

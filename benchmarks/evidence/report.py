@@ -116,10 +116,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         each = [[row.requests for row in rows if (row.scenario, row.method) == (s.name, method)] for s in one]
         axes.loglog(rates, [np.median(values) for values in each], marker="o", label=method)
         if method == "keyturn":
-            edges = [[np.percentile(values, quantile) for values in each] for quantile in (5, 95)]
-            axes.fill_between(rates, *edges, alpha=0.15)
+            least, most = ([float(np.percentile(values, quantile)) for values in each] for quantile in (5, 95))
+            axes.fill_between(rates, least, most, alpha=0.15)
     bars = [(scenario.amount, scenario.bar_requests) for scenario in one if scenario.bar_requests is not None]
-    axes.scatter(*zip(*bars, strict=True), marker="_", s=300, color="black", label="bar", zorder=3)
+    at, most_requests = zip(*bars, strict=True)
+    axes.scatter(at, most_requests, marker="_", s=300, color="black", label="bar", zorder=3)
     axes.set(
         title="One client of 50 fails from its first use on, at 10 requests a minute",
         xlabel="its failure rate",

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from keyturn.domain.evidence import required_silence
 
-Times = npt.NDArray[np.float64]
+Times = npt.NDArray[np.floating]
 
 DAY = 86400.0
 HISTORIES = (30, 90)
@@ -26,8 +26,9 @@ _FIRST, _LAST = -90, 150
 
 def _every(days: float, jitter: float) -> Callable[[np.random.Generator], Times]:
     def times(rng: np.random.Generator) -> Times:
-        regular = np.arange(_FIRST - days, _LAST, days) * DAY + rng.uniform(0, days * DAY)
-        return regular + rng.normal(0, jitter, len(regular))
+        regular: Times = np.arange(_FIRST - days, _LAST, days) * DAY + rng.uniform(0, days * DAY)
+        regular += rng.normal(0, jitter, len(regular))
+        return regular
 
     return times
 
@@ -38,7 +39,8 @@ def _at_random(days: float, calls: int = 1) -> Callable[[np.random.Generator], T
     def times(rng: np.random.Generator) -> Times:
         # From three mean gaps before the history on, so that its start falls anywhere in a gap.
         starts = np.cumsum(rng.exponential(days * DAY, int(600 / days) + 60)) + (_FIRST - 3 * days) * DAY
-        return (starts[:, None] + rng.exponential(20, (len(starts), calls)).cumsum(axis=1)).ravel()
+        uses: Times = starts[:, None] + rng.exponential(20, (len(starts), calls)).cumsum(axis=1)
+        return uses.ravel()
 
     return times
 

@@ -69,11 +69,11 @@ def recorded(recording: Recording) -> Iterator[None]:
         answer: requests.Response = real(adapter, method, url, *args, **arguments)
         return answer
 
-    RawAdapter.request = request  # type: ignore[method-assign]
+    RawAdapter.request = request
     try:
         yield
     finally:
-        RawAdapter.request = real  # type: ignore[method-assign]
+        RawAdapter.request = real
 
 
 def measure(count: int) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _rotate(bao: OpenBao, folder: Path, count: int, recording: Recording) -> tup
             runtime.start(name, by="benchmark", why="all at once")
         for _ in range(MOST_TICKS):
             recording.next_tick()
-            runtime.ingest.push(SOURCE, [], watermark=clock.now(), batch=None)
+            runtime.ingest.push(SOURCE, [], watermark=clock.now(), id=None)
             runtime.tick()
             if not store.rotating():
                 break

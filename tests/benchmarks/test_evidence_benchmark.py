@@ -31,7 +31,7 @@ def test_the_detector_holds_its_bars_on_fresh_streams() -> None:
 
 def test_a_missed_bar_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A detector that says nothing misses a failing version, and the exit status says so."""
-    monkeypatch.setattr(benchmark, "METHODS", methods.METHODS | {"keyturn": lambda _: None})
+    monkeypatch.setattr(benchmark, "METHODS", {**methods.METHODS, "keyturn": lambda _: None})
     assert benchmark.main(["--quick", "--seed", "1", "--scenario", "one fails 100%, 10/min"]) == 1
     assert "NO" in capsys.readouterr().out
 

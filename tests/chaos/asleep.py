@@ -109,8 +109,9 @@ def _play(house: House, secret: Secret, bystander: Secret, sleep: Sleep, annals:
     woken_at = time.time()
     asleep.daemon.send(signal.SIGCONT)
     try:
-        for one in (secret, bystander):
-            _until(lambda one=one: not ledger.rotations()[one.name].live, f"{one.name} ended")
+        _until(
+            lambda: not any(ledger.rotations()[one.name].live for one in (secret, bystander)), "both rotations ended"
+        )
         _until(lambda: _ticks(house.replicas, since=woken_at) >= TICKS, "the replicas ticked")
         _until(lambda: not list(verdict.resting(ground, ledger, secret)), "what the sleeper did was undone")
     except PartFailed as error:

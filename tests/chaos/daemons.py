@@ -124,12 +124,13 @@ class Daemon:
     @property
     def pid(self) -> int:
         """The process that serves now."""
-        return int(self._file("lives").read_text().split()[-1])
+        return self.pids[-1]
 
     @property
-    def pids(self) -> frozenset[int]:
-        """Every process that ever served."""
-        return frozenset(int(word) for word in self._file("lives").read_text().split())
+    def pids(self) -> list[int]:
+        """Every process that ever served, the newest last."""
+        file = self._file("lives")
+        return [int(word) for word in file.read_text().split()] if file.exists() else []
 
     def send(self, number: signal.Signals) -> None:
         """A signal to the process that serves now."""

@@ -31,10 +31,10 @@ from typing import Any
 from keyturn.cli import main
 from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
-from keyturn.plugins.gateway import nginx_node, nginx_processes
+from keyturn.plugins.gateway import nginx_processes
 from keyturn.plugins.gateway.issuer import ApiKeyIssuer
 from keyturn.plugins.gateway.nginx_node import NginxNode
-from keyturn.plugins.gateway.nginx_table_file import Replacement
+from keyturn.plugins.gateway.nginx_table_file import Replacement, TableFile
 from keyturn.plugins.generic.webhook import WebhookNotifier
 from keyturn.plugins.vault.kv import Kv
 from keyturn.plugins.vault.target import VaultTarget
@@ -68,6 +68,9 @@ class Points:
     standing: dict[str, Rotation] = field(default_factory=dict)
     """By credential: its rotation, for writes that do not name it."""
     passed: set[str] = field(default_factory=set)
+    tables: threading.RLock = field(default_factory=threading.RLock)
+    """Held with any key table's lock: who falls asleep before a call must not do so with a lock that another of its threads
+    happened to have, since the operating system keeps that for it and nobody else can go on."""
 
     def meet(self, point: str) -> None:
         """Pass a point, or die or sleep at it, as the plan says now."""
@@ -86,7 +89,9 @@ class Points:
             line = {"point": point, "at": time.time(), "pid": os.getpid(), "signal": plan["signal"]}
             with journal.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            os.kill(os.getpid(), signal.Signals[plan["signal"]])
+            with self.tables:
+                # To this thread: sent to the process, it would find another one first, and this one would go on a while.
+                signal.pthread_kill(threading.get_ident(), signal.Signals[plan["signal"]])
 
     def _whichever(self, point: str) -> str:
         """The point of any rotation: which one it is, is left to chance and to how many there were before."""
@@ -138,6 +143,7 @@ def install(points: Points) -> None:
         wrap(SqlStore, method, lambda _, *words, method=method, **__: _write(points, method, words), points)
     _within_transactions(points)
     _remember_standing(points)
+    _one_table_at_a_time(points)
 
     run = Execute.run
 
@@ -163,11 +169,9 @@ def install(points: Points) -> None:
         return None if method in LOOKS or not effect() else f"{effect()} {method} {path}"
 
     wrap(Kv, "request", sent, points)
-    node = nginx_node
     wrap(NginxNode, "_record", lambda self, _: f"{effect()} record at {self!r}", points)
     wrap(Replacement, "take_place", lambda self: f"{effect()} table of {self.table.path.parent.name}", points)
-    wrap(node.processes, "hang_up", lambda pid_file: f"{effect()} reload of {pid_file.parent.name}", points)
-    assert nginx_processes.hang_up is node.processes.hang_up
+    wrap(nginx_processes, "hang_up", lambda pid_file: f"{effect()} reload of {pid_file.parent.name}", points)
 
 
 def _write(points: Points, method: str, words: tuple[Any, ...]) -> str:
@@ -219,6 +223,17 @@ def _within_transactions(points: Points) -> None:
             points.meet(f"{points.name}: within")
 
     Database.write = write  # type: ignore[method-assign]
+
+
+def _one_table_at_a_time(points: Points) -> None:
+    inner = TableFile.locked
+
+    @contextmanager
+    def locked(self: TableFile, *, within: float) -> Iterator[None]:
+        with points.tables, inner(self, within=within):
+            yield
+
+    TableFile.locked = locked  # type: ignore[method-assign]
 
 
 def shorten_leases(length: timedelta) -> None:

@@ -17,8 +17,6 @@ from tests.integration.postgres_server import PostgresServer
 from keyturn.demo.loopback import LOOPBACK
 from keyturn.demo.openbao import write_private
 
-TICK = 0.3
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
@@ -38,6 +36,7 @@ class House:
     database: str
     proxies: Proxies
     lease: float
+    tick: float
     starting: datetime | None = None
     replicas: list[Replica] = field(default_factory=list)
     """Those that serve now."""
@@ -73,7 +72,7 @@ class House:
                 store={"url": database, "password": f"file:{self.folder / 'postgres.password'}"},
                 state=self.folder / "state",
                 port=daemon.port,
-                tick=TICK,
+                tick=self.tick,
                 starting=self.starting,
                 ways=Ways(
                     openbao=f"http://{LOOPBACK}:{ways['openbao'].port}",

@@ -15,6 +15,8 @@ from tests.integration.postgres_server import remove, start_postgres
 from keyturn.demo.processes import Family
 
 LEASE = 4.0
+TICK = 0.3
+LONGEST_CALL = 5.0
 
 
 @contextlib.contextmanager
@@ -28,6 +30,7 @@ def replicas(
     nodes: int,
     busy: int,
     lease: float = LEASE,
+    tick: float = TICK,
     begin_after: float | None = None,
 ) -> Iterator[House]:
     """So many replicas, ready, with as many authorities of `nodes` nodes, each with so many credentials, of which the
@@ -40,7 +43,7 @@ def replicas(
         nodes=nodes,
         clients=1,
         busy=busy,
-        call_timeout=lease / 2 / nodes,
+        call_timeout=min(LONGEST_CALL, lease / 2 / nodes),
     )
     server = start_postgres(family)
     try:
@@ -52,6 +55,7 @@ def replicas(
                 database=server.create_database(),
                 proxies=proxies,
                 lease=lease,
+                tick=tick,
                 starting=None if begin_after is None else datetime.now(UTC) + timedelta(seconds=begin_after),
             )
             # The first alone: it makes the key and the tokens that all share.

@@ -15,7 +15,7 @@ from functools import partial
 from sqlalchemy.exc import OperationalError
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
-from tests.chaos.house import TICK, House, Replica
+from tests.chaos.house import House, Replica
 from tests.chaos.proxy import Link
 
 from keyturn.demo.traffic import Traffic
@@ -96,7 +96,7 @@ class Storm:
                 self.faults[done] += 1
 
     def _one(self) -> Replica:
-        return self.chance.choice(self.house.replicas)
+        return self.chance.choice([one for one in self.house.replicas if one.daemon.pids])
 
     def _kill(self) -> str | None:
         """It is started again at once."""
@@ -231,4 +231,4 @@ def _wait_after(house: House, over_at: float, under_way: set[str]) -> tuple[floa
     }
     waited = max((at - over_at for at in first.values()), default=0.0)
     tick = max((look.took for look in looks if look.what == "tick" and look.at <= over_at + waited), default=0.0)
-    return waited, house.lease + 2 * max(tick, TICK)
+    return waited, house.lease + 2 * max(tick, house.tick)

@@ -540,3 +540,23 @@ def test_nobody_stays_refused_while_the_rotation_that_took_over_is_held() -> Non
     assert held is not None
     assert held.verdict.reason is Reason.OBSTACLE
     assert alive(world) == {0, 1}
+
+
+def test_what_is_lost_is_no_way_back_for_the_rotation_that_takes_over() -> None:
+    """A rollback in vain, for the old value is gone everywhere, is given up: readers get v1 still, and that is what the
+    next rotation could restore."""
+    world = world_in(Phase.MONITOR)
+    world.lose_value(0)
+    world.command(commands.roll_back, by="ada", why="it looks wrong")
+    tick(world)
+    world.command(commands.abandon, by="ada", why="v0 is gone")
+    tick(world)
+    assert rotation(world).outgoing == (1, 0)
+    found = world.targets["t0"].id or ""
+    with pytest.raises(Refused, match="as it should"):
+        world.command(commands.reassert, seen=world.observe(), target="t0", found=found, by="ada", why="a slip")
+    go(world, lambda: rotation(world).hold is not None)
+    assert rotation(world).phase is Phase.DESTROY
+    world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="the authority lists it revoked")
+    go(world, ended(world))
+    clean(world, 2)

@@ -42,8 +42,8 @@ def digest(token: str) -> str:
 
 
 def fingerprint_key(state_dir: Path, store: Store) -> bytes:
-    """The store's key for fingerprints, made at the first start. Raises `ConfigError` when it is lost: with a new one no
-    version could be recognised again."""
+    """The store's key for fingerprints, made at the first start. Raises `ConfigError` when it is lost, or is not the one
+    that the store was first opened with: with another no version could be recognised again."""
     path = state_dir / KEY_FILE
     if not path.exists():
         if store.credentials():
@@ -51,7 +51,14 @@ def fingerprint_key(state_dir: Path, store: Store) -> bytes:
                 f"{path} is missing, but the store holds fingerprints made with it: restore the file from a backup"
             )
         _write(path, secrets.token_hex(KEY_BYTES))
-    return _key_in(path)
+    key = _key_in(path)
+    ours = hashlib.sha256(b"keyturn fingerprint key" + key).hexdigest()
+    if store.pin("fingerprint key", ours) != ours:
+        raise ConfigError(
+            f"{path} is not the key that this store's fingerprints are made with: restore it from a backup, or copy "
+            "the state folder of the first replica, which all of them need"
+        )
+    return key
 
 
 def copy_key(state_dir: Path, to: Path) -> None:

@@ -116,8 +116,9 @@ def reassert(rotation: Rotation, seen: Observations, *, target: str, found: str,
     del by, why
     s = _at(rotation, seen, target, found)
     serial = s.called_for(target)
-    if s.serves(target, serial):
-        raise Refused(f"{target} serves v{serial}, as it should: there is nothing to reassert")
+    serving = s.serving(target)
+    if s.serves(target, serial) or (serving.kind is ServingKind.OURS and serving.serial in s.explained(target)):
+        raise Refused(f"{target} serves v{serving.serial}, as it should: there is nothing to reassert")
     if not s.givable(serial):
         what = "compromised" if s.marked(serial) else "being destroyed"
         raise Refused(f"v{serial} is {what} and is never given to readers again; accept or wait for v{s.new}")

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.observations import Acceptance, Entry, ServingKind
+from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import (
     REFUSING,
@@ -27,6 +28,8 @@ def reassert(s: Situation) -> Outcome:
     for, once every verifier accepts that (promise P1)."""
     wanted = {t: s.called_for(t) for t in s.rotation.targets if s.to_reassert(t) or s.came_late(t)}
     wanted = {t: serial for t, serial in wanted.items() if s.givable(serial) and s.readable(serial)}
+    if s.phase_is(Phase.INTRODUCE):
+        wanted = {t: serial for t, serial in wanted.items() if serial != s.new}  # that is OVERLAP's to give
     on_the_way_back = s.rotation.restoring is not None
     for serial in wanted.values():
         blocks = not (s.hurried or on_the_way_back)
@@ -91,7 +94,12 @@ def stage_new(s: Situation) -> Outcome:
 
 
 def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks: bool) -> Outcome:
-    refusing = s.verifiers(serial, *REFUSING)
+    lost = serial in s.rotation.waived
+    # Where its value is lost, as somebody has signed, the authority's listing speaks for it; it can be enabled where its
+    # entry is, and nowhere else.
+    refusing = s.still(serial, *REFUSING) if lost else s.verifiers(serial, *REFUSING)
+    if lost:
+        refusing = tuple(v for v in refusing if s.entry(v, serial) is Entry.DISABLED)
     # What was changed behind our back is reported by a guard, and not mended.
     joining = tuple(v for v in refusing if v not in s.behind_our_back(serial))
     if kind is EffectKind.ENABLE:
@@ -103,13 +111,10 @@ def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks
     if refusing:
         return wait(Reason.NOT_ACCEPTED_YET, f"{', '.join(refusing)} refuses v{serial}", verifiers=list(refusing))
     lagging = s.verifiers(serial, Acceptance.UNSETTLED)
-    away = s.verifiers(serial, Acceptance.UNREACHABLE)
+    away = s.still(serial, Acceptance.UNREACHABLE) if lost else s.verifiers(serial, Acceptance.UNREACHABLE)
     if lagging:
         return settling(lagging)
-    if serial in s.rotation.waived:
-        # Its value is lost, as somebody has signed: the authority's listing speaks for it.
-        away = tuple(v for v in away if s.entry(v, serial) is not Entry.ACTIVE)
-    if any(s.unasked(v, serial) for v in away):
+    if any(s.unasked(v, serial) for v in away) and not lost:
         return wait(Reason.NOT_ACCEPTED_YET, f"v{serial} has not been tried yet", verifiers=list(away))
     if away and (unreachable_blocks or len(away) == len(s.seen.verifiers)):
         return unreachable("ask", away)

@@ -112,6 +112,9 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
                 return verdict, _standing(s)
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
+    if not effects and verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:
+        # What one row waits for keeps no other from making true again what was.
+        effects = _standing(s)
     if verdict.ruling is Ruling.WAIT and s.rotation.live and (late := overdue(s, verdict)) is not None:
         return late, effects if late.ruling is Ruling.WAIT else _standing(s)
     return verdict, effects
@@ -119,8 +122,11 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
 
 def _standing(s: Situation) -> tuple[Effect, ...]:
     """What may still be done while the rotation stands: re-establish, never go on."""
-    _, effects = _walk(s, STANDING.get(s.rotation.phase, ()))
-    return effects
+    rows = STANDING.get(s.rotation.phase, ())
+    if s.rotation.phase is Phase.ROLLBACK:
+        return _walk(s, rows)[1]
+    outcomes = [row(s) for row in rows]
+    return tuple(one for found in outcomes if isinstance(found, tuple) for one in _attempt(s, found)[1])
 
 
 def _walk(s: Situation, rows: tuple[Row, ...]) -> tuple[Verdict, tuple[Effect, ...]]:

@@ -78,6 +78,9 @@ class VerifierSeen:
 
     acceptance: Mapping[int, Acceptance]
     entries: Mapping[int, Entry] = field(default_factory=dict)
+    risen: frozenset[int] = frozenset()
+    """Versions that earlier rotations destroyed, and that are listed here as alive: the verifier has come back with an
+    older table."""
 
 
 class SourceKind(StrEnum):

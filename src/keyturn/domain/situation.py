@@ -163,9 +163,10 @@ class Situation:
 
     def called_for(self, target: str) -> int:
         """What readers of a target are to get by this phase."""
-        given_up = self.hurried or self.old in self.rotation.waived
-        moving = self.phase_is(Phase.OVERLAP) and (target in self.rotation.promoted or given_up)
-        return self.old if self.phase_is(Phase.INTRODUCE, Phase.OVERLAP) and not moving else self.survivor
+        given_up = self.old in self.rotation.waived or self.old in self.rotation.revoked
+        moving = self.phase_is(Phase.OVERLAP) and (target in self.rotation.promoted or self.hurried)
+        staying = self.phase_is(Phase.INTRODUCE, Phase.OVERLAP) and not (moving or given_up)
+        return self.old if staying else self.survivor
 
     def waves(self) -> list[tuple[str, ...]]:
         """The targets in the order and groups in which they are promoted; in an emergency all at once."""

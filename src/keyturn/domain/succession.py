@@ -105,14 +105,13 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
 
 
 def _home(s: Situation) -> int:
-    """What readers got last: what the rotation was giving them, if it had begun to and anybody can still get it."""
+    """What readers got last: what the rotation was giving them, if it had begun to. What is known to be lost is nobody's
+    way back."""
     rotation = s.rotation
-    if rotation.restoring is not None:
-        return rotation.restoring
     promised = any(serial == rotation.incoming for _, serial in rotation.promised)
     began = promised or any(s.serves(target, rotation.incoming) for target in rotation.targets)
-    began = began and s.readable(rotation.incoming) is not False
-    return rotation.incoming if began else rotation.outgoing[0]
+    last = [serial for serial in (rotation.restoring, rotation.incoming if began else None) if serial is not None]
+    return next((serial for serial in last if s.readable(serial) is not False), rotation.outgoing[0])
 
 
 def _revoked(s: Situation, serial: int) -> bool:

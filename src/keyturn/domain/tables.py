@@ -69,12 +69,14 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         withdraw.remove_copies,
     ),
     Phase.COMPLETED: (
+        withdraw.bury_again,
         establish.accept_survivor,
         withdraw.served_everywhere,
         withdraw.revoke_doomed,
         withdraw.remove_copies,
     ),
     Phase.ROLLED_BACK: (
+        withdraw.bury_again,
         establish.accept_survivor,
         withdraw.served_everywhere,
         withdraw.revoke_doomed,
@@ -92,7 +94,7 @@ STANDING: Mapping[Phase, tuple[Row, ...]] = {
     Phase.ROLLBACK: PHASES[Phase.ROLLBACK],
 }
 
-ALWAYS: tuple[Row, ...] = (withdraw.cut_marked, withdraw.mark_beside)
+ALWAYS: tuple[Row, ...] = (withdraw.cut_marked, withdraw.mark_beside, withdraw.bury_again)
 """What is done beside everything else, in every phase that lives, also under a halt."""
 
 EDGES: Mapping[tuple[Phase, Ruling], tuple[Phase, Reason | None]] = {

@@ -176,6 +176,16 @@ def revoke_doomed(s: Situation) -> Outcome:
     return None
 
 
+def bury_again(s: Situation) -> Outcome:
+    """What an earlier rotation destroyed stays dead: a verifier that comes back with an older table is told again."""
+    risen: dict[int, list[str]] = {}
+    for verifier, seen in sorted(s.seen.verifiers.items()):
+        for serial in seen.risen:
+            risen.setdefault(serial, []).append(verifier)
+    found = [effect(s, EffectKind.REVOKE, v, verifiers=tuple(at)) for v, at in sorted(risen.items())]
+    return tuple(found) or None
+
+
 def prove_dead(s: Situation) -> Outcome:
     """Every doomed version was tried on every verifier and refused (promise P11). Where its value is lost, the listing is
     the evidence, and an operator signs."""

@@ -234,5 +234,8 @@ class Store(Protocol):
     def add_token(self, token: AccessToken) -> None:
         """Add a token, or replace the one of the same name."""
 
+    def pin(self, name: str, digest: str) -> str:
+        """What all processes agree on: the digest that was pinned first under this name, this one if none was."""
+
     def close(self) -> None:
         """Give files, locks and connections back."""

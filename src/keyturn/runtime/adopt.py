@@ -52,6 +52,10 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
 def remember(store: Store, wired: WiredCredential, rebuilt: Rebuilt, now: datetime) -> None:
     """Take what was rebuilt into the store."""
     store.register(wired.name, rebuilt.current, due_at=first_due(wired.schedule, now), others=rebuilt.others)
+    known, current = store.credential(wired.name), rebuilt.current
+    there = None if known is None else known.versions.get(current.serial)
+    if there is None or there.fingerprint != current.fingerprint:
+        return  # another replica came first, and a hand was between the two
     for (target, backend_id), serial in rebuilt.bindings.items():
         store.bind(wired.name, target, backend_id, serial)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -30,10 +31,11 @@ class Blindness:
         self.said: dict[str, str] = {}
         """What went wrong at the last poll of each source; empty when nothing did."""
 
-    def look(self) -> None:
-        """Note each source that has become blind or sees again, and tell of it."""
+    def look(self, sources: Sequence[WiredSource]) -> None:
+        """Note each of these that has become blind or sees again, and tell of it."""
         states, now = self._store.sources(), self._clock.now()
-        for name, source in self._registry.sources.items():
+        for source in sources:
+            name = source.name
             state = states.get(name, SourceState(name=name))
             if self._behind(source, state, now):
                 trouble = self.said.get(name) or _silent(source, state)
@@ -44,14 +46,18 @@ class Blindness:
                 if state.blind_since is None or state.trouble != trouble:
                     since = state.blind_since or state.watermark or self._began
                     self._store.set_blind(name, since, trouble)
-            elif state.blind_since is not None:
+            elif state.blind_since is not None and self._caught_up(source, state, now):
                 self._tell(name, state, "source.sees", "it sees again")
                 self._store.set_blind(name, None, "")
 
     def _behind(self, source: WiredSource, state: SourceState, now: datetime) -> bool:
         # While keyturn was down nobody could report to it.
         reference = self._began if state.watermark is None else max(state.watermark, self._began)
-        return now - reference > source.lag + 2 * source.resolution + PATIENCE
+        return now - reference > _patience(source)
+
+    def _caught_up(self, source: WiredSource, state: SourceState, now: datetime) -> bool:
+        # Whoever has only just begun, or taken over, waits for its word before it says that it sees again.
+        return state.watermark is not None and now - state.watermark <= _patience(source)
 
     def _tell(self, name: str, state: SourceState, topic: str, text: str) -> None:
         covered = self._registry.covered_by(name)
@@ -66,6 +72,10 @@ class Blindness:
         )
         log.warning(topic, source=name, text=text)
         self._store.enqueue([message], notifiers, now=self._clock.now())
+
+
+def _patience(source: WiredSource) -> timedelta:
+    return source.lag + 2 * source.resolution + PATIENCE
 
 
 def _silent(source: WiredSource, state: SourceState) -> str:

@@ -107,8 +107,12 @@ class Confirm:
             return adoption
         if adoption.found:
             self._go_by_the_world(wired, by=by, why=why, now=now)
+        elif (rotation := self.store.latest_of(wired.name)) is not None:
+            entry = _on_record(rotation, adoption.found, by=by, why=why, now=now)
+            self.store.commit(Commit(rotation=rotation, history=[entry], check_at=now))
         self.store.confirm(wired.name)
-        self.store.set_check(wired.name, now)
+        if self.store.live_of(wired.name) is None:
+            self.store.set_check(wired.name, now)
         return adoption
 
     def _compare(self, wired: WiredCredential) -> tuple[Rotation, Observations, tuple[str, ...]]:
@@ -123,17 +127,7 @@ class Confirm:
         rotation, seen, lines = self._compare(wired)
         adopting = _foreign(rotation, seen)
         said = f"{by}: restored from a backup, and the world has moved: {why}"
-        entry = HistoryEntry(
-            at=now,
-            credential=wired.name,
-            rotation=rotation.id,
-            phase=rotation.phase,
-            kind="command",
-            reason="adopt",
-            detail=f"adopt: {why}",
-            evidence={"found": list(lines)},
-            by=by,
-        )
+        entry = _on_record(rotation, lines, by=by, why=why, now=now)
         if self.store.live_of(wired.name) is not None:
             given_up = replace(rotation, abandoned=said, accepted=adopting, hold=None, halted=None, pause=None)
             self.store.commit(Commit(rotation=given_up, history=[entry]))
@@ -142,6 +136,20 @@ class Confirm:
         # What the authority has not any more is no way back, whatever the backup says.
         gone = frozenset(serial for serial in planned.outgoing if _gone(seen, serial))
         self.store.begin(replace(planned, revoked=gone), started(planned, why=said, now=now))
+
+
+def _on_record(rotation: Rotation, found: Sequence[str], *, by: str, why: str, now: datetime) -> HistoryEntry:
+    return HistoryEntry(
+        at=now,
+        credential=rotation.credential,
+        rotation=rotation.id,
+        phase=rotation.phase,
+        kind="command",
+        reason="adopt",
+        detail=f"adopt: {why}",
+        evidence={"found": list(found)},
+        by=by,
+    )
 
 
 def _adoption(name: str, found: Sequence[str], follows: str) -> Adoption:

@@ -111,7 +111,7 @@ class Execute:
                 sender.check()
                 self._prove_dead(effect, rotation, wired)
             case EffectKind.INSTALL | EffectKind.ENABLE | EffectKind.DISABLE | EffectKind.REVOKE:
-                key_id = rotation.versions[effect.serial].key_id
+                key_id = self._key_id(effect.serial, rotation)
                 if key_id is None:
                     raise Absent(f"v{effect.serial} of {rotation.credential} was never minted")
                 with self._lease(wired, sender):
@@ -119,6 +119,14 @@ class Execute:
             case _:
                 return self._at_target(effect, rotation, wired, sender)
         return None
+
+    def _key_id(self, serial: int, rotation: Rotation) -> str | None:
+        """A version's public id; one that an earlier rotation destroyed is known by the store alone."""
+        version = rotation.versions.get(serial)
+        if version is None:
+            credential = self.store.credential(rotation.credential)
+            version = credential.versions.get(serial) if credential is not None else None
+        return version.key_id if version is not None else None
 
     def _at_target(self, effect: Effect, rotation: Rotation, wired: WiredCredential, sender: Sender) -> Made | None:
         target = wired.targets.get(effect.target or "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from keyturn.domain.errors import Absent, Denied, Failure, Transient
-from keyturn.domain.model import Rotation
+from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import (
     Acceptance,
     EffectSeen,
@@ -170,9 +170,12 @@ class Gather:
                 backend_id, value = self.at_once.run(f"{rotation.credential}/{name}/read", target.read)
             except Absent:
                 return Serving(kind=ServingKind.MISSING)
-            serial = identify(value, {**adopted, **fingerprints}, self.fingerprint_key)
+            serial = identify(value, fingerprints, self.fingerprint_key)
             if serial is None:
-                return Serving(kind=ServingKind.FOREIGN, id=backend_id)
+                # Not remembered: whether it is a version of ours is only decided when its mint is on record.
+                serial = identify(value, adopted, self.fingerprint_key)
+                kind = ServingKind.FOREIGN if serial is None else ServingKind.OURS
+                return Serving(kind=kind, serial=serial, id=backend_id)
             self.store.bind(rotation.credential, name, backend_id, serial)
         return Serving(kind=ServingKind.OURS, serial=serial, id=backend_id)
 
@@ -190,15 +193,34 @@ class Gather:
             except (Absent, Transient, Denied) as error:
                 log.debug("value unreadable", credential=rotation.credential, version=serial, error=error.message)
 
+        buried = self._buried(rotation)
+
         def ask(verifier: str) -> Callable[[], VerifierSeen]:
-            return lambda: self._ask(wired, verifier, minted, values)
+            return lambda: self._ask(wired, verifier, minted, values, buried)
 
         return dict(zip(names, self.executor.run([ask(name) for name in names]), strict=True))
 
+    def _buried(self, rotation: Rotation) -> dict[str, int]:
+        """By key id, the versions that earlier rotations destroyed."""
+        known = self.store.credential(rotation.credential)
+        return {
+            version.key_id: serial
+            for serial, version in (known.versions if known is not None else {}).items()
+            if version.state is VersionState.DESTROYED
+            and version.key_id is not None
+            and serial not in rotation.versions
+        }
+
     def _ask(
-        self, wired: WiredCredential, verifier: str, minted: Mapping[int, str], values: Mapping[int, SecretValue]
+        self,
+        wired: WiredCredential,
+        verifier: str,
+        minted: Mapping[int, str],
+        values: Mapping[int, SecretValue],
+        buried: Mapping[str, int],
     ) -> VerifierSeen:
         acceptance = {}
+        risen: frozenset[int] = frozenset()
         for serial, value in values.items():
             try:
                 acceptance[serial] = wired.issuer.probe(verifier, minted[serial], value)
@@ -208,10 +230,12 @@ class Gather:
         try:
             listed = self.at_once.run(f"{wired.name}/{verifier}/entries", lambda: wired.issuer.entries(verifier))
             entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
+            alive = {key_id for key_id, entry in listed.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
+            risen = frozenset(buried[key_id] for key_id in buried.keys() & alive)
         except Failure as error:
             log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
             entries = {}
-        return VerifierSeen(acceptance=acceptance, entries=entries)
+        return VerifierSeen(acceptance=acceptance, entries=entries, risen=risen)
 
     def _orphans(self, rotation: Rotation, wired: WiredCredential) -> Orphans:
         """What the authority holds that nobody knows, looked for before anything is minted. Where it cannot be asked the

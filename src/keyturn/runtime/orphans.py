@@ -32,7 +32,7 @@ class Orphans:
 
 def sort_out(store: Store, credential: str, issued: Sequence[Issued]) -> Orphans:
     """Tell our own orphans from strangers among what was issued for a credential."""
-    known = store.key_ids([one.key_id for one in issued])
+    known = store.key_ids([one.key_id for one in issued]) if issued else {}
     unnamed = [one for one in issued if one.key_id not in known]
     if not unnamed:
         return Orphans()

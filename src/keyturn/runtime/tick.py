@@ -44,8 +44,10 @@ T = TypeVar("T")
 COMMAND_TRIES = 5
 """A command that finds the rotation moved reads it again this often: ticks move it all the time."""
 
-CLAIMED_AT_ONCE = 256
-"""So many credentials are claimed and worked on before the next are: what waits behind them is free for other replicas."""
+CLAIMED_AT_ONCE = 64
+"""So many credentials are claimed and worked on before the next are: what waits behind them is free for other replicas. No
+more than are worked on well within a lease, also by a slow machine among slow backends: claims that run out before their
+turn go to another replica, to run out there, and the last of many credentials would never have one."""
 
 WATCHFUL = timedelta(minutes=10)
 """For so long after an end a call of ours that was on its way is looked for at every tick, and then at the policy's pace:

@@ -51,12 +51,16 @@ class Intake:
         """What came, by source and what became of it: for people to look at."""
 
     def poll(self) -> None:
-        """Ask every polled source what is new, those apart that another replica asks, and look which sources are blind.
+        """Ask every polled source what is new, and look which sources are blind, those apart that are another replica's.
         One that fails or answers nonsense moves no watermark (promise P4)."""
-        polled = {f"source/{name}": (one, one.poll) for name, one in self._registry.sources.items() if one.poll}
-        claims = self._claims.take(list(polled))
-        self._executor.run([self._poll_one(*polled[lease], claim.lease) for lease, claim in claims.items()])
-        self._blindness.look()
+        claims = self._claims.take([f"source/{name}" for name in self._registry.sources])
+        ours = [
+            (one, claims[f"source/{one.name}"].lease)
+            for one in self._registry.sources.values()
+            if f"source/{one.name}" in claims
+        ]
+        self._executor.run([self._poll_one(one, one.poll, claim) for one, claim in ours if one.poll is not None])
+        self._blindness.look([one for one, _ in ours])
 
     def _poll_one(self, wired: WiredSource, source: UsageSource, claim: Lease) -> Callable[[], None]:
         def poll() -> None:

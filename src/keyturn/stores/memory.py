@@ -55,6 +55,7 @@ class MemoryStore:
         self._outbox = MemoryOutbox()
         self._leases = MemoryLeases()
         self._tokens: dict[str, AccessToken] = {}
+        self._pins: dict[str, str] = {}
 
     # Credentials and versions
 
@@ -338,6 +339,10 @@ class MemoryStore:
     def add_token(self, token: AccessToken) -> None:
         with self._lock:
             self._tokens[token.name] = token
+
+    def pin(self, name: str, digest: str) -> str:
+        with self._lock:
+            return self._pins.setdefault(name, digest)
 
     def close(self) -> None:
         """Nothing to give back: what it holds goes with it."""

@@ -15,10 +15,11 @@ import sys
 import pytest
 
 # Before the clauses are imported, so that a failed one shows what it compared; not those that a test imported itself.
-CLAUSES = ("samples", "credentials", "rotations", "succession", "journal", "leases", "usage", "outbox")
+CLAUSES = ("samples", "credentials", "rotations", "succession", "journal", "leases", "usage", "outbox", "access")
 MODULES = [f"keyturn.testing.store_{clauses}" for clauses in CLAUSES]
 pytest.register_assert_rewrite(*(module for module in MODULES if module not in sys.modules))
 
+from keyturn.testing.store_access import AccessClauses  # noqa: E402
 from keyturn.testing.store_credentials import CredentialClauses  # noqa: E402
 from keyturn.testing.store_journal import JournalClauses  # noqa: E402
 from keyturn.testing.store_leases import LeaseClauses  # noqa: E402
@@ -31,6 +32,13 @@ __all__ = ["StoreConformance"]
 
 
 class StoreConformance(
-    CredentialClauses, RotationClauses, SuccessionClauses, JournalClauses, LeaseClauses, UsageClauses, OutboxClauses
+    CredentialClauses,
+    RotationClauses,
+    SuccessionClauses,
+    JournalClauses,
+    LeaseClauses,
+    UsageClauses,
+    OutboxClauses,
+    AccessClauses,
 ):
     """What every store promises. Override the fixture `store`: an empty one for each test, by the clock of `clock`."""

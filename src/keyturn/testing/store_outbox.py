@@ -1,4 +1,4 @@
-"""Clauses: messages once only, tokens by digest."""
+"""Clauses: messages once only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
-from keyturn.ports.records import AccessToken, Commit, OutboxItem
+from keyturn.ports.records import Commit, OutboxItem
 from keyturn.ports.store import Store
 from keyturn.testing.store_samples import NOW, SECOND, Clauses, begun, message
 
@@ -68,19 +68,6 @@ class OutboxClauses(Clauses):
         """At most so many items come at once, the oldest first."""
         store.enqueue([message(f"m{number:02}") for number in range(12)], ["hook"], now=NOW)
         assert [item.message.id for item in store.outbox(NOW, limit=3)] == ["m00", "m01", "m02"]
-
-    # Access
-
-    def test_tokens_are_kept_by_name(self, store: Store) -> None:
-        """Tokens come back as they were added, by name; one of the same name is replaced."""
-        operator = AccessToken(name="operator", role="operator", source=None, digest="a" * 64)
-        source = AccessToken(name="log", role="source", source="log", digest="b" * 64)
-        assert list(store.tokens()) == []
-        store.add_token(operator)
-        store.add_token(source)
-        assert list(store.tokens()) == [source, operator]
-        store.add_token(replace(operator, digest="c" * 64))
-        assert [token.digest for token in store.tokens()] == ["b" * 64, "c" * 64]
 
 
 def addresses(items: Iterable[OutboxItem]) -> list[tuple[str, str]]:

@@ -60,8 +60,10 @@ class Replicas:
 
     def close(self) -> None:
         self._threads.shutdown()
-        for part in (*self.executors, *self.stores):
-            part.close()
+        for executor in self.executors:
+            executor.close()
+        for store in self.stores:
+            store.close()
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def test_replicas_at_once_do_each_thing_once(replicas: Replicas) -> None:
     for _ in range(80):
         rig.clock.advance(1)
         # Nobody uses these keys: the source tells so.
-        replicas.runtimes[0].ingest.push("gateway", [], watermark=rig.clock.now(), batch=None)
+        replicas.runtimes[0].ingest.push("gateway", [], watermark=rig.clock.now(), id=None)
         replicas.tick()
         latest = [store.latest_of(name) for name in store.credentials()]
         if all(one is not None and one.phase is Phase.COMPLETED for one in latest):

@@ -76,24 +76,24 @@ def test_one_failing_client_is_named_alone_among_ordinary_failures() -> None:
     assert own(finding)
 
 
-@pytest.mark.parametrize("strength", [0.05, 0.3, 1.0])
-def test_failures_of_all_alike_are_nobodys_own(strength: float) -> None:
+@pytest.mark.parametrize(("strength", "minutes"), [(0.03, 40), (0.05, 20), (0.3, 20), (1.0, 20)])
+def test_failures_of_all_alike_are_nobodys_own(strength: float, minutes: int) -> None:
     """In every minute of an outage, from light to total, the failures are not a few clients' own."""
     rotation = Rotation()
     rotation.minutes(60)
-    during = list(found(rotation.minutes(20, strength)))
-    assert len(during) >= 15
+    during = list(found(rotation.minutes(minutes, strength)))
+    assert len(during) >= minutes - 5
     assert not any(map(own, during))
 
 
-@pytest.mark.parametrize("strength", [0.05, 0.3, 1.0])
-def test_an_outage_leaves_nothing_behind(strength: float) -> None:
+@pytest.mark.parametrize(("strength", "minutes"), [(0.05, 3), (0.3, 0), (1.0, 0)])
+def test_an_outage_leaves_nothing_behind(strength: float, minutes: int) -> None:
     """With nobody on the old version, too, the finding ends minutes after the outage and does not come back."""
     rotation = Rotation()
     rotation.minutes(60)
     assert any(rotation.minutes(10, strength))
     after = rotation.minutes(240)
-    assert not any(after[5:])
+    assert not any(after[minutes:])
     assert any(rotation.minutes(5, {9: 1.0})[:2])
 
 

@@ -111,7 +111,7 @@ class TestLost:
     """The store is gone, with everything in it."""
 
     def lose(self, rig: Rig) -> Rig:
-        rig.store = MemoryStore()
+        rig.store = MemoryStore(now=rig.clock.now)
         rig.restart()
         return rig
 
@@ -234,7 +234,7 @@ class Yesterday:
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder / 'keyturn.db'}"
         self.file = folder / "backup.db"
-        self.rig = warmed(Rig(store=SqlStore.open(self.url)))
+        self.rig = warmed(Rig(open_store=lambda now: SqlStore.open(self.url, now=now)))
 
     def back_up(self) -> None:
         """While the daemon runs."""
@@ -244,7 +244,7 @@ class Yesterday:
         """The store is lost, and restored from the backup."""
         self.rig.store.close()
         restore(self.file, self.url, now=self.rig.clock.now(), replace=True)
-        self.rig.store = SqlStore.open(self.url)
+        self.rig.store = SqlStore.open(self.url, now=self.rig.clock.now)
         self.rig.restart()
         return self.rig
 

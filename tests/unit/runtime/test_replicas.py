@@ -7,16 +7,18 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from tests.unit.runtime.replicas import Fleet
+from tests.unit.runtime.replicas import Fleet, Replica
 from tests.unit.runtime.rig import NAME, SECOND, Rig
 
 from keyturn.domain import commands
+from keyturn.domain.errors import FailureKind
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.schedule import Schedule
 from keyturn.ports.records import IntentState
 from keyturn.ports.usage import UsageBatch, UsageReport
 from keyturn.runtime.claims import LEASE
+from keyturn.testing.store_samples import message
 
 
 def fleet(rig: Rig | None = None, *, warm: int = 10) -> Fleet:
@@ -366,3 +368,149 @@ def test_a_poll_that_was_overtaken_counts_nothing() -> None:
     rows = rig.store.usage(NAME, start=rig.clock.now() - timedelta(days=1), end=rig.clock.now())
     assert sum(row.successes for row in rows) == 2
     assert rig.store.sources()["gateway"].cursor == "2"
+
+
+def test_a_blind_source_is_told_of_once_by_however_many_replicas() -> None:
+    """A source that fell silent is named by one replica; another that takes over, new as it is, neither says it again nor
+    that it sees, until it does."""
+    made = fleet()
+    rig = made.rig
+    rig.reporting = False
+
+    def told() -> list[object]:
+        return [payload["topic"] for payload in rig.notifier.payloads if str(payload["topic"]).startswith("source.")]
+
+    for _ in range(90):
+        rig.second()
+    assert told() == ["source.blind"]
+    trouble = rig.store.sources()["gateway"].trouble
+    made.outlast(Replica(rig, "c"))
+    for _ in range(90):
+        rig.second()
+    assert told() == ["source.blind"]
+    assert rig.store.sources()["gateway"].trouble == trouble
+    rig.reporting = True
+    for _ in range(3):
+        rig.second()
+    assert told() == ["source.blind", "source.sees"]
+
+
+def test_an_effect_that_was_half_sent_is_not_called_unsent() -> None:
+    """A replica that loses its claim between two calls of one effect says that it was interrupted: something may be there
+    that the world has to show."""
+    made = fleet()
+    a = made.replicas[0]
+    made.up(a)
+    a.runtime.start(NAME, by="ada", why="test")
+
+    def meanwhile() -> None:
+        made.rig.clock.advance(LEASE)
+        made.rig.store.claim([f"credential/{NAME}"], "b", ttl=LEASE)
+
+    a.stop_at("mint", meanwhile)
+    a.runtime.tick()
+    if not a.stopped:
+        a.runtime.tick()
+    assert a.stopped
+    rotation = made.rig.store.live_of(NAME)
+    assert rotation is not None
+    (mint,) = [one for one in made.rig.store.journal(rotation.id).values() if one.effect.kind == "mint"]
+    assert mint.outcome is not None
+    assert (mint.outcome.state, mint.outcome.failure) == (IntentState.FAILED, FailureKind.TRANSIENT)
+    assert "interrupted" in mint.outcome.message
+
+
+def test_calls_that_may_take_long_are_made_under_longer_leases() -> None:
+    """Where a backend may take longer than a lease usually lasts, claims last longer, and its calls are made."""
+    rig = Rig()
+    for target in rig.registry.credential(NAME).targets.values():
+        target.timeout = 2 * LEASE
+    made = fleet(rig)
+    begun(made, Phase.INTRODUCE)
+    rig.until_phase(Phase.COMPLETED)
+    made.up(made.replicas[1])
+    a, b = made.replicas
+    before = len(b.sent)
+    a.runtime.start(NAME, by="ada", why="test")
+    a.runtime.tick()
+    for _ in range(LEASE // SECOND + 5):
+        rig.second()
+    assert set(b.sent[before:]) <= {"deliver"}
+
+
+def test_an_adoption_that_was_overtaken_binds_nothing() -> None:
+    """A replica that stands still before it registers what it has read, while a hand changes it and another replica takes
+    the credential into care, does not take the value of before for the one that is registered."""
+    rig = Rig()
+    made = fleet(rig, warm=0)
+    a, b = made.replicas
+    other = rig.authority.new_key("other")
+
+    def meanwhile() -> None:
+        for path in rig.targets:
+            rig.backend.place(path).overwrite(other.value.reveal())
+        rig.clock.advance(LEASE)
+        b.runtime.tick()
+
+    a.stop_at("register", meanwhile)
+    a.runtime.tick()
+    assert a.stopped
+    known = rig.store.credential(NAME)
+    assert known is not None
+    assert known.versions[1].key_id == other.key_id
+    assert {backend_id for _, backend_id in rig.store.bindings(NAME)} == {"2"}
+
+
+def test_a_decision_of_a_replica_that_was_overtaken_is_not_committed() -> None:
+    """Between the last look at the claim and the commit another replica takes over, and does nothing yet: the late
+    decision is refused all the same."""
+    made = fleet()
+    a = made.replicas[0]
+    begun(made, Phase.OVERLAP)
+    made.up(a)
+    before: list[object] = []
+
+    def meanwhile() -> None:
+        before.append(made.rig.store.live_of(NAME))
+        made.rig.clock.advance(LEASE)
+        made.rig.store.claim([f"credential/{NAME}"], "b", ttl=LEASE)
+
+    a.stop_at("commit", meanwhile)
+    made.rig.until(lambda _: a.stopped)
+    assert [made.rig.store.live_of(NAME)] == before
+
+
+def test_a_due_start_of_a_replica_that_was_overtaken_is_not_made() -> None:
+    """Between its claim and the start another replica takes over: who is late starts nothing."""
+    made = fleet(Rig(schedule=Schedule(every=timedelta(days=1))), warm=1)
+    a = made.replicas[0]
+    made.rig.clock.advance(timedelta(days=1))
+
+    def meanwhile() -> None:
+        made.rig.clock.advance(LEASE)
+        made.rig.store.claim([f"credential/{NAME}"], "b", ttl=LEASE)
+
+    a.stop_at("begin", meanwhile)
+    a.runtime.tick()
+    assert a.stopped
+    assert made.rig.store.live_of(NAME) is None
+
+
+def test_a_message_that_was_delivered_meanwhile_is_not_delivered_again() -> None:
+    """Between seeing that there are messages and claiming them, another replica delivers them and is gone again."""
+    made = fleet()
+    a, b = made.replicas
+    begun(made, Phase.OVERLAP)
+    made.up(a)
+
+    def meanwhile() -> None:
+        b.runtime.tick()
+        b.runtime.resign()
+
+    made.rig.store.enqueue([message("news")], ["ops"], now=made.rig.clock.now())
+    a.runtime.resign()
+    a.stop_at("outbox", lambda: a.stop_at("claim", meanwhile))
+    a.runtime.tick()
+    assert a.stopped
+    assert [payload["topic"] for payload in made.rig.notifier.payloads].count(message().topic) == 1
+    assert "deliver" in b.sent

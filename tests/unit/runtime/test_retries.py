@@ -76,6 +76,14 @@ def test_transient_failures_are_repeated_at_once_a_few_times() -> None:
     assert (good.made, bad.made) == (AT_ONCE, AT_ONCE)
 
 
+def test_refusal_after_a_hiccup_is_final() -> None:
+    """What was repeated for a lost answer is not repeated for a refusal."""
+    call = Call(TIMEOUT, Denied("not permitted"))
+    with pytest.raises(Denied):
+        AtOnce(clock=FakeClock(), executor=InlineExecutor()).run("look", call)
+    assert call.made == 2
+
+
 @pytest.mark.parametrize(
     ("failure", "takes"),
     [

@@ -31,8 +31,8 @@ NEXT = '''"""One more table."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 
 def upgrade() -> None:
@@ -51,7 +51,7 @@ def following_release(folder: Path, *, broken: bool = False) -> Path:
     scripts = folder / "migrations"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     text = NEXT + ("    raise RuntimeError('out of luck')\n" if broken else "")
-    (scripts / "versions" / "0005_more.py").write_text(text)
+    (scripts / "versions" / "0006_more.py").write_text(text)
     return scripts
 
 
@@ -212,11 +212,11 @@ def test_older_store_is_upgraded(path: Path, tmp_path: Path) -> None:
     rotation = begun(store)
     store.close()
     database = open_sqlite(path)
-    upgrade(database, scripts=following_release(tmp_path), head="0005")
+    upgrade(database, scripts=following_release(tmp_path), head="0006")
     assert SqlStore(database).live_of(NAME) == rotation
     database.close()
     revision, tables = schema_of(path)
-    assert revision == "0005"
+    assert revision == "0006"
     assert "more" in tables
 
 
@@ -226,7 +226,7 @@ def test_failed_upgrade_leaves_the_store_as_it_was(path: Path, tmp_path: Path) -
     before = schema_of(path)
     database = open_sqlite(path)
     with pytest.raises(RuntimeError, match="out of luck"):
-        upgrade(database, scripts=following_release(tmp_path, broken=True), head="0005")
+        upgrade(database, scripts=following_release(tmp_path, broken=True), head="0006")
     database.close()
     assert schema_of(path) == before
     store = SqlStore.open(f"sqlite:///{path}")
@@ -237,12 +237,12 @@ def test_failed_upgrade_leaves_the_store_as_it_was(path: Path, tmp_path: Path) -
 def test_newer_store_is_refused(path: Path, tmp_path: Path) -> None:
     """A store that a newer release has written is refused with both schemas and the mend, and left as it is."""
     database = open_sqlite(path)
-    upgrade(database, scripts=following_release(tmp_path), head="0005")
+    upgrade(database, scripts=following_release(tmp_path), head="0006")
     database.close()
     for _ in range(2):
-        with pytest.raises(ConfigError, match=r"schema 0005.*knows 0004.*newer keyturn"):
+        with pytest.raises(ConfigError, match=r"schema 0006.*knows 0005.*newer keyturn"):
             SqlStore.open(f"sqlite:///{path}")
-    assert schema_of(path)[0] == "0005"
+    assert schema_of(path)[0] == "0006"
 
 
 def test_somebody_elses_database_is_refused(path: Path) -> None:

@@ -24,6 +24,7 @@ from keyturn.domain.evidence.buckets import (
     Verdict,
     buckets_per_block,
 )
+from keyturn.domain.evidence.processes import STAKE, Processes
 from keyturn.domain.evidence.series import (
     DEDUPLICATED,
     FIRST_CLIENT,
@@ -40,8 +41,6 @@ from keyturn.domain.evidence.window import Window
 
 #: A stream says nothing before it has this many failures on the new version.
 _LEAST_FAILURES = 3.0 - 1e-9
-#: What a series' first use of the new version is given to start with.
-_STAKE = 0.5
 #: Below this share of the block's expected failures, the old version's traffic is no control.
 _LEAST_CONTROL = 0.05
 _FORMAT = 3
@@ -69,17 +68,13 @@ class FailureDetector:
         self._laws = baseline.laws
         self._derive()
         series = baseline.laws.shape[2]
-        self._evidence: Floats = np.zeros((2, series, eprocess.ALTERNATIVES))
-        self._control: Floats = np.zeros((2, series, len(eprocess.WORSE)))
+        self._processes = Processes.none(series)
         self._block: Floats = np.zeros((4, 2, series))
         self._failed: Floats = np.zeros((2, series))
-        self._cut: Floats = np.zeros((2, series))
-        self._started = np.zeros(series, dtype=np.bool_)
         self._window = Window.empty(len(self._clients))
         self._length = baseline.length
         self._anchor: float | None = None
         self._count = 0
-        self._starts = 0
         self._ill = 0.0
         self._calm = False
         self._trouble = Trouble.none(eprocess.ALTERNATIVES)
@@ -160,12 +155,9 @@ class FailureDetector:
         newcomers = np.repeat(self._laws[:, :, NEWCOMER, None], more, axis=2)
         self._laws = np.concatenate([self._laws, newcomers], axis=2)
         self._derive()
-        self._evidence = widened(self._evidence, more, 1)
-        self._control = widened(self._control, more, 1)
+        self._processes.admit(more)
         self._block = widened(self._block, more)
         self._failed = widened(self._failed, more)
-        self._cut = widened(self._cut, more)
-        self._started = np.concatenate([self._started, np.zeros(more, dtype=np.bool_)])
         self._window.admit(more)
 
     def _derive(self) -> None:
@@ -183,12 +175,10 @@ class FailureDetector:
             self._block[_NEW_FAILED, :, POOLED] += failed
             self._failed[:, FIRST_CLIENT:] += arms[_NEW_FAILED]
             self._failed[:, POOLED] += failed
-        used = (arms[_NEW, RAW] > 0) > self._started[FIRST_CLIENT:]
+        used = (arms[_NEW, RAW] > 0) > self._processes.started[FIRST_CLIENT:]
         if used.any():
-            first = np.concatenate([[not self._started[POOLED], False], used])
-            self._evidence[:, first] += _STAKE
-            self._control[:, first] += _STAKE
-            self._started |= first
+            pooled = not self._processes.started[POOLED]
+            self._processes.start(np.concatenate([[pooled, False], used]))
 
     def _shared(self, arms: Floats) -> bool:
         """Whether a trouble of both versions together has passed with this bucket."""
@@ -212,7 +202,7 @@ class FailureDetector:
         new[:, POOLED] = np.vecdot(new[:, FIRST_CLIENT:], self._weight)
         logs = eprocess.log_ratios(new, new_failed, null, excess, cv2, self._ratio, self._log_ratio)
         processes = eprocess.bounded_exp(logs)
-        processes *= self._evidence
+        processes *= self._processes.evidence
         evidence = eprocess.mixture(processes)
         heard = self._failed >= _LEAST_FAILURES
         ungated = self._together(evidence * heard)
@@ -225,7 +215,7 @@ class FailureDetector:
         old, old_failed = eprocess.old_arm(self._block[_OLD] * rate, self._block[_OLD_FAILED])
         informative = old >= _LEAST_CONTROL * (old + expected[:, FIRST_CLIENT:].sum(axis=1))
         informative &= old > 0
-        controls = self._control * np.where(
+        controls = self._processes.control * np.where(
             informative[:, None, None],
             eprocess.control_ratios(expected, new_failed, old, old_failed),
             1.0,
@@ -234,7 +224,7 @@ class FailureDetector:
         gated = np.minimum(evidence, allowed)
         total = self._together(gated * heard)
         ill = ungated if ungated >= limit > total else 0.0
-        shares = blame((evidence if ill else gated) * heard, self._cut)
+        shares = blame((evidence if ill else gated) * heard, self._processes.cut)
         # Without a control, failures of all alike are as little the new version's as with one.
         alike = total >= limit and not (informative[RAW] or confined(shares.values(), len(self._clients)))
         passed = passed and bool(ill or self._ill or alike)
@@ -244,10 +234,14 @@ class FailureDetector:
         elif (ill or self._ill) and not passed:
             finding = self._finding("authority_ill", max(ill, self._ill), shares, True, bucket)
         ends, block_ends = self._turn(bucket, ill)
+        # A block ends early when the authority is ill, and when it is well again: what the control
+        # explains away must be gone before the control is.
         if block_ends or passed or (ends and ill):
-            if alike and passed:
-                gated = np.minimum(gated, _STAKE)
-            self._fold(processes, controls, evidence, gated, starts=block_ends or passed)
+            left = np.minimum(gated, STAKE) if alike and passed else gated
+            self._processes.fold(processes, controls, evidence, left)
+            self._block[:] = 0.0
+        if block_ends or passed:
+            self._processes.stake(self._planned)
         if passed:
             self._ill, self._trouble = 0.0, Trouble.none(eprocess.ALTERNATIVES)
         return finding
@@ -267,27 +261,6 @@ class FailureDetector:
         clients = max(1, len(self._clients))
         each = evidence[:, FIRST_CLIENT:].sum(axis=1) / clients
         return float((each[RAW] + evidence[RAW, POOLED] + each[DEDUPLICATED]) / 3)
-
-    def _fold(self, processes: Floats, controls: Floats, evidence: Floats, gated: Floats, *, starts: bool) -> None:
-        """End the block: carry the evidence over, and let a new process start if one is due.
-
-        What the control explains away is forgotten: kept, the evidence from an outage would turn
-        against the new version as soon as the old one falls silent. For the same reason a block
-        ends early when the authority is ill, and when it is well again.
-        """
-        kept = gated / np.maximum(evidence, 1e-300)
-        excess = np.maximum(gated, eprocess.MOST_EVIDENCE) / eprocess.MOST_EVIDENCE
-        kept /= excess
-        # What was cut is remembered as long as there is anything to compare it with.
-        self._cut = np.where(gated > 1.0, self._cut + np.log(excess), 0.0)
-        self._evidence = processes * kept[..., None]
-        self._control = np.minimum(controls, eprocess.MOST_EVIDENCE)
-        if starts:
-            weight = eprocess.start_weight(self._starts, self._planned)
-            self._evidence += weight
-            self._control += weight
-            self._starts += 1
-        self._block[:] = 0.0
 
     def _finding(
         self, verdict: Verdict, e_value: float, shares: Mapping[int, float], control: bool, bucket: Bucket
@@ -319,16 +292,12 @@ class FailureDetector:
             "length": self._length,
             "anchor": self._anchor,
             "count": self._count,
-            "starts": self._starts,
             "ill": self._ill,
             "trouble": self._trouble.state(),
-            "evidence": self._evidence.tolist(),
-            "control": self._control.tolist(),
+            "processes": self._processes.state(),
             "block": self._block.tolist(),
             "window": self._window.state(),
             "failed": self._failed.tolist(),
-            "cut": self._cut.tolist(),
-            "started": self._started.tolist(),
         }
 
     @classmethod
@@ -344,13 +313,10 @@ class FailureDetector:
         detector._planned = state["planned_blocks"]
         detector._admit({client: number for number, client in enumerate(state["clients"])})
         detector._length, detector._anchor = state["length"], state["anchor"]
-        detector._count, detector._starts = state["count"], state["starts"]
+        detector._count = state["count"]
         detector._ill, detector._trouble = state["ill"], Trouble.from_state(state["trouble"])
-        detector._evidence = np.array(state["evidence"], dtype=np.float64)
-        detector._control = np.array(state["control"], dtype=np.float64)
+        detector._processes = Processes.from_state(state["processes"])
         detector._block = np.array(state["block"], dtype=np.float64)
         detector._window = Window.from_state(state["window"])
         detector._failed = np.array(state["failed"], dtype=np.float64)
-        detector._cut = np.array(state["cut"], dtype=np.float64)
-        detector._started = np.array(state["started"], dtype=np.bool_)
         return detector

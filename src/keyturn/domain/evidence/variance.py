@@ -91,7 +91,10 @@ class Stream:
             pooled = expected.sum(axis=0)
             pooled_law = _law(_law_sums(pooled[None], failures.sum(axis=0)[None])[:, 0])
             many = np.where(failed > 50, np.maximum(own, law[1]), law[1])
-            here = np.concatenate([[pooled_law[0], law[0]], np.full(len(many), law[0])])
+            # Clients' own noise averages out over many, not over the few that move first: to the sum
+            # of any of them it is an excess, which the sum of all cannot tell from a cv².
+            apart = law[0] + law[1] * float((expected**2).sum()) / max(float(expected.sum()), 1e-300)
+            here = np.concatenate([[max(pooled_law[0], apart), law[0]], np.full(len(many), law[0])])
             excess = np.maximum(excess, 1.5 * here)
             here = np.concatenate([[pooled_law[1], law[1]], many])
             cv2 = np.maximum(cv2, 1.5 * here + 0.02)

@@ -69,14 +69,10 @@ class Window:
         """The clients that have a share, largest first, or those that fail more than `null` tolerates if none has."""
         trials, failures = self.counts[:, _NEW].sum(axis=0), self.counts[:, _NEW_FAILED].sum(axis=0)
         beyond = failures - trials * null
+        numbers = list(shares) if shares else np.flatnonzero(beyond > 0).tolist()
+        names, failed, good = list(clients), failures.tolist(), (trials - failures).tolist()
         culprits = [
-            Culprit(
-                client=client,
-                successes=int(trials[number] - failures[number]),
-                failures=int(failures[number]),
-                share=shares.get(number, 0.0),
-            )
-            for client, number in clients.items()
-            if (number in shares if shares else beyond[number] > 0)
+            Culprit(names[number], int(good[number]), int(failed[number]), shares.get(number, 0.0))
+            for number in numbers
         ]
         return tuple(sorted(culprits, key=lambda one: (-one.share, -beyond[clients[one.client]], one.client)))

@@ -11,11 +11,14 @@ from urllib.parse import quote
 
 import requests
 from hvac.adapters import RawAdapter
+from requests.adapters import HTTPAdapter
 from urllib3 import Timeout
 
 from keyturn.domain.errors import Conflict, Denied, Failure, Invalid, Throttled, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.vault.options import VaultOptions
+
+CONNECTIONS = 32
 
 
 class Deadline:
@@ -70,6 +73,9 @@ class Connection:
             # A redirect would carry the token to wherever it points.
             allow_redirects=False,
         )
+        # One for each of the daemon's threads: what the pool has no room for is thrown away after one request.
+        for scheme in ("http://", "https://"):
+            self._adapter.session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         self.address = options.address
 
     def send(

@@ -287,6 +287,10 @@ class SqlStore:
         with self._database.write() as connection:
             access.add_token(connection, token)
 
+    def pin(self, name: str, digest: str) -> str:
+        with self._database.write() as connection:
+            return access.pin(connection, name, digest)
+
     def close(self) -> None:
         self._database.close()
 

@@ -319,6 +319,13 @@ leases = Table(
     Column("expires_at", Moment, nullable=False),
 )
 
+pins = Table(
+    "pins",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("digest", String, nullable=False),
+)
+
 tokens = Table(
     "tokens",
     metadata,

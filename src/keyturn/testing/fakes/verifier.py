@@ -28,6 +28,7 @@ class FakeVerifier:
     def __init__(self, name: str, clock: Clock, *, lag: timedelta, held_lag: timedelta) -> None:
         self.name = name
         self.away = False
+        self._hangs = False
         self._clock = clock
         self._lag = lag.total_seconds()
         self._held_lag = held_lag.total_seconds()
@@ -44,6 +45,16 @@ class FakeVerifier:
         for _ in range(min(forgetting, len(self._tables) - 1)):
             self._tables.pop()
         self.away = False
+
+    def hang(self) -> None:
+        """Take changes in, and go on serving what it serves now."""
+        self._hangs = True
+
+    def go_on(self) -> None:
+        """Serve what it has taken in meanwhile."""
+        self._hangs = False
+        now = self._clock.monotonic()
+        self._tables = [(min(loaded, now), table) for loaded, table in self._tables]
 
     def lose(self, key_id: str) -> None:
         """Another's hand: delete a key's row."""
@@ -87,7 +98,7 @@ class FakeVerifier:
 
     def load(self, table: Table) -> None:
         """Write the whole table."""
-        self._tables.append((self._clock.monotonic(), table))
+        self._tables.append((float("inf") if self._hangs else self._clock.monotonic(), table))
 
     def _served(self, opened: float | None) -> Table:
         """The table that answers: for a held connection an older one, for as long as its worker may live."""

@@ -37,8 +37,12 @@ def emergency(rotation: Rotation) -> bool:
 def sending(p: Promises, replica: Replica, credential: str, method: str) -> Found:
     """P7: a replica whose decision was overtaken begins no call that cannot be undone."""
     held = p.committed.get((replica.name, credential))
-    rotation = p.world.store.rotation(held[0]) if held is not None else None
-    if held is not None and rotation is not None and rotation.revision != held[1]:
+    if held is None:
+        return
+    if not p.world.store.holds(held[2]):
+        yield "P7", f"{replica.name} begins to {method} for {credential}, whose lease another has by now"
+    rotation = p.world.store.rotation(held[0])
+    if rotation is not None and rotation.revision != held[1]:
         yield "P7", f"{replica.name} begins to {method} for {credential}, which has moved since it was decided"
 
 
@@ -53,7 +57,7 @@ def promoted(p: Promises, replica: Replica, region: Region) -> Found:
         yield "P8", f"{region.name} is given {key}, which is compromised"
     everywhere = rotation.phase is Phase.OVERLAP and not emergency(rotation)
     for node in world.authority.nodes.values():
-        passed_over = not everywhere and (node.away or replica.cut[node.name] > 0)
+        passed_over = not everywhere and (node.away or node.name in replica.cut)
         if node.name in world.ill or passed_over or (node.name, key.id) in p.hands:
             continue
         if node.away or not accepts(node, key):
@@ -91,14 +95,14 @@ def at_authority(p: Promises, replica: Replica, method: str, key: Key) -> Found:
 
 def _revoking(p: Promises, replica: Replica, key: Key) -> Found:
     rotation = p.world.store.live_of(key.credential)
-    if rotation is None or key.reported is not None:
+    if rotation is None or key.reported is not None or p.is_destroyed(key):
         return
     if rotation.phase in RESTORABLE:
         yield "P3", f"{replica.name} revokes {key} in {rotation.phase}"
     if key.serial == rotation.survivor:
         yield "P3", f"{replica.name} revokes {key}, which is to stay"
     for node in p.world.authority.nodes.values():
-        tried = not (node.away or replica.cut[node.name] or p.excused(node.name))
+        tried = not (node.away or node.name in replica.cut or p.excused(node.name))
         if rotation.phase is Phase.ROLLBACK and tried and settled(node, key) is Acceptance.ACCEPTED:
             yield "P3", f"{replica.name} revokes {key}, which was not disabled first at {node.name}"
 
@@ -117,7 +121,7 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
         if now + SLACK < min(key.cut, promoted_at + grace):
             yield "P2", f"{key} is disabled before its grace is over"
         return
-    serving = [one.name for one in regions if one.value == key.value and not replica.cut[one.name]]
+    serving = [one.name for one in regions if one.value == key.value and one.name not in replica.cut]
     if serving:
         yield "P2", f"{key} is disabled while {', '.join(serving)} gives it to readers"
     if key.forced or not any(key.value in region.gave for region in regions):
@@ -153,6 +157,8 @@ def moved(p: Promises, replica: Replica, before: Rotation, after: Rotation) -> F
         match before.phase, after.phase:
             case Phase.OVERLAP, Phase.MONITOR:
                 yield from _watched(p, after, policy.minimum_overlap.total_seconds())
+            case Phase.MONITOR, Phase.RETIRE if not after.forced:
+                yield from _moved_on(p, after)
             case Phase.RETIRE, Phase.DESTROY:
                 yield from _soaked(p, after)
     if after.phase in (Phase.COMPLETED, Phase.ROLLED_BACK):
@@ -174,6 +180,16 @@ def _watched(p: Promises, after: Rotation, span: float) -> Found:
             yield "P4", f"{after.credential} goes on although nobody has told of {span:.0f} s after {name} was promoted"
 
 
+def _moved_on(p: Promises, after: Rotation) -> Found:
+    key = p.world.key_of(after.credential, after.incoming)
+    for client in p.world.clients:
+        use = (key.id if key is not None else "", client.name)
+        refused, told = p.told_refusal.get(use, 0.0), p.told_success.get(use, 0.0)
+        gone = p.watermark - refused >= after.policy.silence_floor.total_seconds() - SLACK
+        if client.shape.credential == after.credential and refused > told and not gone:
+            yield "P2", f"v{after.outgoing[0]} is taken away although {client.name} has failed with {key} since"
+
+
 def _soaked(p: Promises, after: Rotation) -> Found:
     for serial in after.outgoing:
         key = p.world.key_of(after.credential, serial)
@@ -183,6 +199,10 @@ def _soaked(p: Promises, after: Rotation) -> Found:
         for node in p.world.authority.nodes.values():
             if not node.away and not p.excused(node.name) and settled(node, key) is Acceptance.ACCEPTED:
                 yield "P2", f"{key} is destroyed although {node.name} still accepts it"
+        for client in p.world.clients if serial not in after.forced else ():
+            told = p.told_refusal.get((key.id, client.name), 0.0)
+            if told > seconds_of(disabled) + after.policy.minimum_overlap.total_seconds():
+                yield "P2", f"{key} is destroyed although {client.name} was refused with it after it was disabled"
         if p.watermark < seconds_of(disabled) + after.policy.soak.total_seconds() - SLACK:
             yield "P4", f"{key} is destroyed although nobody has told of the whole soak"
 
@@ -202,7 +222,7 @@ def _ended(p: Promises, replica: Replica, after: Rotation) -> Found:
         if left := sorted(region.place.copies()):
             yield "P5", f"{after.phase}: copies are left at {name}: {', '.join(left)}"
     for node in world.authority.nodes.values():
-        if node.away or replica.cut[node.name] or p.excused(node.name):
+        if node.away or node.name in replica.cut or p.excused(node.name):
             continue
         for serial in after.versions:
             key = world.key_of(after.credential, serial)
@@ -222,6 +242,7 @@ def refused(p: Promises, use: Use) -> Found:
     region = world.regions[key.credential][use.client.shape.target]
     told = key.reported is not None or key.forced or key.bad is not None or key.serial is None
     ill = use.verifier in world.ill or (use.verifier, key.id) in p.hands or p.excused(use.verifier)
+    ill = ill or p.said_to_differ(use.verifier, key.credential)
     by_hand = region.touched or world.timeline.now - region.answered < ANSWERED
     if age <= FRESH and not (told or ill or by_hand or p.after_late):
         yield "P2", f"{use.client.name} is refused at {use.verifier} with {key}, which it read {age:.0f} s ago"

@@ -80,7 +80,7 @@ class Director:
         world = self.world
         if one.who in world.sources:
             source = world.sources[one.who]
-            world.happened(one.fault)
+            world.happened(one)
             if one.where == "late":
                 source.delay(timedelta(seconds=LATE))
                 self._for(one.lasting, lambda: source.delay(timedelta(0)))
@@ -90,7 +90,7 @@ class Director:
             return
         for client in world.clients:
             if client.name == one.who:
-                world.happened(one.fault)
+                world.happened(one)
                 client.cut.add(one.where)
                 self._for(one.lasting, partial(client.cut.discard, one.where))
                 return
@@ -99,11 +99,10 @@ class Director:
                 self._cut(replica, one)
 
     def _cut(self, replica: Replica, one: Disturbance) -> None:
-        replica.cut[one.where] += 1
+        replica.cut[one.where] = one
 
         def mended() -> None:
-            replica.cut[one.where] -= 1
-            if not replica.cut[one.where]:
+            if replica.cut.get(one.where) is one:
                 del replica.cut[one.where]
 
         self._for(one.lasting, mended)
@@ -111,20 +110,20 @@ class Director:
     def clock_skew(self, one: Disturbance) -> None:
         for replica in self.world.replicas:
             if replica.name == one.who:
-                self.world.happened(one.fault)
+                self.world.happened(one)
                 replica.clock.skew = {"fast": MOST_SKEW / 2, "slow": -MOST_SKEW / 2}.get(one.choice, 0.0)
 
     def full_disk(self, one: Disturbance) -> None:
-        self.world.disk_full = True
+        self.world.disk_full = one
 
         def freed() -> None:
-            self.world.disk_full = False
+            self.world.disk_full = None
 
         self._for(one.lasting, freed)
 
     def authority_outage(self, one: Disturbance) -> None:
         world = self.world
-        world.happened(one.fault)
+        world.happened(one)
         if one.choice == "joins":
             if JOINING not in world.authority.nodes:
                 world.authority.nodes[JOINING] = FakeVerifier(
@@ -140,6 +139,9 @@ class Director:
             if one.choice == "ill":
                 world.ill.add(name)
                 self._for(one.lasting, partial(world.ill.discard, name))
+            elif one.choice == "hangs":
+                node.hang()
+                self._for(one.lasting, node.go_on)
             elif one.choice == "leaves":
                 if len(world.authority.nodes) > 1:
                     del world.authority.nodes[name]
@@ -171,7 +173,7 @@ class Director:
     def hand_edit(self, one: Disturbance) -> None:
         """Somebody changes something by hand."""
         world = self.world
-        world.happened(one.fault)
+        world.happened(one)
         if one.choice in ("loses", "disables"):
             self._hand_at_authority(one)
             return
@@ -223,9 +225,11 @@ class Director:
             place.add_foreign_label(f"theirs-{self._strangers}", f"theirs {self._strangers}", since=world.clock.now())
 
     def operator(self, one: Disturbance) -> None:
+        self.world.happened(one)
         self.people.command(one.who, one.choice)
 
     def compromise(self, one: Disturbance) -> None:
+        self.world.happened(one)
         self.people.report(one.who, one.where, one.choice)
 
 

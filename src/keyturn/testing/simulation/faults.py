@@ -81,9 +81,10 @@ def _pause(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         at=at,
         fault="replica-pause",
         who=_replica(rng, shape),
-        method=rng.choice((*WRITES, "commit", "record", "poll", "table", "table", ANY)),
+        method=rng.choice((*WRITES, "commit", "commit", "record", "poll", "table", "table", "table", ANY)),
         skip=rng.choice((0, 0, 0, 2)),
         lasting=round(rng.uniform(5, 120)),
+        choice=rng.choice(("before", "after")),
     )
 
 
@@ -96,7 +97,7 @@ def _call(fault: str, *methods: str, lasting: bool = False) -> Callable[[random.
             method=rng.choice(methods),
             skip=rng.choice((0, 0, 1)),
             times=rng.choice((1, 1, 2, 4)),
-            lasting=round(rng.uniform(2, 100)) if lasting else 0.0,
+            lasting=round(rng.choice((rng.uniform(2, 60), rng.uniform(60, 400)))) if lasting else 0.0,
         )
 
     return drawn
@@ -113,10 +114,13 @@ def _partition(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         (_replica(rng, shape), MAIL),
         (rng.choice(shape.clients).name, rng.choice(regions)),
         (rng.choice(shape.clients).name, rng.choice(shape.verifiers)),
-        (rng.choice(sources), rng.choice(("verifiers", "late"))),
+        (rng.choice(shape.clients).name, "all"),
+        (rng.choice(sources), "verifiers"),
+        (rng.choice(sources), "verifiers"),
+        (rng.choice(sources), "late"),
     ]
     who, where = rng.choice(pairs)
-    return Disturbance(at=at, fault="partition", who=who, where=where, lasting=round(rng.uniform(10, 100)))
+    return Disturbance(at=at, fault="partition", who=who, where=where, lasting=round(rng.uniform(10, 150)))
 
 
 def _clock_skew(rng: random.Random, at: float, shape: Shape) -> Disturbance:
@@ -135,7 +139,7 @@ def _authority(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         at=at,
         fault="authority-outage",
         where=rng.choice((*shape.verifiers, "all")),
-        choice=rng.choice(("away", "away", "ill", "stale", "leaves", "joins")),
+        choice=rng.choice(("away", "away", "ill", "stale", "hangs", "leaves", "joins")),
         lasting=round(rng.uniform(10, 90)),
     )
 

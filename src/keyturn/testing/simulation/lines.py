@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from keyturn.domain.errors import Transient
 from keyturn.domain.observations import Acceptance, Entry, SourceKind
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import TargetView
-from keyturn.ports.issuer import Minted, ValueOrigin
+from keyturn.ports.issuer import Issued, Minted, ValueOrigin
 from keyturn.ports.store import Store
 from keyturn.ports.usage import UsageBatch
 from keyturn.testing.fakes import FakeIssuer, FakeNotifier, FakeUsageSource
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AUTHORITY = "authority"
+TIMEOUT = timedelta(seconds=10)
+"""The longest that one call takes, when nobody sleeps in it."""
 
 
 def store_line(replica: Replica, store: Store, watched: Mapping[str, Callable[..., object]]) -> Store:
@@ -46,6 +49,8 @@ class TargetLine:
 
     def __init__(self, replica: Replica, region: Region) -> None:
         place, name = region.place, region.name
+        self.location = f"{name}/{region.credential}"
+        self.timeout = TIMEOUT
         self.view: Callable[[], TargetView] = replica.line(
             name, "view", lambda: seen(place), stale=lambda: seen(place.before or place)
         )
@@ -57,23 +62,33 @@ class TargetLine:
         )
         self.keep = replica.line(name, "keep", region.keep)
         self.stage = replica.line(name, "stage", region.stage)
-        self.promote = replica.line(name, "promote", region.promoting(replica))
-        self.remove = replica.line(name, "remove", region.removing(replica))
+        self._remove = replica.line(name, "remove", region.removing(replica))
+        self._promote = replica.line(name, "promote", region.promoting(replica))
+        self._sending = partial(replica.world.promises.sending, replica, region.credential)
         self.mark = replica.line(name, "mark", region.mark)
+
+    def promote(self, copy: str, *, expected: str | None, token: str) -> str:
+        self._sending("promote")
+        return self._promote(copy, expected=expected, token=token)
+
+    def remove(self, token: str, *, served: Collection[str] = ()) -> None:
+        self._sending("remove")
+        self._remove(token, served=served)
 
 
 class IssuerLine:
     """The issuer of one credential over a replica's lines to the verifiers."""
 
-    origin = ValueOrigin.KEYTURN
-
     def __init__(self, replica: Replica, world: World, credential: str, issuer: FakeIssuer) -> None:
+        self.origin: ValueOrigin = issuer.origin
         self.lease = issuer.lease
+        self.timeout = TIMEOUT
         self._replica = replica
         self._world = world
         self._credential = credential
         self._issuer = issuer
         self.verifiers: Callable[[], Sequence[str]] = replica.line(AUTHORITY, "verifiers", issuer.verifiers)
+        self.issued: Callable[[], Sequence[Issued]] = replica.line(AUTHORITY, "issued", issuer.issued)
         self.room: Callable[[], int | None] = replica.line(AUTHORITY, "room", issuer.room)
         self.mint: Callable[[str], Minted] = replica.line(AUTHORITY, "mint", self._mint)
         self.key_id = issuer.key_id
@@ -101,7 +116,7 @@ class IssuerLine:
         self, method: str, key_id: str, verifiers: Collection[str], change: Callable[[Collection[str]], None]
     ) -> None:
         """One read-modify-write of the table that these verifiers share with every other credential."""
-        within = [name for name in verifiers if not self._replica.cut[name]]
+        within = [name for name in verifiers if name not in self._replica.cut]
         world, replica = self._world, self._replica
 
         def write() -> None:
@@ -111,12 +126,14 @@ class IssuerLine:
             world.promises.at_authority(replica, method, key_id)
             change(within)
 
-        if method == "revoke":
+        if method in ("disable", "revoke"):
             world.promises.sending(replica, self._credential, method)
         replica.line(AUTHORITY, method, write)()
         if len(within) < len(verifiers):
-            world.happened("partition")
-            raise Transient(f"{', '.join(sorted(set(verifiers) - set(within)))}: no route from {replica.name}")
+            away = [name for name in verifiers if name in replica.cut]
+            for name in away:
+                world.happened(replica.cut[name])
+            raise Transient(f"{', '.join(away)}: no route from {replica.name}")
 
     def entries(self, verifier: str) -> Mapping[str, Entry]:
         return self._entries[verifier](verifier)
@@ -148,7 +165,12 @@ class SourceLine:
         del now  # the source has a clock of its own
         batch = self._poll(cursor, now=self._world.clock.now())
         if batch.watermark is not None:
-            uses = ((one.key_id or "", one.client, seconds_of(one.start)) for one in batch.reports if one.attributable)
+            uses = (
+                (one.key_id or "", one.client, seconds_of(one.start), refused)
+                for one in batch.reports
+                for refused, count in ((False, one.successes), (True, one.failures))
+                if count and one.attributable
+            )
             self._world.promises.polled(self._name, seconds_of(batch.watermark), uses)
         return batch
 

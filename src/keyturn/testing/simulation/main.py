@@ -19,9 +19,10 @@ from keyturn.testing.simulation.faults import FAULTS
 from keyturn.testing.simulation.plan import Plan, plan
 from keyturn.testing.simulation.quiet import quiet
 from keyturn.testing.simulation.report import Breach, Report
-from keyturn.testing.simulation.run import OpenStore, Outcome, simulate
+from keyturn.testing.simulation.run import Outcome, simulate
 from keyturn.testing.simulation.sabotages import SABOTAGES
 from keyturn.testing.simulation.shrink import shrunk
+from keyturn.testing.simulation.world import OpenStore
 
 HELD, BROKEN, USAGE = 0, 1, 2
 EVERY = 2.0

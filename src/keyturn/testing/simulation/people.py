@@ -19,13 +19,15 @@ from keyturn.testing.simulation.plan import CHAOS, WARM_UP
 from keyturn.testing.simulation.replica import Replica
 
 if TYPE_CHECKING:
-    from keyturn.testing.simulation.world import World
+    from keyturn.testing.simulation.world import Key, World
 
-WHY = {"by": "ada", "why": "simulated"}
+BY, WHY = "ada", "simulated"
 ROUND = 25.0
 """Seconds between two looks of the operator on duty."""
 PATIENCE = 2
 """So often the operator on duty waits once more."""
+LOST = ("has not been tried yet", "no target holds")
+"""What keyturn says of a version whose value nobody has any more."""
 PAUSED = timedelta(seconds=90)
 
 
@@ -55,16 +57,15 @@ class People:
             if what in ("rollback", "resume"):
                 self._rotate(name)
             return
-        self.world.happened("operator")
         doomed = [v for v in rotation.versions.values() if v.serial != rotation.survivor and v.key_id is not None]
         victim = doomed[0].serial if doomed else rotation.outgoing[0]
         changes: dict[str, Callable[[Replica], Callable[[Rotation], Rotation]]] = {
-            "rollback": lambda _: partial(commands.roll_back, **WHY),
-            "pause": lambda at: partial(commands.pause, **WHY, now=at.clock.now(), lasting=PAUSED),
+            "rollback": lambda _: partial(commands.roll_back, by=BY, why=WHY),
+            "pause": lambda at: partial(commands.pause, by=BY, why=WHY, now=at.clock.now(), lasting=PAUSED),
             "resume": lambda _: commands.resume,
-            "force": lambda _: partial(commands.force, serial=victim, **WHY),
-            "force final": lambda _: partial(commands.force, serial=victim, final=True, **WHY),
-            "abandon": lambda _: partial(commands.abandon, **WHY),
+            "force": lambda _: partial(commands.force, serial=victim, by=BY, why=WHY),
+            "force final": lambda _: partial(commands.force, serial=victim, final=True, by=BY, why=WHY),
+            "abandon": lambda _: partial(commands.abandon, by=BY, why=WHY),
             "accept": lambda at: self._at_hand(at, rotation, "accept"),
             "reassert": lambda at: self._at_hand(at, rotation, "reassert"),
         }
@@ -85,7 +86,9 @@ class People:
         now = world.timeline.now
 
         def say(replica: Replica) -> None:
-            changed = replica.runtime.emergency(name, serial=serial, **WHY, grace=grace, cut_now=how == "cut now")
+            changed = replica.runtime.emergency(
+                name, serial=serial, by=BY, why=WHY, grace=grace, cut_now=how == "cut now"
+            )
             for marked in changed.marks:
                 key = world.key_of(name, marked)
                 if key is not None:
@@ -93,7 +96,6 @@ class People:
                     cap = world.promises.policy(name).grace_cap.total_seconds()
                     key.cut = min(key.cut, now if how == "cut now" else now + cap)
 
-        world.happened("compromise")
         self._through(say, f"emergency {name} v{serial or 'current'} {how}")
 
     def _give(self, name: str, what: str, change: Callable[[Replica], Callable[[Rotation], Rotation]]) -> bool:
@@ -143,7 +145,7 @@ class People:
         value = self.world.regions[rotation.credential][target].value
         adoptable = what == "accept" and value in self.world.by_value
         command = commands.accept if adoptable else commands.reassert
-        return lambda now: command(now, seen, target=target, found=found, **WHY)
+        return lambda now: command(now, seen, target=target, found=found, by=BY, why=WHY)
 
     # The one on duty
 
@@ -161,6 +163,7 @@ class People:
                 continue
             standing = rotation.halted or rotation.hold
             if standing is None and rotation.extensions > PATIENCE:
+                self._accept_losses(name, rotation)
                 self.command(name, "force" if rotation.extensions < 2 * PATIENCE else "rollback")
                 self.command(name, "abandon")
             elif rotation.pause is not None and standing is None:
@@ -185,16 +188,25 @@ class People:
             case Reason.AUTHORITY_ILL | Reason.FAILURES_SPREAD | Reason.AUTHORITY_CHANGED | Reason.NO_ROOM:
                 if tried > 12:
                     self.command(name, "rollback")
+            case Reason.EFFECT_RETRYING:
+                self._accept_loss(name, rotation, detail)
+                self._give(name, *_resume_or_abandon(tried))
             case Reason.TOO_MANY_REMINTS:
                 self._give(name, *_resume_or_abandon(tried))
             case _:
-                self._accept_loss(name, rotation, detail if "not been tried" in detail else "")
+                self._accept_loss(name, rotation, detail if any(said in detail for said in LOST) else "")
                 self._give(name, "resume", lambda _: commands.resume)
                 if tried > PATIENCE and rotation.phase in (Phase.MONITOR, Phase.ROLLBACK):
                     self.command(name, "force")
                 if tried > 2 * PATIENCE:
                     self.command(name, "rollback")
                     self.command(name, "abandon")
+
+    def _accept_losses(self, name: str, rotation: Rotation) -> None:
+        """Go on without every version whose value is not kept everywhere."""
+        copies = [region.place.copies() for region in self.world.regions[name].values()]
+        lost = [f"v{v}" for v in rotation.versions if not all(f"{name}.v{v}" in held for held in copies)]
+        self._accept_loss(name, rotation, " ".join(lost))
 
     def _accept_loss(self, name: str, rotation: Rotation, detail: str) -> None:
         """Go on without the version whose value is lost, which the message names."""
@@ -203,28 +215,43 @@ class People:
             self._give(
                 name,
                 f"accept the loss of v{lost}",
-                lambda at, lost=lost: partial(commands.accept_lost, seen=at.runtime.look(name), serial=lost, **WHY),
+                partial(_losing, name, lost),
             )
 
     def _mend_authority(self, name: str) -> None:
         """Put back what another's hand took away at a verifier, where keyturn says that it is missing."""
         world = self.world
         for (verifier, key_id), key in list(world.promises.hands.items()):
-            node = world.authority.nodes.get(verifier)
-            if node is None or node.away or key.credential != name:
-                continue
-            rotation = world.store.live_of(name)
-            taken = rotation is not None and (key.serial in rotation.revoked or key.serial in rotation.disabled_at)
-            if key.reported is None and not taken and not world.promises.is_destroyed(key):
-                entry = node.entries().get(key.id, Entry.ABSENT)
-                if entry in (Entry.DISABLED, Entry.ABSENT):
-                    world.timeline.tell(f"ada puts {key} back at {verifier}")
-                    node.put(key.id, Entry.ACTIVE, SecretValue(key.value))
-            del world.promises.hands[verifier, key_id]
+            if key.credential == name and self._put_back(verifier, key):
+                del world.promises.hands[verifier, key_id]
+        rotation = world.store.latest_of(name)
+        for verifier in world.verifier_names if rotation is not None else ():
+            if rotation is not None and world.promises.said_to_differ(verifier, name):
+                for serial in rotation.versions:
+                    if (key := world.key_of(name, serial)) is not None:
+                        self._put_back(verifier, key)
+
+    def _put_back(self, verifier: str, key: Key) -> bool:
+        """See that a verifier treats a key as keyturn has asked; False while the verifier cannot be reached."""
+        world = self.world
+        node, rotation = world.authority.nodes.get(verifier), world.store.latest_of(key.credential)
+        if node is None or node.away:
+            return False
+        taken = rotation is not None and (key.serial in rotation.revoked or key.serial in rotation.disabled_at)
+        wanted = Entry.DISABLED if taken else Entry.ACTIVE
+        entry = node.entries().get(key.id, Entry.ABSENT)
+        if key.reported is None and entry not in (wanted, Entry.REVOKED) and not world.promises.is_destroyed(key):
+            world.timeline.tell(f"ada makes {key} {wanted} again at {verifier}")
+            node.put(key.id, wanted, SecretValue(key.value))
             world.promises.excuse(verifier)
+        return True
+
+
+def _losing(name: str, serial: int, at: Replica) -> Callable[[Rotation], Rotation]:
+    return partial(commands.accept_lost, seen=at.runtime.look(name), serial=serial, by=BY, why=WHY)
 
 
 def _resume_or_abandon(tried: int) -> tuple[str, Callable[[Replica], Callable[[Rotation], Rotation]]]:
     if tried % 2:
         return "resume", lambda _: commands.resume
-    return "abandon", lambda _: partial(commands.abandon, **WHY)
+    return "abandon", lambda _: partial(commands.abandon, by=BY, why=WHY)

@@ -115,7 +115,7 @@ def _shape(rng: random.Random) -> Shape:
         regions=regions,
         verifiers=verifiers,
         lag=rng.choice((0.0, 2.0)),
-        held_lag=rng.choice((0.0, 4.0, 8.0)),
+        held_lag=rng.choice((0.0, 6.0, 20.0)),
         sources=sources,
         clients=tuple(clients),
         replicas=tuple(

@@ -9,18 +9,20 @@ may do some, which the ticks that follow must find and undo (promise P7): such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.policy import Policy
-from keyturn.ports.store import Commit, Outcome
+from keyturn.domain.reasons import Reason
+from keyturn.ports.records import Commit, Lease, Outcome
 from keyturn.testing.simulation import at_once
 from keyturn.testing.simulation.clients import Use
 from keyturn.testing.simulation.faults import Disturbance
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
+from keyturn.testing.simulation.truth import accepts
 
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import Key, World
@@ -51,18 +53,23 @@ class Promises:
         """By source: the watermark that it has given out."""
         self.told_use: dict[tuple[str, str], float] = {}
         """(key id, client) → the newest use that a source has told of."""
+        self.told_refusal: dict[tuple[str, str], float] = {}
+        """The same of those that were refused, although the client really holds the key."""
+        self.told_success: dict[tuple[str, str], float] = {}
         self.messages: dict[str, str] = {}
         """Every message that a commit promised to people, by id, with its topic."""
         self.alarms: list[tuple[Key, float]] = []
         """Destroyed versions that a thief presented, and when."""
-        self.committed: dict[tuple[str, str], tuple[str, int]] = {}
-        """(replica, credential) → the rotation and revision that it acts on."""
+        self.committed: dict[tuple[str, str], tuple[str, int, Lease]] = {}
+        """(replica, credential) → the rotation and revision that it acts on, and the lease that it acts under."""
         self.hands: dict[tuple[str, str], Key] = {}
         """(verifier, key id) that another's hand has changed, and nobody has mended."""
         self.next_is_bad: dict[str, Disturbance] = {}
         """By credential: what is to befall its next version."""
         self._late_until = -1.0
-        self._excused: dict[str, float] = {}
+        self._read: dict[tuple[str, str], int] = {}
+        """(replica, rotation) → the revision that it has read last."""
+        self._excused: set[str] = set()
 
     def check(self, found: Iterable[tuple[str, str]]) -> None:
         """The first of these (promise, what is wrong) ends the run."""
@@ -94,12 +101,39 @@ class Promises:
         return self._late_until > self.world.timeline.now
 
     def excused(self, verifier: str) -> bool:
-        """Whether a verifier has only just come back or joined, and may differ."""
-        return self._excused.get(verifier, -1.0) > self.world.timeline.now
+        """Whether a verifier has come back or joined, or is said to differ, and was not seen to be as it should since. How
+        long that may last is not asked here, but where harms that stand are watched."""
+        return verifier in self._excused
 
     def excuse(self, verifier: str) -> None:
-        """A verifier comes back, or joins."""
-        self._excused[verifier] = self.world.timeline.now + STANDS
+        """A verifier comes back, or joins, or is said to differ."""
+        self._excused.add(verifier)
+
+    def settle(self) -> None:
+        """Whoever accepts by now what it should is no longer excused."""
+        self._excused -= {verifier for verifier in self._excused if self._as_it_should_be(verifier)}
+
+    def _as_it_should_be(self, verifier: str) -> bool:
+        node = self.world.authority.nodes.get(verifier)
+        if node is None or node.away:
+            return False
+        for shape in self.world.shape.credentials:
+            rotation = self.world.store.live_of(shape.name)
+            keys = [
+                self.world.key_of(shape.name, serial)
+                for serial in (rotation.served if rotation is not None else ())
+                if serial not in rotation.disabled_at and serial not in rotation.revoked
+            ]
+            keys += [self.world.by_value.get(one.value or "") for one in self.world.regions[shape.name].values()]
+            if any(key is not None and key.reported is None and not accepts(node, key) for key in keys):
+                return False
+        return True
+
+    def said_to_differ(self, verifier: str, credential: str) -> bool:
+        """Whether keyturn reports that somebody has changed a key there, which it leaves to a person to mend."""
+        rotation = self.world.store.latest_of(credential)
+        standing = rotation.hold if rotation is not None else None
+        return standing is not None and standing.reason is Reason.AUTHORITY_CHANGED and verifier in standing.detail
 
     @property
     def watermark(self) -> float:
@@ -116,13 +150,34 @@ class Promises:
         def commit(asked: Commit) -> Rotation:
             before = store.rotation(asked.rotation.id)
             after = store.commit(asked)
+            read = self._read.get((replica.name, asked.rotation.id))
+            if before is not None and read is not None and read != before.revision:
+                self.check(
+                    [("P7", f"{replica.name} commits over what {after.credential} has become since it was read")]
+                )
             world.journal_writes += 1 + len(asked.intents)
-            self.committed[replica.name, after.credential] = (after.id, after.revision)
+            if asked.claim is not None:
+                self.committed[replica.name, after.credential] = (after.id, after.revision, asked.claim)
             for message in asked.messages:
                 self.messages.setdefault(message.id, message.topic)
             if before is not None:
                 self._moved(replica, before, after, asked)
             return after
+
+        def live() -> Sequence[Rotation]:
+            found = store.live()
+            for rotation in found:
+                self._read[replica.name, rotation.id] = rotation.revision
+            return found
+
+        def one(read: Callable[[str], Rotation | None]) -> Callable[[str], Rotation | None]:
+            def reading(credential: str) -> Rotation | None:
+                rotation = read(credential)
+                if rotation is not None:
+                    self._read[replica.name, rotation.id] = rotation.revision
+                return rotation
+
+            return reading
 
         def record(effect_id: str, attempt: int, outcome: Outcome) -> None:
             world.journal_writes += 1
@@ -131,7 +186,13 @@ class Promises:
                 world.timeline.tell(f"{replica.name}: {what} {outcome.state} {outcome.message}".rstrip())
             store.record(effect_id, attempt, outcome)
 
-        return {"commit": commit, "record": record}
+        return {
+            "commit": commit,
+            "record": record,
+            "live": live,
+            "live_of": one(store.live_of),
+            "latest_of": one(store.latest_of),
+        }
 
     def _moved(self, replica: Replica, before: Rotation, after: Rotation, asked: Commit) -> None:
         world = self.world
@@ -140,6 +201,10 @@ class Promises:
                 key.forced = True
         if after.credential in self.next_is_bad and (key := world.key_of(after.credential, after.incoming)) is not None:
             world.spoil(key, self.next_is_bad.pop(after.credential))
+        if before.hold is not None and before.hold.reason is Reason.AUTHORITY_CHANGED:
+            for verifier in world.verifier_names:
+                if verifier in before.hold.detail:
+                    self.excuse(verifier)
         if world.timeline.telling:
             self._tell(replica, after, asked)
         if before.phase is not after.phase:
@@ -159,13 +224,12 @@ class Promises:
             outgoing = ", ".join(f"v{serial}" for serial in asked.successor.outgoing)
             tell(f"{name} is taken over: {outgoing} → v{asked.successor.incoming}")
 
-    def polled(self, source: str, watermark: float, uses: Iterator[tuple[str, str, float]]) -> None:
-        """A source has told a replica of uses, as (key id, client, when)."""
+    def polled(self, source: str, watermark: float, uses: Iterator[tuple[str, str, float, bool]]) -> None:
+        """A source has told a replica of uses, as (key id, client, when, whether any was refused)."""
         self.told[source] = max(self.told.get(source, watermark), watermark)
-        for key_id, client, when in uses:
-            held = self.told_use.get((key_id, client))
-            if held is None or held < when:
-                self.told_use[key_id, client] = when
+        for key_id, client, when, refused in uses:
+            for told in (self.told_use, self.told_refusal if refused else self.told_success):
+                told[key_id, client] = max(told.get((key_id, client), when), when)
 
     def sending(self, replica: Replica, credential: str, method: str) -> None:
         """A replica begins a call that cannot be undone."""

@@ -57,10 +57,15 @@ class Region:
 
         def promote(copy: str, *, expected: str | None, token: str) -> str:
             self.place.remember()
-            before = self.value
+            before, serving = self.value, self.place.serving()
             made = self.place.promote(copied(self.place, copy), expected=expected, token=checked(token))
             if self.value != before:
                 self.given()
+            found = serving and serving[0]
+            if found not in (expected, made):
+                self.world.promises.check(
+                    [("P7", f"{self.name} is promoted over {found}, where {expected} was expected")]
+                )
             self.world.promises.promoted(replica, self)
             return made
 

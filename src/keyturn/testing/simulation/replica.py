@@ -27,6 +27,7 @@ T = TypeVar("T")
 STORE_WRITES = frozenset(
     [
         "register",
+        "confirm",
         "set_due",
         "set_check",
         "begin",
@@ -34,14 +35,16 @@ STORE_WRITES = frozenset(
         "record",
         "bind",
         "add_usage",
+        "forget_batches",
+        "set_blind",
+        "dismiss",
         "save_detector",
         "enqueue",
         "delivered",
         "undelivered",
-        "acquire",
-        "release",
         "claim",
-        "renew",
+        "release",
+        "resign",
     ]
 )
 DEEPEST = 3
@@ -65,6 +68,9 @@ class InOrder:
     def run(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         return [call() for call in calls]
 
+    def pause(self, seconds: float) -> None:
+        """No time passes between the tries of one call."""
+
     def close(self) -> None:
         """Nothing runs."""
 
@@ -80,7 +86,7 @@ class Replica:
         self.clock = ReplicaClock(world.timeline, shape.skew)
         self.armed: list[Disturbance] = []
         self.skipped: Counter[int] = Counter()
-        self.cut: Counter[str] = Counter()
+        self.cut: dict[str, Disturbance] = {}
         """Places that it cannot reach."""
         self.generation = 0
         """Which start of the process this is; calls of an earlier one are dead."""
@@ -150,21 +156,25 @@ class Replica:
 
     def _disturbed(self, place: str, method: str, real: Callable[[], T], stale: Callable[[], T] | None) -> T:
         world = self.world
-        if self.cut[place]:
-            world.happened("partition")
+        if place in self.cut:
+            world.happened(self.cut[place])
             raise Transient(f"{place}: no route from {self.name}")
         if world.disk_full and place == STORE and method in STORE_WRITES:
-            world.happened("full-disk")
+            world.happened(world.disk_full)
             raise Transient("the store's disk is full")
         armed = self._due(place, method, readable=stale is not None)
         if armed is None:
             return real()
-        world.happened(armed.fault)
+        world.happened(armed)
         if world.timeline.telling:
             world.timeline.tell(f"{self.name}: {armed.fault} {armed.choice}".rstrip() + f" at {method} ({place})")
         if armed.fault == "replica-pause":
+            if armed.choice == "before":
+                self.sleep(armed.lasting)
+                return real()
+            result = real()
             self.sleep(armed.lasting)
-            return real()
+            return result
         if armed.fault == "stale-read" and stale is not None:
             self.undisturbed = False
             return stale()
@@ -218,7 +228,7 @@ class Replica:
         for position, armed in enumerate(() if self.world.landing_late else self.armed):
             if armed.method == IN_TABLE and armed.fault == "replica-pause" and self.world.asleep < DEEPEST:
                 del self.armed[position]
-                self.world.happened(armed.fault)
+                self.world.happened(armed)
                 self.world.timeline.tell(f"{self.name}: replica-pause between reading a key table and writing it")
                 self.sleep(min(armed.lasting, LONGEST_CALL))
                 return

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from keyturn.domain.phases import Phase
 from keyturn.testing.simulation.clients import Attacker
 from keyturn.testing.simulation.director import Director
 from keyturn.testing.simulation.people import People
@@ -32,7 +33,7 @@ class Outcome:
     steps: int
     faults: Counter[str]
     journal_writes: int
-    edges: Counter[tuple[str, str]]
+    edges: Counter[tuple[Phase, Phase]]
     lines: tuple[str, ...]
 
 
@@ -68,8 +69,9 @@ def simulate(plan: Plan, *, told: bool = False, opened: OpenStore | None = None)
 
 def _tick(world: World, standing: Standing, replica: Replica) -> None:
     world.timeline.at(world.timeline.now + replica.interval, partial(_tick, world, standing, replica))
+    before, worked = world.hits, replica.up
     replica.tick()
-    standing.step()
+    standing.step(calm=worked and replica.up and world.hits == before)
 
 
 def _end(world: World) -> None:
@@ -109,6 +111,10 @@ def _left(world: World, standing: Standing) -> Iterator[tuple[str, str]]:
             if current is None or region.value != current.value:
                 yield "P1", f"{name} gives {world.named(region.value)} to readers at rest, not {current}"
     yield from standing.left()
+    for key in world.keys.values():
+        for name, region in world.regions[key.credential].items():
+            if key.reported is not None and key.serial is not None and key.id not in region.place.marked:
+                yield "P8", f"it is not written at {name} that {key} is compromised"
     arrived = {message.message_id for message in world.mail.delivered}
     for message, topic in world.promises.messages.items():
         if message not in arrived:

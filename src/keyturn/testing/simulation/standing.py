@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
+from keyturn.testing.fakes import FakeVerifier
 from keyturn.testing.simulation.at_once import RESTORABLE
 from keyturn.testing.simulation.promises import STANDS
 from keyturn.testing.simulation.timeline import moment
 from keyturn.testing.simulation.truth import ALIVE, accepts, seconds_of, settled
 
 if TYPE_CHECKING:
-    from keyturn.testing.simulation.world import World
+    from keyturn.testing.simulation.world import Key, World
 
 Condition = tuple[str, str]
 """Promise and what is wrong."""
@@ -29,23 +30,20 @@ class Standing:
     def __init__(self, world: World) -> None:
         self.world = world
         self.calm = 0
-        self._faults = 0
         self._since: dict[Condition, tuple[float, int]] = {}
         self._heard: dict[str, float] = {}
         self._read = 0
 
-    def step(self) -> None:
-        """Look at everything once more."""
+    def step(self, *, calm: bool) -> None:
+        """Look at everything once more, after a tick that was undisturbed or not."""
         world = self.world
-        faults = world.faults.total()
-        if faults == self._faults:
-            self.calm += 1
-        self._faults = faults
+        self.calm += calm
+        world.promises.settle()
         now = world.timeline.now
         since = {found: self._since.get(found, (now, self.calm)) for found in self._found()}
         self._since = since
-        for (promise, text), (first, calm) in since.items():
-            if now - first > STANDS and self.calm - calm > CALM:
+        for (promise, text), (first, then) in since.items():
+            if now - first > STANDS and self.calm - then > CALM:
                 world.promises.check([(promise, f"{text}, for {now - first:.0f} s")])
                 return
 
@@ -62,6 +60,7 @@ class Standing:
             yield from self._copies(name, rotation)
             if rotation is not None:
                 yield from self._way_back(rotation)
+                yield from self._in_use(rotation)
                 yield from self._silent(rotation)
         yield from self._compromised()
 
@@ -73,9 +72,14 @@ class Standing:
             if key is None or key.reported is not None or key.serial is None or region.touched:
                 continue
             for node in world.authority.nodes.values():
-                silent = node.away or node.name in world.ill or (node.name, key.id) in world.promises.hands
-                if not silent and not accepts(node, key):
+                if not self._excused(node, key) and not accepts(node, key):
                     yield "P1", f"{region.name} gives {key} to readers, which {node.name} may refuse"
+
+    def _excused(self, node: FakeVerifier, key: Key) -> bool:
+        """Whether a verifier cannot be expected to accept what it should, and why is known."""
+        world, promises = self.world, self.world.promises
+        changed = (node.name, key.id) in promises.hands or promises.said_to_differ(node.name, key.credential)
+        return node.away or node.name in world.ill or changed
 
     def _forgotten(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
         """P5: every key that is alive at the authority is one that keyturn knows to be alive."""
@@ -102,6 +106,26 @@ class Standing:
             for token in sorted(region.place.copies()):
                 yield "P5", f"the copy {token} is left at {region.name}"
 
+    def _in_use(self, rotation: Rotation) -> Iterator[Condition]:
+        """P2: while clients move, the old version is accepted by every verifier that answers."""
+        world = self.world
+        if rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
+            return
+        for serial in rotation.outgoing:
+            key = world.key_of(rotation.credential, serial)
+            given_up = serial in rotation.revoked or serial in rotation.waived or serial not in rotation.served
+            if key is None or key.reported is not None or key.forced or given_up or self._lost(key):
+                continue
+            for node in world.authority.nodes.values():
+                if not self._excused(node, key) and not accepts(node, key):
+                    yield "P2", f"{node.name} may refuse {key} in {rotation.phase}"
+
+    def _lost(self, key: Key) -> bool:
+        """Whether somebody's hand has taken the value from everywhere."""
+        regions = self.world.regions[key.credential].values()
+        token = f"{key.credential}.v{key.serial}"
+        return not any(token in region.place.copies() or region.value == key.value for region in regions)
+
     def _way_back(self, rotation: Rotation) -> Iterator[Condition]:
         """P3: until DESTROY the old version can come back."""
         world, old = self.world, rotation.outgoing[0]
@@ -114,8 +138,8 @@ class Standing:
                 yield "P3", f"{key} is revoked at {node.name} in {rotation.phase}"
         for name, region in world.regions[rotation.credential].items():
             token = f"{rotation.credential}.v{old}"
-            kept = token in region.place.copies() or token in region.robbed or rotation.phase is Phase.INTRODUCE
-            if not kept:
+            kept = token in region.place.copies() or token in region.robbed
+            if not kept and (name, rotation.incoming) in rotation.promised:
                 yield "P3", f"{name} keeps no copy of {key} in {rotation.phase}"
 
     def _compromised(self) -> Iterator[Condition]:

@@ -96,11 +96,15 @@ class World:
         self.rng = random.Random(f"{plan.seed}/{plan.run}/world")
         self.fingerprint_key = b"simulated" * 4
         self.store: Store = (opened or _in_memory)(self.clock.now)
-        self.disk_full = False
+        self.disk_full: Disturbance | None = None
         self.healed = False
         self.asleep = 0
         self.landing_late = False
         self.faults: Counter[str] = Counter()
+        """Disturbances that met anything, each counted once."""
+        self.hits = 0
+        """How often any of them did."""
+        self._met: set[int] = set()
         self.journal_writes = 0
         self.edges: Counter[tuple[Phase, Phase]] = Counter()
         self.keys: dict[str, Key] = {}
@@ -161,9 +165,12 @@ class World:
         key = self.by_value.get(value)
         return str(key) if key is not None else "a stranger's value"
 
-    def happened(self, fault: str) -> None:
-        """A disturbance has met a call."""
-        self.faults[fault] += 1
+    def happened(self, disturbance: Disturbance) -> None:
+        """A disturbance has met a call, or anything else."""
+        self.hits += 1
+        if id(disturbance) not in self._met:
+            self._met.add(id(disturbance))
+            self.faults[disturbance.fault] += 1
 
     @property
     def ends(self) -> Counter[str]:
@@ -172,7 +179,7 @@ class World:
 
     def spoil(self, key: Key, by: Disturbance) -> None:
         """A key does not work, for somebody or everybody, although every probe says so."""
-        self.happened(by.fault)
+        self.happened(by)
         self.timeline.tell(f"{key} does not work {by.choice}")
         clients = [one.name for one in self.clients if one.shape.credential == key.credential]
         key.bad = (clients[0] if by.choice == "for one" else ANY, by.where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,14 +11,12 @@ from keyturn.domain import establish
 from keyturn.domain.observations import UsageSeen
 from keyturn.domain.situation import Quiet, Situation
 from keyturn.ports.usage import UsageReport
-from keyturn.runtime.registry import WiredSource
 from keyturn.runtime.usage import Intake
 from keyturn.testing.simulation.sabotages.patching import patched
 
 _quiet = Situation.quiet
-_add = Intake._add
 
-HASTE = timedelta(seconds=25)
+HASTE = timedelta(seconds=40)
 
 
 def _best(self: UsageSeen) -> datetime | None:
@@ -32,18 +30,9 @@ def _shorter(self: Situation, serial: int, *, since: datetime | None, least: tim
     return replace(quiet, users=tuple(user for user in quiet.users if user[1] > HASTE))
 
 
-def _deaf(
-    self: Intake,
-    source: WiredSource,
-    reports: Sequence[UsageReport],
-    *,
-    watermark: datetime | None,
-    cursor: str | None,
-    batch: str | None,
-) -> bool:
+def _deaf(*_: object) -> Iterator[tuple[UsageReport, str, int]]:
     """What a source tells is lost, though its watermark is believed."""
-    del reports
-    return _add(self, source, (), watermark=watermark, cursor=cursor, batch=batch)
+    return iter(())
 
 
 def _by_the_clock(self: Situation, serial: int, *, since: datetime | None, least: timedelta | None = None) -> Quiet:
@@ -63,5 +52,5 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         (UsageSeen, "watermark", property(_best)), (UsageSeen, "failure_watermark", property(_best))
     ),
     "silence-cut-short": patched((Situation, "quiet", _shorter)),
-    "lose-usage": patched((Intake, "_add", _deaf)),
+    "lose-usage": patched((Intake, "_resolved", _deaf)),
 }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from keyturn.domain import establish, guards, machine, tables, withdraw
+from keyturn.domain import establish, guards, machine, succession, tables, transitions, withdraw
 from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
@@ -42,6 +42,19 @@ def first(phase: Phase, row: Row) -> Sabotage:
     return patched(*replacements)
 
 
+def both(*sabotages: Sabotage) -> Sabotage:
+    """Several at once."""
+
+    @contextmanager
+    def sabotage() -> Iterator[None]:
+        with ExitStack() as active:
+            for one in sabotages:
+                active.enter_context(one())
+            yield
+
+    return sabotage
+
+
 def unguarded(guard: guards.Guard) -> Sabotage:
     """Take a guard out of the chain."""
     return patched((machine, "CHAIN", tuple(link for link in guards.CHAIN if link[0] is not guard)))
@@ -53,20 +66,18 @@ def _hasty(self: Situation, verifier: str, serial: int) -> Acceptance:
 
 
 _acceptance = Situation.acceptance
-_succeed = machine.succeed
-_commit_to = machine.commit_to
 
 
 def _forgetful(s: Situation, *, failed: bool) -> Rotation:
     """The successor knows of nothing but what readers got last."""
-    successor = _succeed(s, failed=failed)
+    successor = succession.succeed(s, failed=failed)
     kept = {serial: successor.versions[serial] for serial in (successor.outgoing[0], successor.incoming)}
     return replace(successor, outgoing=successor.outgoing[:1], versions=kept)
 
 
 def _unpromised(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:
     """Only promotes that were seen done count as ever promoted."""
-    after = _commit_to(rotation, effects, now)
+    after = transitions.commit_to(rotation, effects, now)
     return replace(after, promised=rotation.promised, served=rotation.served)
 
 
@@ -78,7 +89,7 @@ def _unmarked(self: Situation, serial: int) -> bool:
 SABOTAGES: Mapping[str, Sabotage] = {
     "promote-before-accept": without(establish.accept_new, phases=(Phase.INTRODUCE, Phase.OVERLAP)),
     "forget-held-connections": patched((Situation, "acceptance", _hasty)),
-    "keep-no-way-back": without(establish.keep_old),
+    "keep-no-way-back": both(without(establish.keep_old), unguarded(guards.way_back_lost)),
     "remove-old-copy-early": first(Phase.RETIRE, withdraw.remove_copies),
     "revoke-early": first(Phase.RETIRE, withdraw.revoke_doomed),
     "never-revoke": without(withdraw.revoke_doomed),
@@ -89,7 +100,7 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "disable-before-promote-old": first(Phase.ROLLBACK, withdraw.disable_doomed),
     "retreat-enables-nothing": without(establish.accept_kept),
     "ignore-refused-use": unguarded(guards.refused_use),
-    "ignore-failures": unguarded(guards.new_version_fails),
+    "ignore-laggards": without(withdraw.clients_moved),
     "ignore-rollback": unguarded(guards.operator_rollback),
     "re-enable-compromised": patched((Situation, "marked", _unmarked)),
     "never-cut-compromised": patched((machine, "ALWAYS", (withdraw.mark_beside,))),

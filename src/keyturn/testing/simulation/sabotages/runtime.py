@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
-from keyturn.ports.store import Commit
-from keyturn.runtime import execute, tick
+from keyturn.domain.secret_value import SecretValue
+from keyturn.ports.records import Commit
+from keyturn.runtime import tick
+from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.registry import WiredCredential
+from keyturn.runtime.sending import Sender
 from keyturn.runtime.tick import Runtime
-from keyturn.runtime.values import copy_token, promote_token
-from keyturn.testing.fakes import FakeIssuer
+from keyturn.testing.fakes import FakeIssuer, KvPlace, LabelledPlace
 from keyturn.testing.simulation.sabotages.patching import patched
 
 _change = FakeIssuer._change
-_run = Execute.run
+_kv = KvPlace.promote
+_labelled = LabelledPlace.promote
 
 
 @contextmanager
-def _unleased(self: Execute, wired: WiredCredential) -> Iterator[None]:
-    del self, wired
+def _unleased(self: Execute, wired: WiredCredential, sender: Sender) -> Iterator[None]:
+    del self, wired, sender
     yield
+
+
+_commit = Runtime._commit
+_take = Claims.take
+
+
+def _taken(self: Claims, names: Sequence[str]) -> dict[str, Claim]:
+    """Every replica claims in one and the same name."""
+    return _take(replace(self, owner="everybody"), names)
 
 
 def _without_intents(**named: Any) -> Commit:
@@ -38,27 +49,26 @@ def _without_last_message(**named: Any) -> Commit:
     return Commit(**{**named, "messages": tuple(named.get("messages", ()))[:-1]})
 
 
-def _overwriting(self: Runtime, before: Rotation, decision: Any, seen: Any, now: Any) -> Rotation:
+def _overwriting(self: Runtime, before: Rotation, decision: Any, seen: Any, now: Any, claim: Any) -> Rotation:
     """Whatever has been committed since the rotation was read is overwritten."""
     stored = self._store.rotation(before.id)
     if stored is not None:
         decision = replace(decision, rotation=replace(decision.rotation, revision=stored.revision))
-    return _commit(self, before, decision, seen, now)
+    return _commit(self, before, decision, seen, now, claim)
 
 
-_commit = Runtime._commit
+def _kv_promote(self: KvPlace, value: SecretValue, *, expected: str | None, token: str) -> str:
+    """A write that compares with nothing."""
+    del expected
+    now = self.serving()
+    return _kv(self, value, expected=now and now[0], token=token)
 
 
-def _blindly(self: Execute, effect: Effect, rotation: Rotation, wired: WiredCredential) -> None:
-    """A promote that takes whatever readers get for what it expects."""
-    target = self._target(effect, wired)
-    expected = target.view().serving
-    made = target.promote(
-        copy_token(rotation.credential, effect.serial),
-        expected=expected,
-        token=promote_token(f"{effect.id}/{expected}"),
-    )
-    self.store.bind(rotation.credential, effect.target or "", made, effect.serial)
+def _labelled_promote(self: LabelledPlace, value: SecretValue, *, expected: str | None, token: str) -> str:
+    """The label is moved from wherever it is."""
+    del expected
+    now = self.serving()
+    return _labelled(self, value, expected=now and now[0], token=token)
 
 
 def _rebuilt(
@@ -75,12 +85,14 @@ def _rebuilt(
 
 SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "skip-lease-check": patched((Execute, "_lease", _unleased)),
-    "zombie-writes": patched((Execute, "_still_current", lambda *_: None)),
+    "zombie-writes": patched((Sender, "check", lambda *_: None)),
+    "skip-claims": patched((Claims, "take", _taken), (Sender, "check", lambda *_: None)),
     "skip-revision-check": patched((Runtime, "_commit", _overwriting)),
     "forget-an-intent": patched((tick, "Commit", _without_intents)),
     "drop-outbox-row": patched((tick, "Commit", _without_last_message)),
-    "promote-without-compare": patched((Execute, "_promote", _blindly)),
-    "forget-late-calls": patched((Runtime, "_keep_ends", lambda _: None)),
+    "promote-without-compare": patched(
+        (KvPlace, "promote", _kv_promote), (LabelledPlace, "promote", _labelled_promote)
+    ),
+    "forget-late-calls": patched((tick, "_next_check", lambda _decision, _seen, now: now + timedelta(days=365))),
     "rebuild-shared-table-from-one-credential": patched((FakeIssuer, "_change", _rebuilt)),
-    "short-table-lease": patched((execute, "TABLE_LEASE", timedelta(seconds=1))),
 }
