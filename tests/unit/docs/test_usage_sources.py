@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ from keyturn.ports.usage import UsageSource
 from keyturn.testing.fakes import FakeClock
 
 PAGE = Path(__file__).parents[3] / "docs" / "usage-sources.md"
-MAKERS = {"access-log": access_log, "postgres-logins": postgres_logins, "vault-audit-log": vault_audit_log}
+MAKERS: dict[str, Callable[..., UsageSource]] = {
+    "access-log": access_log,
+    "postgres-logins": postgres_logins,
+    "vault-audit-log": vault_audit_log,
+}
 EXAMPLES = [
     options
     for text in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
