@@ -30,6 +30,7 @@ class Emergencies(Rotations):
     @rule(index=INDEX, cut_now=st.booleans())
     def earlier_version_is_leaked(self, index: int, cut_now: bool) -> None:
         """One of those that a rotation took over with."""
+        assert self.world.rotation is not None
         earlier = self.world.rotation.outgoing[1:]
         told = {"grace": seconds(20), "cut_now": cut_now, "now": self.world.now, "by": "ada", "why": "leaked"}
         self._command(commands.emergency, serial=earlier[index % len(earlier)], **told)
@@ -39,6 +40,7 @@ class Emergencies(Rotations):
     def everything_is_leaked(self, index: int) -> None:
         """Nothing is left to go back to, and another rotation takes over; but for one that nobody has reported yet."""
         told = {"grace": seconds(20), "cut_now": False, "now": self.world.now, "by": "ada", "why": "leaked"}
+        assert self.world.rotation is not None
         serials = sorted(self.world.rotation.versions)
         for serial in serials[:-1] if index == 3 else serials:
             self._command(commands.emergency, serial=serial, **told)

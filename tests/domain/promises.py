@@ -247,8 +247,8 @@ def standing(world: World) -> None:
         if target.serial is None:
             continue
         for verifier in world.verifiers.values():
-            marked = rotation is not None and target.serial in rotation.marks
-            excused = verifier.away or marked or target.serial in verifier.excused
+            given_up = rotation is not None and target.serial in {*rotation.marks, *rotation.failed}
+            excused = verifier.away or given_up or target.serial in verifier.excused
             fine = excused or verifier.always_accepts(target.serial, world.now)
             assert fine, f"P1: {target.name} serves v{target.serial}, which {verifier.name} may refuse"
     known = set(rotation.versions) if rotation is not None else {world.current.serial}

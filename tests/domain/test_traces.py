@@ -560,3 +560,14 @@ def test_what_is_lost_is_no_way_back_for_the_rotation_that_takes_over() -> None:
     world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="the authority lists it revoked")
     go(world, ended(world))
     clean(world, 2)
+
+
+def test_a_waived_value_that_can_be_read_is_accepted_everywhere_before_it_comes_back() -> None:
+    """An operator waived the old value, and it can be read after all: a verifier that joined is asked, not passed over."""
+    world = world_in(Phase.MONITOR)
+    world.targets["t0"].copies.clear()
+    world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="known")
+    world.join()
+    world.command(commands.roll_back, by="ada", why="it looks wrong")
+    calls = [effect.kind for _ in range(3) for effect in step(world).effects]
+    assert calls.index(EffectKind.ENABLE) < calls.index(EffectKind.PROMOTE)
