@@ -387,6 +387,24 @@ def test_a_lost_value_is_waived_by_name() -> None:
     clean(world, 1)
 
 
+def test_a_hand_is_overwritten_with_the_new_version_when_the_old_value_is_lost() -> None:
+    """Readers got another's value before the old one was kept: `reassert` gives them the new version, once an operator
+    goes on without the old."""
+    world = world_in(Phase.INTRODUCE)
+    for target in world.targets.values():
+        world.overwrite(target, missing=False)
+    world.lose_value(0)
+    for name, target in world.targets.items():
+        go(world, lambda: rotation(world).hold is not None)
+        world.command(
+            commands.reassert, seen=world.observe(), target=name, found=target.id or "", by="ada", why="put it right"
+        )
+    held = go(world, lambda: rotation(world).hold is not None)[-1]
+    assert held.verdict.reason is Reason.ROLLBACK_VALUE_LOST
+    world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="it was nowhere")
+    go(world, lambda: all(target.serial == 1 for target in world.targets.values()))
+
+
 def test_a_stolen_copy_is_reported_and_made_again_from_another() -> None:
     """A target that lost its copy of the old value gets one from the other target, and somebody is told."""
     world = world_in(Phase.MONITOR)
