@@ -94,7 +94,8 @@ def never_given_again(world: World, before: Rotation, decision: Decision) -> Non
 def stands_where_told(world: World, before: Rotation, decision: Decision) -> None:
     """Under a pause, a halt or a latched hold nothing goes on; what was true may be made so again."""
     kinds = {effect.kind for effect in decision.effects}
-    if world.obstacle is not None and before.versions[before.incoming].key_id is None:
+    unmade = before.versions[before.incoming].key_id is None
+    if world.obstacle is not None and world.obstacle.id not in before.passed and unmade:
         seen = any(not target.away for target in world.targets.values())
         assert EffectKind.MINT not in kinds or not seen, "minted over an obstacle"
     latched = before.hold is not None and before.hold.latched

@@ -51,20 +51,27 @@ def _served(s: Situation) -> set[int]:
 
 
 def _promoted(s: Situation) -> dict[str, Stamp]:
+    """Since when readers of each target get what is to survive; while they are known to get another it has not begun."""
     rotation = s.rotation
     promoted = dict(rotation.promoted)
-    if rotation.phase not in (Phase.OVERLAP, Phase.ROLLBACK):
+    if not rotation.live:
         return promoted
     for target in rotation.targets:
-        if target in promoted or not s.serves(target, s.survivor):
-            continue
-        if rotation.phase is Phase.ROLLBACK:
-            # Readers may get the old version here already; only our own promote spends what a late worker holds.
-            ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
-            if not any(one.succeeded for name, one in s.seen.effects.items() if name.startswith(ours)):
-                continue
-        promoted[target] = rotation.stamp(s.now)
+        if s.serves(target, s.survivor):
+            if target not in promoted and _counts(s, target):
+                promoted[target] = rotation.stamp(s.now)
+        elif target in promoted and s.serving(target).kind is not ServingKind.UNKNOWN:
+            promoted[target] = rotation.stamp(s.now)
     return promoted
+
+
+def _counts(s: Situation, target: str) -> bool:
+    """Whether that readers get the survivor is this phase's doing. In ROLLBACK they may have got it all along; only our
+    own promote spends what a late worker holds."""
+    if not s.phase_is(Phase.ROLLBACK):
+        return s.phase_is(Phase.OVERLAP)
+    ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
+    return any(one.succeeded for name, one in s.seen.effects.items() if name.startswith(ours))
 
 
 def _marks(s: Situation) -> dict[int, Mark]:
