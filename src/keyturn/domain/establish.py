@@ -133,15 +133,11 @@ def promote_waves(s: Situation) -> Outcome:
     return None
 
 
-def bake_last_wave(s: Situation) -> Verdict | None:
-    """The last wave has been watched as long as every other; in an emergency nothing is baked."""
-    return None if s.hurried else _baked(s, s.waves()[-1], s.policy.bake, Reason.BAKING)
-
-
 def minimum_overlap(s: Situation) -> Verdict | None:
-    """Both versions were accepted under watch for the minimum overlap since the last promote; in an emergency the grace
-    takes its place."""
-    return None if s.hurried else _baked(s, s.rotation.targets, s.policy.minimum_overlap, Reason.MINIMUM_OVERLAP)
+    """Both versions were accepted under watch for the minimum overlap, and no shorter than any wave is baked, since the
+    last promote; in an emergency the grace takes its place."""
+    span = max(s.policy.minimum_overlap, s.policy.bake)
+    return None if s.hurried else _baked(s, s.rotation.targets, span, Reason.MINIMUM_OVERLAP)
 
 
 def _baked(s: Situation, targets: tuple[str, ...], span: timedelta, reason: Reason) -> Verdict | None:

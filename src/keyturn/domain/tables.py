@@ -20,16 +20,13 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         establish.accept_new,
     ),
     Phase.OVERLAP: (
-        establish.keep_old,
         establish.accept_kept,
         establish.accept_new,
         establish.reassert,
         establish.promote_waves,
-        establish.bake_last_wave,
         establish.minimum_overlap,
     ),
     Phase.MONITOR: (
-        establish.keep_old,
         establish.accept_kept,
         establish.accept_new,
         establish.reassert,
@@ -38,7 +35,6 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         withdraw.old_silent,
     ),
     Phase.RETIRE: (
-        establish.keep_old,
         establish.accept_new,
         establish.reassert,
         withdraw.served_everywhere,
