@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from tests.domain.places import Use, seconds
 from tests.domain.world import World
@@ -13,7 +14,8 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 
-RESTORABLE = frozenset({Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
+STAGES = (Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE, Phase.DESTROY, Phase.COMPLETED)
+RESTORABLE = frozenset(STAGES[:4])
 SLACK = seconds(60)
 """Between two ticks at most."""
 
@@ -22,6 +24,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     """Everything that a decision must not do, on the world in which it is to be done."""
     settle(world)
     after = decision.rotation
+    stage_by_stage(before, after)
     never_given_again(world, before, decision)
     stands_where_told(world, before, decision)
     for effect in decision.effects:
@@ -51,7 +54,6 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
             verifier.excused |= set(after.versions)  # what it had disabled, the successor enables
         assert set(decision.successor.versions) >= {v for v in after.versions if v not in after.proven}, "P5: forgotten"
     if after.phase is Phase.ROLLBACK and before.phase is not Phase.ROLLBACK:
-        assert before.phase in RESTORABLE, f"rollback out of {before.phase}"
         for verifier in world.verifiers.values():
             verifier.excused.add(after.outgoing[0])
     if before.phase is Phase.RETIRE and after.phase is Phase.MONITOR:
@@ -59,6 +61,15 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
             verifier.excused |= set(after.outgoing)
     if not after.live and decision.successor is None:
         ended_clean(world, after)
+
+
+def stage_by_stage(before: Rotation, after: Rotation) -> None:
+    """No stage is skipped: the ways out of the order are the retreat, the rollback, and giving way to another rotation."""
+    if after.phase in (before.phase, Phase.SUPERSEDED):
+        return
+    steps = {*pairwise(STAGES), (Phase.RETIRE, Phase.MONITOR), (Phase.ROLLBACK, Phase.ROLLED_BACK)}
+    steps |= {(phase, Phase.ROLLBACK) for phase in RESTORABLE}
+    assert (before.phase, after.phase) in steps, f"{before.phase} is followed by {after.phase}"
 
 
 def emergency(rotation: Rotation) -> bool:
@@ -217,6 +228,8 @@ def ended_clean(world: World, after: Rotation) -> None:
             dead = verifier.table.get(serial, Entry.ABSENT)
             minted = serial in world.keys and after.versions[serial].key_id is not None
             assert dead is Entry.REVOKED or not minted, f"P5: v{serial} is {dead} at {verifier.name}"
+            proven = serial in world.proved or serial in after.waived
+            assert proven or not minted, f"P11: v{serial} was never tried"
             assert not verifier.ever_accepts(serial, world.now), f"P11: {verifier.name} accepts v{serial}"
 
 

@@ -201,7 +201,7 @@ REMOVALS = (
         rule="8: from the first revoke on nothing is restored",
         trace=traces.test_8_the_new_marked_while_the_old_is_half_revoked,
         patch=restorable_unless_marked,
-        breaks="rollback out of destroy",
+        breaks="destroy is followed by rollback",
     ),
     Removal(
         rule="9: the successor's set has the failed one",

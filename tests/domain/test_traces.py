@@ -8,62 +8,17 @@ import pytest
 from tests.domain.findings import failing
 from tests.domain.ground import Fate
 from tests.domain.places import seconds
-from tests.domain.promises import judge, standing
+from tests.domain.promises import standing
 from tests.domain.scenes import ended, rotation, world_in
-from tests.domain.world import World
+from tests.domain.tracing import alive, clean, go, leak, refused, tick
 
 from keyturn.domain import commands
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.errors import Refused
-from keyturn.domain.machine import Decision
 from keyturn.domain.observations import Entry, Obstacle
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.verdicts import Ruling
-
-
-def leak(world: World, serial: int, *, grace: float = 20, cut_now: bool = False) -> None:
-    """Somebody reports a version compromised."""
-    arguments = {"grace": seconds(grace), "cut_now": cut_now, "now": world.now}
-    world.command(commands.emergency, serial=serial, by="ada", why="leaked", **arguments)
-
-
-def tick(world: World, span: float = 5) -> Decision | None:
-    """Some seconds, and one tick, also after the end, with every promise held."""
-    world.advance(seconds(span))
-    decision = world.tick(judge)
-    standing(world)
-    return decision
-
-
-def go(world: World, done: object, ticks: int = 300) -> list[Decision]:
-    """Tick until something is so."""
-    said: list[Decision] = []
-    for _ in range(ticks):
-        if done():  # type: ignore[operator]
-            return said
-        decision = tick(world)
-        if decision is not None:
-            said.append(decision)
-    raise AssertionError(f"never: {rotation(world).phase} {said[-1].verdict}")
-
-
-def alive(world: World) -> set[int]:
-    """Versions that some verifier accepts."""
-    return {s for v in world.verifiers.values() for s, entry in v.table.items() if entry is Entry.ACTIVE}
-
-
-def clean(world: World, survivor: int) -> None:
-    """One version is accepted and served everywhere, and no copy of any is left."""
-    assert alive(world) == {survivor}, f"accepted: {alive(world)}"
-    for target in world.targets.values():
-        assert target.serial == survivor, f"served: v{target.serial}"
-        assert not target.copies, f"kept: {target.copies}"
-
-
-def refused(world: World, serial: int) -> bool:
-    """Whether every verifier refuses a version."""
-    return not any(verifier.ever_accepts(serial, world.now) for verifier in world.verifiers.values())
 
 
 def test_1_a_removed_copy_of_the_old_is_no_loss_in_destroy() -> None:
@@ -369,97 +324,3 @@ def test_22_an_obstacle_is_passed_by_name_in_an_emergency_alone() -> None:
     assert world.now - reported <= seconds(70)
     go(world, ended(world))
     clean(world, 1)
-
-
-def test_a_foreign_value_that_is_accepted_becomes_the_next_version() -> None:
-    """`accept` ends the rotation, and one takes over that adopts the value once every verifier accepts it."""
-    world = world_in(Phase.MONITOR)
-    world.overwrite(world.targets["t1"], missing=False)
-    found = world.targets["t1"].id or ""
-    go(world, lambda: rotation(world).hold is not None)
-    world.command(commands.accept, seen=world.observe(), target="t1", found=found, by="ada", why="it is right")
-    said = go(world, ended(world))
-    assert said[-1].rotation.incoming == 2
-    clean(world, 2)
-
-
-def test_a_lost_value_is_waived_by_name() -> None:
-    """Every copy of the old value is gone: it holds until an operator goes on without it, and signs its death."""
-    world = world_in(Phase.MONITOR)
-    for target in world.targets.values():
-        target.copies.discard(0)
-        world.robbed.add(target.name)
-    held = tick(world)
-    assert held is not None
-    assert held.verdict.reason is Reason.ROLLBACK_VALUE_LOST
-    world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="no way back is needed")
-    go(world, ended(world))
-    clean(world, 1)
-
-
-def test_a_stolen_copy_is_reported_and_made_again_from_another() -> None:
-    """A target that lost its copy of the old value gets one from the other target, and somebody is told."""
-    world = world_in(Phase.MONITOR)
-    world.targets["t0"].copies.discard(0)
-    held = tick(world)
-    assert held is not None
-    assert held.verdict.reason is Reason.ROLLBACK_VALUE_LOST
-    assert 0 in world.targets["t0"].copies
-
-
-def test_new_versions_that_keep_failing_are_a_persons_matter_and_the_cut_comes() -> None:
-    """After so many remints it halts, and what is compromised is cut off all the same."""
-    world = world_in(Phase.MONITOR, maximum_remints=1, grace_cap=seconds(300), grace=seconds(300))
-    leak(world, 0, grace=300)
-    world.finding = failing(control=True)
-    go(world, lambda: rotation(world).halted is not None)
-    assert rotation(world).halted is not None
-    assert rotation(world).halted.reason is Reason.TOO_MANY_REMINTS  # type: ignore[union-attr]
-    go(world, lambda: refused(world, 0))
-    world.finding = None
-    tick(world)
-    assert rotation(world).halted is not None, "a halt ends by itself"
-    world.command(commands.resume)
-    go(world, ended(world))
-
-
-def test_a_second_report_may_only_shorten_the_grace() -> None:
-    """The first cap stands, whatever a second report says; `cut_now` ends it."""
-    world = world_in(Phase.INTRODUCE)
-    leak(world, 0, grace=20)
-    first = rotation(world).marks[0]
-    world.advance(seconds(30))
-    leak(world, 0, grace=60)
-    assert rotation(world).marks[0] == first
-    leak(world, 0, cut_now=True)
-    tick(world)
-    assert refused(world, 0)
-
-
-def test_a_rollback_to_a_compromised_version_is_refused() -> None:
-    """No operator brings back what is compromised."""
-    world = world_in(Phase.MONITOR)
-    leak(world, 0)
-    with pytest.raises(Refused, match="compromised"):
-        world.command(commands.roll_back, by="ada", why="it was better")
-
-
-def test_the_mark_is_written_beside_the_secret_and_stays() -> None:
-    """At every target it stands that the version is compromised, also when the rotation has ended."""
-    world = world_in(Phase.MONITOR)
-    leak(world, 0)
-    go(world, ended(world))
-    assert all(target.marks == {0} for target in world.targets.values())
-
-
-def test_a_thief_is_not_awaited_in_monitor() -> None:
-    """In a rotation that took over, whoever presents only the compromised version keeps nobody from retiring the rest."""
-    world = world_in(Phase.OVERLAP)
-    world.add_client(every=5, refresh=None, holds=0)
-    go(world, lambda: world.targets["t0"].serial == 1)
-    world.command(commands.roll_back, by="ada", why="no")
-    tick(world)
-    leak(world, 0, cut_now=True)
-    go(world, lambda: rotation(world).incoming == 2 and rotation(world).phase is Phase.MONITOR)
-    go(world, ended(world))
-    clean(world, 2)

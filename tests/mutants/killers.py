@@ -8,14 +8,23 @@ from itertools import product
 from types import ModuleType
 
 import pytest
-from tests.domain import emergencies, rotations, test_commands, test_guards, test_machine, test_traces, test_ways_back
+from tests.domain import (
+    emergencies,
+    rotations,
+    test_answers,
+    test_commands,
+    test_guards,
+    test_machine,
+    test_traces,
+    test_ways_back,
+)
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.phases import Phase
 
 Killer = Callable[[], None]
 
-EXAMPLES = (test_traces, test_guards, test_machine, test_ways_back, test_commands)
+EXAMPLES = (test_traces, test_answers, test_guards, test_machine, test_ways_back, test_commands)
 ABOUT_TABLES = frozenset({"test_tables_are_closed", "test_ruling_without_an_edge_is_a_defect"})
 """Examples that look at the tables themselves: they would see any change, and prove nothing of it."""
 
