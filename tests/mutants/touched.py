@@ -6,11 +6,10 @@ have; edges that are taken. A mutant is named by what it changes in the same wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 import pytest
-from tests.mutants.killers import Killer
 from tests.mutants.surgery import named
 
 from keyturn.domain import machine
@@ -25,16 +24,21 @@ from keyturn.domain.verdicts import Ruling, Verdict
 Touch = tuple[str, ...]
 
 
-def touched(killer: Killer) -> set[Touch]:
+def touched(scenario: Callable[[], None]) -> set[Touch]:
     """Everything that a scenario touches."""
     found: set[Touch] = set()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine, "CHAIN", tuple(_watched_guards(found)))
-        patch.setattr(machine, "_walk", _watched_rows(found))
-        patch.setattr(machine, "ALWAYS", tuple(_watched_always(found)))
-        patch.setattr(machine, "EDGES", _WatchedEdges(EDGES, found))
-        killer()
+        watch(patch, found)
+        scenario()
     return found
+
+
+def watch(patch: pytest.MonkeyPatch, found: set[Touch]) -> None:
+    """Have everything that is touched from now on added."""
+    patch.setattr(machine, "CHAIN", tuple(_watched_guards(found)))
+    patch.setattr(machine, "_walk", _watched_rows(found))
+    patch.setattr(machine, "ALWAYS", tuple(_watched_always(found)))
+    patch.setattr(machine, "EDGES", _WatchedEdges(EDGES, found))
 
 
 def _watched_guards(found: set[Touch]) -> Iterator[tuple[Guard, frozenset[Phase]]]:

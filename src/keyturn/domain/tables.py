@@ -65,13 +65,11 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
     ),
     Phase.COMPLETED: (
         establish.accept_survivor,
-        withdraw.served_everywhere,
         withdraw.revoke_doomed,
         withdraw.remove_copies,
     ),
     Phase.ROLLED_BACK: (
         establish.accept_survivor,
-        withdraw.served_everywhere,
         withdraw.revoke_doomed,
         withdraw.remove_copies,
     ),
