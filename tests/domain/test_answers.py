@@ -114,18 +114,35 @@ def test_no_end_without_the_mark_beside_the_secret(serial: int) -> None:
     clean(world, 1 - serial)
 
 
-def test_both_versions_leak_while_the_new_one_is_introduced() -> None:
-    """Nothing can be restored: another rotation takes over before the new version was given to anybody."""
-    world = world_in(Phase.INTRODUCE)
+@pytest.mark.parametrize("phase", [Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE, Phase.DESTROY])
+def test_both_versions_leak(phase: Phase) -> None:
+    """Nothing can be restored: another rotation takes over with the next decision, wherever this one stands."""
+    world = world_in(phase)
     go(world, lambda: rotation(world).versions[1].key_id is not None)
-    leak(world, 0)
-    leak(world, 1)
+    if phase is Phase.DESTROY:
+        leak(world, 1)
+    else:
+        leak(world, 0)
+        leak(world, 1)
     taken = tick(world)
     assert taken is not None
     assert taken.successor is not None
-    assert world.ever_served == {0}
     go(world, ended(world))
     clean(world, 2)
+
+
+@pytest.mark.parametrize("leaked", [0, 1])
+def test_the_version_that_is_restored_leaks(leaked: int) -> None:
+    """A rollback to a version that is reported compromised gives way with the next decision; other reports let it go on."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    tick(world)
+    leak(world, leaked)
+    taken = tick(world)
+    assert taken is not None
+    assert (taken.successor is not None) is (leaked == 0)
+    go(world, ended(world))
+    clean(world, 2 if leaked == 0 else 0)
 
 
 def test_a_thief_is_not_awaited_in_monitor() -> None:
@@ -149,6 +166,11 @@ def test_a_value_that_went_away_is_not_adopted() -> None:
     go(world, lambda: rotation(world).hold is not None)
     world.command(commands.accept, seen=world.observe(), target="t1", found=found, by="ada", why="it is right")
     tick(world)
+    world.targets["t1"].away = True
+    for _ in range(3):
+        tick(world)
+    assert rotation(world).halted is None, "where nobody can look it may still be"
+    world.targets["t1"].away = False
     world.put_back()
     halted = go(world, lambda: rotation(world).halted is not None)[-1]
     assert found in halted.verdict.detail
@@ -176,11 +198,13 @@ def test_a_value_that_may_be_where_nobody_can_look_is_not_lost() -> None:
     go(world, lambda: rotation(world).versions[1].key_id is not None)
     world.command(commands.roll_back, by="ada", why="no")
     world.targets["t0"].away = True
+    world.targets["t1"].copies.discard(1)
     tick(world)
     world.command(commands.force, serial=1, by="ada", why="hurry")
-    waiting = go(world, lambda: world.verifiers["g0"].table.get(1) is Entry.REVOKED)
-    waiting += [decision for _ in range(3) if (decision := tick(world)) is not None]
-    assert waiting[-1].verdict.reason is Reason.TARGET_UNKNOWN
+    go(world, lambda: world.verifiers["g0"].table.get(1) is Entry.REVOKED)
+    waiting = tick(world)
+    assert waiting is not None
+    assert waiting.verdict.reason is Reason.TARGET_UNKNOWN
     world.targets["t0"].away = False
     go(world, ended(world))
     assert 1 in world.proved

@@ -221,11 +221,22 @@ def test_no_source_at_all_leaves_everything_unknown() -> None:
     """Without any source nobody is known to have moved, or to be silent."""
     world = world_in(Phase.MONITOR)
     s = situation(world)
+    since = replace(s, seen=replace(s.seen, usage=replace(s.seen.usage, since=None)))
+    assert verdict_of(withdraw.old_silent(since)) is Reason.SILENCE_UNKNOWN
     s = replace(s, seen=replace(s.seen, usage=UsageSeen(clients=s.seen.usage.clients)))
     assert verdict_of(withdraw.old_silent(s)) is Reason.SILENCE_UNKNOWN
     gone = replace(s.seen.usage.clients["c0"], last_success={})
     s = replace(s, seen=replace(s.seen, usage=UsageSeen(clients={"c0": gone})))
     assert s.laggards() == ("c0",)
+
+
+def test_of_sources_that_see_failures_the_mute_one_decides() -> None:
+    """One that speaks does not stand in for one that does not."""
+    world = world_in(Phase.OVERLAP)
+    world.sources["reports"].sees_failures = True
+    world.sources["gateway"].mute = True
+    step(world)
+    assert step(world, 60).verdict.reason is Reason.WATERMARK_BEHIND
 
 
 def test_drain_is_not_known_without_a_source() -> None:
@@ -345,6 +356,17 @@ def test_a_real_holder_does_not_wait_for_a_halt_to_end() -> None:
     returning(world)
     until(world, lambda: rotation(world).phase is Phase.MONITOR)
     assert rotation(world).halted is None
+
+
+def test_a_pause_does_not_silence_a_doubt() -> None:
+    """That old and new fail alike goes on paging while the rotation is paused."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.pause, by="ada", why="a look", now=world.now)
+    world.finding = authority_ill()
+    assert step(world).verdict.reason is Reason.AUTHORITY_ILL
+    before = len(world.messages)
+    step(world, 90)
+    assert len(world.messages) > before
 
 
 def test_a_pause_does_not_silence_what_an_operator_must_end() -> None:

@@ -11,6 +11,7 @@ from tests.domain.tracing import clean, go, leak, tick
 from tests.domain.world import World
 
 from keyturn.domain import commands
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
@@ -44,6 +45,8 @@ def test_a_hand_is_overwritten_where_an_operator_says_so(phase: Phase, missing: 
     held = go(world, lambda: rotation(world).hold is not None)[-1]
     assert held.verdict.reason is (Reason.TARGET_MISSING if missing else Reason.TARGET_FOREIGN)
     answer(world, "t0")
+    go(world, lambda: world.targets["t0"].serial is not None, ticks=5)
+    assert world.rotation is None or rotation(world).phase is phase
     go(world, ended(world))
     clean(world, 0 if phase is Phase.ROLLBACK else 1)
 
@@ -68,6 +71,7 @@ def test_a_hand_in_an_emergency_keeps_nothing_from_readers_of_other_targets(phas
 def test_nothing_is_reasserted_before_it_is_accepted(phase: Phase) -> None:
     """A verifier joins while a hand is answered: readers get the version only when it is accepted there too."""
     world = coming_to(phase)
+    go(world, lambda: "t0" in rotation(world).promoted)
     world.overwrite(world.targets["t0"], missing=False)
     go(world, lambda: rotation(world).hold is not None)
     world.join()
@@ -114,3 +118,55 @@ def test_an_end_is_kept_as_it_was_left(back: bool) -> None:
         tick(world)
     assert list(world.verifiers.values())[-1].table == {survivor: Entry.ACTIVE, dead: Entry.REVOKED}
     clean(world, survivor)
+
+
+@pytest.mark.parametrize("phase", SERVING[1:])
+def test_nothing_is_taken_away_while_a_target_cannot_be_read(phase: Phase) -> None:
+    """A target that is away may serve anything, by anybody's hand: no disable and no revoke before it is seen again."""
+    world = world_in(phase)
+    taking = EffectKind.REVOKE if phase is Phase.DESTROY else EffectKind.DISABLE
+    for verifier in world.verifiers.values():  # as if the call of the phase's first tick had come to nothing
+        verifier.table[0] = Entry.ACTIVE if taking is EffectKind.DISABLE else Entry.DISABLED
+        verifier.excused.add(0)
+    target = world.targets["t0"]
+    target.id, target.serials["hand"], target.away = "hand", 0, True
+    for client in world.clients.values():
+        client.refresh = None
+    for _ in range(35):
+        decision = tick(world)
+        assert decision is not None
+        assert taking not in {effect.kind for effect in decision.effects}
+    assert rotation(world).phase is phase
+    target.away = False
+    go(world, lambda: rotation(world).hold is not None and rotation(world).hold.reason is Reason.TARGET_FOREIGN)  # type: ignore[union-attr]
+    answer(world, "t0")
+    go(world, ended(world))
+    clean(world, 1)
+
+
+def test_a_rollback_takes_nothing_away_while_a_target_cannot_be_read() -> None:
+    """The second wave was never promised; its target, out of sight, may serve the new version by somebody's hand."""
+    world = world_in(Phase.OVERLAP)
+    target = world.targets["t1"]
+    target.id, target.serials["hand"], target.away = "hand", 1, True
+    world.command(commands.roll_back, by="ada", why="it fails")
+    for _ in range(35):
+        tick(world)
+    target.away = False
+    go(world, ended(world))
+    clean(world, 0)
+
+
+def test_what_is_to_be_overwritten_is_not_promoted_blindly() -> None:
+    """Readers got nothing, and an operator said so; while the target cannot be read nothing is sent to it."""
+    world = world_in(Phase.MONITOR)
+    world.overwrite(world.targets["t0"], missing=True)
+    go(world, lambda: rotation(world).hold is not None)
+    answer(world, "t0")
+    world.targets["t0"].away = True
+    decision = tick(world)
+    assert decision is not None
+    assert not decision.effects
+    world.targets["t0"].away = False
+    go(world, ended(world))
+    clean(world, 1)

@@ -125,7 +125,7 @@ def promote_waves(s: Situation) -> Outcome:
         if lacking:
             if previous and (verdict := _baked(s, previous, s.policy.bake, Reason.BAKING)):
                 return verdict
-            ready = [t for t in lacking if s.serving(t).kind is ServingKind.OURS and s.copies(t) is not None]
+            ready = [t for t in lacking if s.serving(t).kind is ServingKind.OURS]
             if ready:
                 return tuple(promote(s, s.new, t) for t in ready)
             return not_served(s, lacking)
@@ -161,7 +161,7 @@ def promote_restored(s: Situation) -> Outcome:
         if (t not in s.rotation.promoted and any(target == t for target, _ in s.rotation.promised))
         or (s.serving(t).kind is not ServingKind.UNKNOWN and not s.serves(t, s.survivor))
     ]
-    ready = [t for t in wanted if s.serving(t).kind is ServingKind.OURS and s.copies(t) is not None]
+    ready = [t for t in wanted if s.serving(t).kind is ServingKind.OURS]
     if ready:
         return tuple(promote(s, s.survivor, t) for t in ready)
     return not_served(s, wanted) if wanted else None
@@ -172,7 +172,7 @@ def not_served(s: Situation, targets: list[str]) -> Verdict:
     hands = [verdict for t in targets if (verdict := anothers(s, t, latch=False)) is not None]
     if hands:
         return hands[0]
-    unknown = [t for t in targets if s.serving(t).kind is ServingKind.UNKNOWN or s.copies(t) is None]
+    unknown = [t for t in targets if s.serving(t).kind is ServingKind.UNKNOWN]
     if unknown:
         return unknown_target(unknown)
     return hold(Reason.SURVIVOR_NOT_SERVED, f"{', '.join(targets)} does not serve v{s.survivor}", targets=targets)

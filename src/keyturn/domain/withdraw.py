@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.establish import not_served
-from keyturn.domain.observations import Acceptance, Entry
+from keyturn.domain.observations import Acceptance, Entry, ServingKind
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import REFUSING, Outcome, effect, settling, unknown_target, unreachable, who_is_blind
 from keyturn.domain.situation import Quiet, Situation
@@ -18,7 +18,7 @@ def served_everywhere(s: Situation) -> Verdict | None:
     the way back an operator's force stands in for a target that is away."""
     others = [t for t in s.rotation.targets if not s.serves(t, s.survivor)]
     if s.rotation.restoring is not None and s.rotation.forced:
-        others = [t for t in others if s.seen.targets.get(t) is not None and s.copies(t) is not None]
+        others = [t for t in others if s.serving(t).kind is not ServingKind.UNKNOWN]
     return not_served(s, others) if others else None
 
 
