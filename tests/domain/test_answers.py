@@ -6,7 +6,7 @@ import pytest
 from tests.domain.findings import failing
 from tests.domain.places import seconds
 from tests.domain.scenes import ended, rotation, world_in
-from tests.domain.tracing import clean, go, leak, refused, tick
+from tests.domain.tracing import alive, clean, go, leak, refused, tick
 
 from keyturn.domain import commands
 from keyturn.domain.effects import EffectKind
@@ -158,9 +158,12 @@ def test_a_thief_is_not_awaited_in_monitor() -> None:
     clean(world, 2)
 
 
-def test_a_value_that_went_away_is_not_adopted() -> None:
+@pytest.mark.parametrize("leaked", [False, True])
+def test_a_value_that_went_away_is_not_adopted(leaked: bool) -> None:
     """The hand took its value back before it was adopted: the rotation that was to adopt it halts, and is abandoned."""
     world = world_in(Phase.MONITOR)
+    if leaked:
+        leak(world, 0)
     world.overwrite(world.targets["t1"], missing=False)
     found = world.targets["t1"].id or ""
     go(world, lambda: rotation(world).hold is not None)
@@ -205,6 +208,7 @@ def test_a_value_that_may_be_where_nobody_can_look_is_not_lost() -> None:
     waiting = tick(world)
     assert waiting is not None
     assert waiting.verdict.reason is Reason.TARGET_UNKNOWN
+    assert waiting.verdict.detail == "cannot read t0"
     world.targets["t0"].away = False
     go(world, ended(world))
     assert 1 in world.proved
@@ -232,3 +236,49 @@ def test_an_emergency_goes_on_without_a_target_and_gives_it_the_new_version_when
     world.targets["t0"].away = False
     go(world, ended(world))
     clean(world, 1)
+
+
+def test_what_is_proven_dead_is_not_forgotten_while_a_copy_may_be_left() -> None:
+    """The new version leaks when the old one is dead, but a target with its copy is away: the successor knows it still."""
+    world = world_in(Phase.DESTROY)
+    go(world, lambda: bool(rotation(world).proven))
+    world.targets["t1"].away = True
+    tick(world)
+    leak(world, 1)
+    taken = tick(world)
+    assert taken is not None
+    assert taken.successor is not None
+    assert set(taken.successor.outgoing) == {0, 1}
+    world.targets["t1"].away = False
+    go(world, ended(world))
+    clean(world, 2)
+
+
+def test_nothing_is_written_where_nobody_can_look() -> None:
+    """The mark is written at a target once it can be read, and not blindly."""
+    world = world_in(Phase.MONITOR)
+    world.targets["t0"].away = True
+    leak(world, 0)
+    decision = tick(world)
+    assert decision is not None
+    assert [effect.target for effect in decision.effects if effect.kind is EffectKind.MARK] == ["t1"]
+    world.targets["t0"].away = False
+    go(world, ended(world))
+    assert all(target.marks == {0} for target in world.targets.values())
+
+
+def test_what_a_target_out_of_sight_may_serve_makes_no_room() -> None:
+    """t0 was given v1 and is away, the authority is full, both versions leaked: neither goes before its time."""
+    world = world_in(Phase.OVERLAP, grace_cap=seconds(60), grace=seconds(20))
+    world.room = 2
+    go(world, lambda: world.targets["t0"].serial == 1)
+    leak(world, 0)
+    leak(world, 1)
+    world.targets["t0"].away = True
+    go(world, lambda: rotation(world).incoming == 2)
+    for _ in range(4):
+        tick(world)
+    assert alive(world) == {0, 1}
+    world.targets["t0"].away = False
+    go(world, ended(world))
+    clean(world, 2)

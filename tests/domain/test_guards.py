@@ -239,6 +239,28 @@ def test_of_sources_that_see_failures_the_mute_one_decides() -> None:
     assert step(world, 60).verdict.reason is Reason.WATERMARK_BEHIND
 
 
+def test_a_forced_version_is_soaked_under_every_source() -> None:
+    """A force stands in for silence before the disable, not for a source that is mute in the soak."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.force, serial=0, by="ada", why="a dead machine")
+    until(world, lambda: rotation(world).soak is not None)
+    world.sources["reports"].mute = True
+    assert step(world, 120).verdict.reason is Reason.WATERMARK_BEHIND
+    world.sources["reports"].mute = False
+    until(world, ended(world))
+
+
+def test_a_target_out_of_sight_for_a_moment_restarts_nothing() -> None:
+    """Since when readers get the new version is not counted anew because nobody could look."""
+    world = world_in(Phase.MONITOR)
+    before = rotation(world).promoted
+    world.targets["t0"].away = True
+    step(world)
+    world.targets["t0"].away = False
+    step(world)
+    assert rotation(world).promoted == before
+
+
 def test_drain_is_not_known_without_a_source() -> None:
     """A rollback does not take the new version away while a source is mute."""
     world = world_in(Phase.MONITOR)

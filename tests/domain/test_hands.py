@@ -15,6 +15,7 @@ from keyturn.domain.effects import EffectKind
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.verdicts import Ruling
 
 FORWARD = (Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE, Phase.DESTROY)
 SERVING = FORWARD[1:]
@@ -136,6 +137,7 @@ def test_nothing_is_taken_away_while_a_target_cannot_be_read(phase: Phase) -> No
         decision = tick(world)
         assert decision is not None
         assert taking not in {effect.kind for effect in decision.effects}
+        assert decision.verdict.ruling is Ruling.WAIT, "what cannot be read is neither lost nor wrong"
     assert rotation(world).phase is phase
     target.away = False
     go(world, lambda: rotation(world).hold is not None and rotation(world).hold.reason is Reason.TARGET_FOREIGN)  # type: ignore[union-attr]
@@ -149,6 +151,8 @@ def test_a_rollback_takes_nothing_away_while_a_target_cannot_be_read() -> None:
     world = world_in(Phase.OVERLAP)
     target = world.targets["t1"]
     target.id, target.serials["hand"], target.away = "hand", 1, True
+    for client in world.clients.values():
+        client.refresh = None
     world.command(commands.roll_back, by="ada", why="it fails")
     for _ in range(35):
         tick(world)

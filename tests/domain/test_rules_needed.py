@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 
 import pytest
 from tests.domain import test_traces as traces
-from tests.mutants.surgery import Patch, asked_first, drop, edge, gone, guards_replaced, no_guard, row_replaced, together
+from tests.mutants.surgery import (
+    Patch,
+    asked_first,
+    drop,
+    edge,
+    gone,
+    guards_replaced,
+    no_guard,
+    row_replaced,
+    together,
+)
 
 from keyturn.domain import absorb, commands, establish, guards, machine, succession
 from keyturn.domain.effects import Effect, EffectKind

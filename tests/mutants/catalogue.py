@@ -74,16 +74,22 @@ def rows() -> Iterator[Mutant]:
     for phase, its in STANDING.items():
         if its is PHASES[phase]:
             others = {one: rows for one, rows in STANDING.items() if one is not phase}
-            yield mutant(f"standing {phase}: nothing", lambda patch, others=others: patch.setattr(machine, "STANDING", others))
+            yield mutant(
+                f"standing {phase}: nothing", lambda patch, others=others: patch.setattr(machine, "STANDING", others)
+            )
         else:
             yield from _rows("STANDING", phase, its)
     for row in ALWAYS:
         kept = [one for one in ALWAYS if one is not row]
         yield mutant(f"always without {named(row)}", _always(kept), ("ALWAYS", named(row)))
     for at, (one, other) in enumerate(pairwise(ALWAYS)):
-        yield mutant(f"always: {named(other)} before {named(one)}", _always(exchanged(ALWAYS, at)), ("ALWAYS", named(one)))
+        yield mutant(
+            f"always: {named(other)} before {named(one)}", _always(exchanged(ALWAYS, at)), ("ALWAYS", named(one))
+        )
     for name in sorted({named(row) for its in PHASES.values() for row in its} | set(map(named, ALWAYS))):
-        places = [(table, phase, name) for table, held in (("PHASES", PHASES), ("STANDING", STANDING)) for phase in held]
+        places = [
+            (table, phase, name) for table, held in (("PHASES", PHASES), ("STANDING", STANDING)) for phase in held
+        ]
         yield mutant(f"nowhere {name}", gone(name), *places, ("ALWAYS", name))
 
 

@@ -96,7 +96,7 @@ def _up(s: Situation) -> frozenset[str]:
         if s.phase_is(Phase.OVERLAP, Phase.MONITOR):
             kept = [serial for serial in s.rotation.outgoing if s.kept(serial)]
             return all(s.acceptance(verifier, serial) is Acceptance.ACCEPTED for serial in kept)
-        return all(verifier not in s.still(v, Acceptance.ACCEPTED, Acceptance.UNSETTLED) for v in s.doomed)
+        return all(verifier not in s.still(v, Acceptance.ACCEPTED) for v in s.doomed)
 
     def away(verifier: str) -> bool:
         return s.acceptance(verifier, s.survivor) is Acceptance.UNREACHABLE

@@ -222,7 +222,7 @@ def _occupies(s: Situation, serial: int) -> bool:
 
 
 def _known_unserved(s: Situation, target: str, serial: int) -> bool:
-    return s.copies(target) is not None and not s.serves(target, serial)
+    return s.serving(target).kind is not ServingKind.UNKNOWN and not s.serves(target, serial)
 
 
 def refused_everywhere(s: Situation, serial: int) -> bool:
