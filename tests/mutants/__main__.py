@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 from tests.mutants.catalogue import MUTANTS, Mutant
 from tests.mutants.equivalent import reason
-from tests.mutants.kills import EXPLORER, THEN, called, found, record, recorded
 from tests.mutants.killers import KILLERS
+from tests.mutants.kills import EXPLORER, THEN, called, found, record, recorded
 from tests.mutants.meetings import Meetings
-from tests.mutants.touched import Touch, touched
+from tests.mutants.touched import touched
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-LATER = "the later ruling comes with the next decision, and entering the phase between commits no call: its guard rules first"
+LATER = "the later ruling comes with the next decision; on entering the phase between, its guard rules before any call"
 BOTH_HOLD = "both hold with the same rows standing, and each is asked again when the other is over"
 BOTH_WAIT = "both only wait; which of them is named first is all that changes"
 APART = "the two do not depend on each other: both are done, in one order or the other, before the phase goes on"
