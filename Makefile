@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench demo explore lint lock serve test venv
+.PHONY: bench chaos demo explore lint lock serve simulate test venv
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "keyturn needs Python 3.11 or newer; set PYTHON=python3.11" >&2; exit 1; }
@@ -26,6 +26,12 @@ bench: venv
 
 explore: venv
 	$(BIN)/python -m tests.explorer $(if $(ARGS),$(ARGS),--events 2 --seconds 600)
+
+chaos: venv
+	$(BIN)/python -m tests.chaos $(if $(ARGS),$(ARGS),all)
+
+simulate: venv
+	$(BIN)/keyturn simulate $(if $(ARGS),$(ARGS),--seconds 120)
 
 lint: venv
 	$(BIN)/ruff check .

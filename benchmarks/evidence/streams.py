@@ -1,161 +1,187 @@
-"""Seeded streams of authentications: what happens without a fault, and with one.
-
-A stream is counts by bucket and client: 24 h of baseline on the old version, then a rotation in which
-clients move from old to new one after the other within its first half (or are all moved).
-"""
+"""Seeded streams of authentications: a day of baseline on the old version, then a rotation in which clients move from
+old to new one after the other within its first half (or are all moved)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from itertools import compress
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
-Counts = npt.NDArray[np.int64]
+from benchmarks.evidence.scenarios import CLIENTS, NOISES, RATE, Scenario
+from keyturn.domain.evidence import Bucket
+from keyturn.domain.evidence.baseline import Baseline, learn
+from keyturn.domain.evidence.buckets import BLOCK_SECONDS, Arm
 
-CLIENTS = 50
-RATE = 0.001
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+NAMES = [f"client-{number:02}" for number in range(CLIENTS)]
+OVERLAP = timedelta(days=1)
+FAILING = 7
+"""The client that fails where one does."""
+_OUTAGES, _OUTAGE_SECONDS = 3, 600
+_STORM = 500
+"""Requests of a storm in a minute, beside the ordinary ones."""
+_LEAST_OUTAGE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """The authority's own trouble: which buckets, the chance that a request fails, and whether by a refusal."""
+
+    buckets: slice
+    strength: float
+    refuses: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """Baseline and rotation; `onset` is the bucket of the fault, None without one, `failing` its client."""
+    """What was learnt, and the rotation's trials and failures: a row a bucket, a column a client.
+
+    `onset` is the bucket of the fault, None without one; `disabled` says that keyturn itself refuses the old version.
+    """
 
     length: int
-    past: tuple[Counts, Counts]
+    baseline: Baseline
     new: tuple[Counts, Counts]
     old: tuple[Counts, Counts]
     onset: int | None = None
-    failing: int = 0
+    disabled: bool = False
+    outages: tuple[Outage, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """How to make a stream. `noise` names what varies, `event` what happens; `bar_requests` is the most
-    requests of the failing client that may pass before it is found, in the median."""
+def rng_for(seed: int, *names: object) -> np.random.Generator:
+    """A generator of its own for each purpose of a run."""
+    return np.random.default_rng([seed, crc32("/".join(map(str, names)).encode())])
 
-    name: str
-    noise: dict[str, Any] = field(default_factory=dict)
-    event: str = ""
-    amount: float = 0.0
-    length: int = 60
-    hours: float = 24
-    per_minute: float = 10.0
-    drift: float = 1.0
-    bar_requests: float | None = None
-    bar_seconds: float | None = None
 
-    @property
-    def faulty(self) -> bool:
-        """Whether a new version fails in it, so that a rollback is right."""
-        return self.event in {"one", "all", "late"}
+@cache
+def rates(noise: str, rate: float, seed: int) -> Floats:
+    """Each client's true failure rate."""
+    if not NOISES[noise].get("mixed"):
+        return np.full(CLIENTS, rate)
+    return rate * rng_for(seed, "rates").gamma(1.0, 1.0, CLIENTS) + 0.01 * RATE
 
 
 def traffic(
     rng: np.random.Generator,
     buckets: int,
-    scenario: Scenario,
     *,
-    drift: float = 1.0,
-    rates: npt.NDArray[np.float64] | None = None,
+    noise: str,
+    length: int,
+    per_minute: float,
+    own: Floats,
 ) -> tuple[Counts, Counts]:
-    """Trials and failures, a row a bucket and a column a client."""
-    noise, length = scenario.noise, scenario.length
-    per_block = 300 // length
+    """Trials and failures of clients that fail at their `own` rates."""
+    law = NOISES[noise]
+    per_block = BLOCK_SECONDS // length
     blocks = -(-buckets // per_block)
-    factor = np.full((blocks, CLIENTS), drift)
-    if gamma := noise.get("gamma"):
+    factor = np.ones((blocks, CLIENTS))
+    if gamma := law.get("gamma"):
         factor *= rng.gamma(1 / gamma, gamma, factor.shape)
-    if spread := noise.get("lognormal"):
+    if spread := law.get("lognormal"):
         factor *= np.exp(spread * rng.normal(size=(blocks, 1)) - spread**2 / 2)
-    if wander := noise.get("ar1"):
+    if wander := law.get("ar1"):
         steps, walk = rng.normal(size=blocks), np.zeros(blocks)
         walk[0] = steps[0]
         for block in range(1, blocks):
             walk[block] = 0.9 * walk[block - 1] + np.sqrt(0.19) * steps[block]
         factor *= np.exp(wander * walk - wander**2 / 2)[:, None]
-    own = np.full(CLIENTS, RATE) if rates is None else rates
     chance = np.minimum(own * np.repeat(factor, per_block, axis=0)[:buckets], 0.9)
-    day = 1 + noise.get("diurnal", 0.0) * np.sin(np.arange(buckets) * length / 86400 * 2 * np.pi)
-    trials = rng.poisson(np.broadcast_to(day[:, None] * length * scenario.per_minute / 60, chance.shape))
-    burst = int(noise.get("burst", 1))
-    events = rng.binomial(trials, chance / burst)
-    return trials + events * (burst - 1), events * burst
+    day = 1 + law.get("diurnal", 0.0) * np.sin(np.arange(buckets) * length / 86400 * 2 * np.pi)
+    expected = day[:, None] * length * per_minute / 60
+    # A Poisson number of requests of which each fails with a chance of its own is two Poisson numbers: several times
+    # faster to draw than binomial ones.
+    burst = int(law.get("burst", 1))
+    events = rng.poisson(expected * chance / burst)
+    return rng.poisson(expected * (1 - chance / burst)) + events * burst, events * burst
+
+
+@cache
+def learnt(noise: str, rate: float, length: int, per_minute: float, seed: int) -> Baseline:
+    """What a day before the rotation teaches. Scenarios that differ after it alone share it."""
+    own = rates(noise, rate, seed)
+    buckets = 86400 // length
+    rng = rng_for(seed, "past", noise, rate, length, per_minute)
+    past = traffic(rng, buckets, noise=noise, length=length, per_minute=per_minute, own=own)
+    numbered = enumerate(arms(*past))
+    return learn(
+        (Bucket(float((number - buckets) * length), float(length), arm, {}) for number, arm in numbered),
+        planned_overlap=OVERLAP,
+    )
+
+
+def arms(trials: Counts, failures: Counts) -> Iterator[Arm]:
+    """Each bucket's counts by client, idle ones left out."""
+    rows = zip((trials - failures).tolist(), failures.tolist(), (trials > 0).tolist(), strict=True)
+    for successes, failed, active in rows:
+        yield dict(compress(zip(NAMES, zip(successes, failed, strict=True), strict=True), active))
 
 
 def make(scenario: Scenario, seed: int) -> Stream:
     """The stream of a scenario and seed; the same for every method."""
-    rng = np.random.default_rng([seed, sum(map(ord, scenario.name))])
-    rates = RATE * rng.gamma(1.0, 1.0, CLIENTS) + 1e-5 if scenario.noise.get("mixed") else None
-    past = traffic(rng, 86400 // scenario.length, scenario, rates=rates)
-    buckets = round(scenario.hours * 3600 / scenario.length)
-    trials, failures = traffic(rng, buckets, scenario, drift=scenario.drift, rates=rates)
-    moves = np.zeros(CLIENTS) if scenario.faulty else rng.uniform(0, buckets / 2, CLIENTS)
-    stay = round(scenario.amount * CLIENTS) if scenario.event == "outage" else 0
-    moves[:stay] = buckets
+    rng = rng_for(seed, scenario.name, scenario.length)
+    length = scenario.length
+    buckets = round(scenario.hours * 3600 / length)
+    own = rates(scenario.noise, scenario.rate, seed)
+    laws = {"noise": scenario.noise, "length": length, "per_minute": scenario.per_minute}
+    trials, failures = traffic(rng, buckets, **laws, own=own * scenario.drift)  # type: ignore[arg-type]
+    known = (scenario.noise, scenario.rate, length, scenario.per_minute, seed)
+    baseline = learnt(*known) if scenario.baseline else learn([], planned_overlap=OVERLAP)
+    moves = rng.uniform(0, buckets / 2, CLIENTS)
+    if scenario.faulty or scenario.unguarded or scenario.event == "laggards" or not scenario.baseline:
+        moves[:] = 0
     onset: int | None = None
-    if scenario.event in {"one", "all", "late"}:
-        onset = buckets // 2 if scenario.event == "late" else 0
-        who = slice(None) if scenario.event == "all" else slice(7, 8)
-        failures[onset:, who] = rng.binomial(trials[onset:, who], scenario.amount)
+    disabled = False
+    outages: tuple[Outage, ...] = ()
+    match scenario.event:
+        case "outage":
+            moves[: round(scenario.amount * CLIENTS)] = buckets
+            outages = tuple(_outage(rng, buckets, length) for _ in range(_OUTAGES))
+            for outage in outages:
+                failures[outage.buckets] = rng.binomial(trials[outage.buckets], outage.strength)
+        case "storm on old":
+            _storm(trials, failures, buckets // 8, int(moves.argmax()), length)
+        case "one storms":
+            onset = buckets // 2
+            _storm(trials, failures, onset, FAILING, length)
+        case "one fails" | "one fails late" | "one fails beside laggards" | "all fail":
+            onset = 4 * 3600 // length if scenario.event == "one fails late" else 0
+            who = slice(None) if scenario.event == "all fail" else slice(FAILING, FAILING + 1)
+            failures[onset:, who] = rng.binomial(trials[onset:, who], scenario.amount)
+        case "none" | "laggards":
+            pass
+    if scenario.event in {"laggards", "one fails beside laggards"}:
+        disabled = True
+        laggards = 20 + np.arange(rng.integers(1, 16))
+        moves[laggards] = buckets
+        failures[:, laggards] = trials[:, laggards]
     on_new = np.arange(buckets)[:, None] >= moves
-    if scenario.event == "outage":
-        # Each outage of ten minutes at its own strength; the last when nobody more is to move.
-        for start in rng.integers(0, buckets - 10, 3):
-            span = slice(start, start + max(1, 600 // scenario.length))
-            failures[span] = rng.binomial(trials[span], rng.uniform(0.05, 1.0))
-    if scenario.event == "storm":
-        start = buckets // 8
-        stormer = int(moves.argmax())
-        trials[start : start + 10, stormer] += 500
-        failures[start : start + 10, stormer] += 500
-    new = trials * on_new, failures * on_new
-    old = trials * ~on_new, failures * ~on_new
-    if scenario.event == "laggards":
-        # Refused on the disabled version; they are left out of the old arm (EVIDENCE §1).
-        old = np.zeros_like(old[0]), np.zeros_like(old[1])
-    return Stream(length=scenario.length, past=past, new=new, old=old, onset=onset, failing=7)
-
-
-_NOISES: dict[str, dict[str, Any]] = {
-    "independent": {},
-    "mixed rates": {"mixed": True},
-    "gamma": {"gamma": 0.8},
-    "log-normal": {"lognormal": 0.7},
-    "AR(1)": {"ar1": 0.4},
-    "bursts of 10": {"burst": 10},
-    "diurnal": {"diurnal": 0.7, "gamma": 0.3},
-}
-
-HEALTHY = (
-    *(Scenario(name=name, noise=noise) for name, noise in _NOISES.items()),
-    Scenario(name="drift 1.5", drift=1.5),
-    Scenario(name="outage, 30 % on old", event="outage", amount=0.3),
-    Scenario(name="storm on the old key", event="storm"),
-    Scenario(name="laggards left out", event="laggards"),
-)
-
-FAULTY = tuple(
-    Scenario(
-        name=f"{event} failing {amount:.0%}{', 20/s' if per_minute > 10 else ''}",
-        event=event,
-        amount=amount,
-        length=10,
-        hours=hours,
-        per_minute=per_minute,
-        bar_requests=requests,
-        bar_seconds=seconds,
+    return Stream(
+        length=length,
+        baseline=baseline,
+        new=(trials * on_new, failures * on_new),
+        old=(trials * ~on_new, failures * ~on_new),
+        onset=onset,
+        disabled=disabled,
+        outages=outages,
     )
-    for event, amount, per_minute, hours, requests, seconds in (
-        ("one", 0.01, 10.0, 12.0, 1500, None),
-        ("one", 0.05, 10.0, 3.0, 145, None),
-        ("one", 0.5, 10.0, 0.5, 8, None),
-        ("one", 1.0, 10.0, 0.5, 6, 40),
-        ("one", 0.01, 1200.0, 0.5, None, 100),
-        ("one", 0.05, 1200.0, 0.2, None, 20),
-        ("one", 0.5, 1200.0, 0.1, None, 10),
-        ("all", 0.5, 10.0, 0.2, None, None),
-        ("late", 1.0, 10.0, 2.0, None, None),
-    )
-)
+
+
+def _outage(rng: np.random.Generator, buckets: int, length: int) -> Outage:
+    span = _OUTAGE_SECONDS // length
+    start = int(rng.integers(0, buckets - span))
+    strength = float(rng.uniform(_LEAST_OUTAGE, 1.0))
+    return Outage(buckets=slice(start, start + span), strength=strength, refuses=bool(rng.integers(2)))
+
+
+def _storm(trials: Counts, failures: Counts, start: int, client: int, length: int) -> None:
+    span = slice(start, start + _OUTAGE_SECONDS // length)
+    trials[span, client] += _STORM * length // 60
+    failures[span, client] += _STORM * length // 60

@@ -57,6 +57,8 @@ class Fate(StrEnum):
     """The call is done, and its answer is lost."""
     LATE = "late"
     """The call times out, and is done later all the same."""
+    FROZEN = "frozen"
+    """The worker stands still before the call, nothing is written, and it makes the call when it wakes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +110,6 @@ class Ground:
         """Versions that were ever reported compromised."""
         self.ever_served: set[int] = {0}
         self.served_since: dict[str, datetime] = dict.fromkeys(self.targets, EPOCH)
-        self.residue = False
-        """A call of an ended rotation landed late: what it left is the drift check's to find."""
         self.proved: set[int] = set()
         """Versions that were tried on every verifier and refused."""
         self.forced: set[int] = set()
@@ -117,6 +117,8 @@ class Ground:
         self.refused_since: dict[int, datetime] = {}
         self.robbed: set[str] = set()
         """Targets from which somebody took our copies."""
+        self.gone: set[int] = set()
+        """Versions whose copies are lost for good."""
         self.heard = EPOCH
         """When a person was last told something, or spoke."""
 
@@ -130,7 +132,7 @@ class Ground:
         other.sources = {name: source.fork() for name, source in self.sources.items()}
         for name in ("untold", "uses", "denied", "fates", "late", "journal", "keys", "messages"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))
-        for name in ("leaked", "ever_served", "proved", "forced", "robbed", "served_since", "refused_since"):
+        for name in ("leaked", "ever_served", "proved", "forced", "robbed", "gone", "served_since", "refused_since"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))
         return other
 
@@ -249,11 +251,21 @@ class Ground:
         if target.taken_by_hand is None and target.id is not None:
             self.counter += 1
             target.taken_by_hand, target.id = target.id, None if missing else f"hand-{self.counter}"
+            target.put_by_hand = target.id
+
+    def give(self, target: Target, serial: int) -> None:
+        """Somebody gives a target's readers a version of ours that is kept there."""
+        if serial in target.copies and serial != target.serial and target.taken_by_hand is None:
+            self.overwrite(target, missing=False)
+            assert target.id is not None
+            target.serials[target.id] = serial
+            for verifier in self.verifiers.values():
+                verifier.excused.add(serial)
 
     def put_back(self) -> None:
-        """They put back what readers got."""
+        """They put back what readers got, where what they gave instead is still there."""
         for target in self.targets.values():
-            if target.taken_by_hand is not None and target.serial is None:
+            if target.taken_by_hand is not None and target.id == target.put_by_hand:
                 target.id = target.taken_by_hand
             target.taken_by_hand = None
 
@@ -263,16 +275,22 @@ class Ground:
             self.robbed.add(target.name)
             target.copies.clear()
 
+    def lose_value(self, serial: int) -> None:
+        """Every copy of a version is lost for good."""
+        self.gone.add(serial)
+        for target in self.targets.values():
+            target.copies.discard(serial)
+
     def heal(self) -> None:
         """Every fault ends."""
-        self.fates, self.finding, self.obstacle = [], None, None
+        self.fates, self.finding, self.obstacle, self.room = [], None, None, None
         self.denied.clear()
         self.put_back()
         self.mend_tables()
         for target in self.targets.values():
             target.away = False
             if self.rotation is not None and target.name in self.robbed:
-                target.copies |= {serial for serial in self.rotation.versions if serial in self.keys}
+                target.copies |= set(self.rotation.versions) & set(self.keys) - self.gone
         self.robbed.clear()
         for verifier in self.verifiers.values():
             self.set_away(verifier, False)

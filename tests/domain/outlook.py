@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from tests.domain.places import seconds
-from tests.domain.promises import RESTORABLE, judge, standing
+from tests.domain.promises import RESTORABLE, at_rest, judge, standing
 from tests.domain.world import World
 
 from keyturn.domain import commands
@@ -19,6 +19,8 @@ SOON = 11
 """Ticks of 5 s in which older rules have gone, the longest backoff is over, and a verifier is mended."""
 ANSWERS = 12
 """How often an operator may be asked to resume."""
+BOTH = (Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR)
+"""Phases in which every outgoing version that is not compromised is to be accepted."""
 
 
 def may_be_rolled_back(world: World) -> None:
@@ -32,6 +34,8 @@ def may_be_rolled_back(world: World) -> None:
         return  # it is rolling back, or giving way, by itself
     other.calm()
     other.wake_clients()
+    if not other.readable(old):
+        return
     other.command(commands.roll_back, by="ada", why="a test")
     assert run(other, LONG) or answered(other), "P3: the way back does not end"
     assert other.current.serial == old, f"P3: rolled back, and v{other.current.serial} is current"
@@ -40,7 +44,7 @@ def may_be_rolled_back(world: World) -> None:
 def both_accepted(world: World) -> None:
     """Nobody stays refused: where old and new are both to be accepted, every verifier comes to accept them, whether it
     joined, came back, or was reached by a call of ours that came late."""
-    if world.rotation is None or world.rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
+    if world.rotation is None or world.rotation.phase not in BOTH or world.rotation.halted is not None:
         return
     other, phase = world.fork(), world.rotation.phase
     other.calm()
@@ -49,12 +53,12 @@ def both_accepted(world: World) -> None:
         other.advance(seconds(5))
         other.tick(judge)
         standing(other)
-        if other.rotation is None or other.rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
+        if other.rotation is None or other.rotation.phase is not phase or other.rotation.halted is not None:
             return
     assert other.rotation is not None
     for verifier in other.verifiers.values():
         kept = set(other.rotation.outgoing) & other.rotation.served - set(other.rotation.marks) - other.rotation.revoked
-        for serial in {*kept, other.rotation.incoming}:
+        for serial in kept if phase is Phase.INTRODUCE else {*kept, other.rotation.incoming}:
             if serial in other.rotation.forced:
                 continue
             accepted = verifier.always_accepts(serial, other.now)
@@ -71,6 +75,7 @@ def must_end(world: World) -> None:
     other.wake_clients()
     for attempt in range(ANSWERS):
         if run(other, LONG):
+            rests(other)
             return
         rotation = other.rotation
         assert rotation is not None
@@ -81,6 +86,15 @@ def must_end(world: World) -> None:
         )
         answer(other, patient=attempt % 2 == 0)
     raise AssertionError(f"P10: no end is reached from {world.rotation.phase}: {other.rotation}")
+
+
+def rests(world: World) -> None:
+    """An end stays as it was left."""
+    for _ in range(SOON):
+        world.advance(TICK)
+        world.tick()
+        standing(world)
+    at_rest(world)
 
 
 def answered(world: World) -> bool:
@@ -109,6 +123,10 @@ def answer(world: World, *, patient: bool) -> None:
         with suppress(Refused):
             world.command(commands.abandon, **said)
             return
+        if world.gone & set(rotation.versions):
+            with suppress(Refused):
+                world.command(commands.roll_back, **said)
+                return
     with suppress(Refused):
         world.command(commands.resume)
 

@@ -31,6 +31,8 @@ class Target:
     """Promote token → the id that it installed."""
     taken_by_hand: str | None = None
     """What readers got before somebody overwrote it."""
+    put_by_hand: str | None = None
+    """What they put in its place; None: nothing."""
 
     @property
     def serial(self) -> int | None:
@@ -48,6 +50,7 @@ class Target:
             away=self.away,
             tokens=dict(self.tokens),
             taken_by_hand=self.taken_by_hand,
+            put_by_hand=self.put_by_hand,
         )
 
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from tests.domain.compromised import (
+    cut_in_time,
+    cut_off,
+    emergency,
+    never_given_again,
+    no_longer_than_its_grace,
+    written_beside,
+)
 from tests.domain.places import Use, seconds
 from tests.domain.world import World
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.machine import Decision
-from keyturn.domain.model import Rotation
+from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 
@@ -25,7 +33,10 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     settle(world)
     after = decision.rotation
     stage_by_stage(before, after)
-    never_given_again(world, before, decision)
+    never_given_again(before, decision)
+    no_longer_than_its_grace(before, decision.successor or after)
+    cut_in_time(world, decision)
+    one_at_a_time(before, decision)
     stands_where_told(world, before, decision)
     for effect in decision.effects:
         if effect.kind is EffectKind.PROMOTE and effect.target is not None:
@@ -35,16 +46,8 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
                 bake_known(world, after, effect.target)
         if effect.kind is EffectKind.DISABLE:
             silence_before_reject(world, after, effect.serial)
-        if effect.kind is EffectKind.REVOKE and after.phase is not Phase.ROLLBACK:
-            room = (
-                after.phase is Phase.INTRODUCE and world.room is not None and effect.serial in makes_room(world, after)
-            )
-            assert after.phase is Phase.DESTROY or room, f"P3: v{effect.serial} is revoked in {after.phase}"
         if effect.kind is EffectKind.REVOKE:
-            for verifier in world.verifiers.values():
-                blind = verifier.away or not world.readable(effect.serial)
-                refused = blind or not verifier.ever_accepts(effect.serial, world.now)
-                assert refused or after.phase is Phase.DESTROY, f"v{effect.serial} is revoked before it is disabled"
+            disable_before_revoke(world, after, effect.serial)
     if before.phase is Phase.OVERLAP and after.phase is Phase.MONITOR and not emergency(after):
         watched(world, after, world.policy.minimum_overlap, failures=True)
     if before.phase is Phase.RETIRE and after.phase is Phase.DESTROY:
@@ -74,17 +77,6 @@ def stage_by_stage(before: Rotation, after: Rotation) -> None:
     assert (before.phase, after.phase) in steps, f"{before.phase} is followed by {after.phase}"
 
 
-def emergency(rotation: Rotation) -> bool:
-    """Whether a version that readers had is compromised."""
-    return any(rotation.versions[serial].compromised_at is not None for serial in rotation.outgoing)
-
-
-def cut_off(rotation: Rotation, serial: int, now: datetime) -> bool:
-    """Whether a version is compromised and its time is over."""
-    mark = rotation.marks.get(serial)
-    return mark is not None and mark.cut_at <= now
-
-
 def makes_room(world: World, rotation: Rotation) -> set[int]:
     """Versions that may be taken away for room: they failed, or no target is known to serve them in an emergency."""
     served = {target.serial for target in world.targets.values() if not target.away}
@@ -93,15 +85,26 @@ def makes_room(world: World, rotation: Rotation) -> set[int]:
     return unserved | over | set(rotation.failed)
 
 
-def never_given_again(world: World, before: Rotation, decision: Decision) -> None:
-    """P8: no decision enables, installs or promotes what was reported compromised."""
-    giving = {EffectKind.ENABLE, EffectKind.INSTALL, EffectKind.PROMOTE}
-    marked = {serial for serial, version in before.versions.items() if version.compromised_at is not None}
-    given = {one.serial for one in decision.effects if one.kind in giving} & marked
-    assert not given, f"P8: {given} of {before.phase}"
-    kept = (decision.successor or decision.rotation).versions
-    lost = [serial for serial in marked if serial in kept and kept[serial].compromised_at is None]
-    assert not lost, f"P8: the mark of {lost} is gone"
+def one_at_a_time(before: Rotation, decision: Decision) -> None:
+    """P7: another rotation lives from this commit on exactly where this one ends as superseded; and never do readers
+    have two versions to call current."""
+    after, successor = decision.rotation, decision.successor
+    assert (successor is not None) is (after.phase is Phase.SUPERSEDED), f"P7: {after.phase} and {successor}"
+    assert successor is None or (successor.live and successor.supersedes == before.id), "P7: nobody took over"
+    current = [v.serial for v in (successor or after).versions.values() if v.state is VersionState.CURRENT]
+    assert len(current) <= 1, f"P7: {current} are current"
+
+
+def disable_before_revoke(world: World, after: Rotation, serial: int) -> None:
+    """P3: nothing is taken away for good before DESTROY but by a rollback, or for room; and what is revoked was disabled
+    first, held connections too, but where it makes room."""
+    room = after.phase is Phase.INTRODUCE and world.room is not None and serial in makes_room(world, after)
+    assert after.phase in (Phase.DESTROY, Phase.ROLLBACK) or room, f"P3: v{serial} is revoked in {after.phase}"
+    for verifier in world.verifiers.values():
+        blind = verifier.away or not world.readable(serial) or after.phase is Phase.DESTROY
+        active = verifier.table.get(serial) is Entry.ACTIVE
+        refused = blind or not (active if room else verifier.ever_accepts(serial, world.now))
+        assert refused, f"v{serial} is revoked before it is disabled"
 
 
 def stands_where_told(world: World, before: Rotation, decision: Decision) -> None:
@@ -177,7 +180,7 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
         away = target.away and bool(after.forced)
         assert target.serial != serial or away, f"P2: v{serial} is disabled while {target.name} serves it"
     rolling_back = after.phase is Phase.ROLLBACK
-    if serial in world.forced or serial in after.forced:
+    if serial in after.forced:
         return
     if serial not in world.ever_served or serial in after.revoked:
         return
@@ -218,6 +221,7 @@ def ended_clean(world: World, after: Rotation) -> None:
     """An end leaves exactly one accepted, served version on each target, and nothing of ours."""
     survivor = after.survivor
     assert after.versions[survivor].compromised_at is None, f"P8: v{survivor} is left"
+    written_beside(world, after)
     for target in world.targets.values():
         assert target.serial == survivor, f"{after.phase}: {target.name} serves v{target.serial}"
         left = target.copies & set(after.versions)
@@ -233,6 +237,19 @@ def ended_clean(world: World, after: Rotation) -> None:
             proven = serial in world.proved or serial in after.waived
             assert proven or not minted, f"P11: v{serial} was never tried"
             assert not verifier.ever_accepts(serial, world.now), f"P11: {verifier.name} accepts v{serial}"
+
+
+def at_rest(world: World) -> None:
+    """Between rotations, once nothing is under way any more: the current version alone is served and accepted, and
+    nothing of ours is left; whatever a late call had changed is undone."""
+    survivor = world.current.serial
+    for target in world.targets.values():
+        assert target.serial == survivor, f"at rest {target.name} serves v{target.serial}, not v{survivor}"
+        assert not target.copies, f"P5: copies of {target.copies} stay at {target.name}"
+    for verifier in world.verifiers.values():
+        assert verifier.always_accepts(survivor, world.now), f"at rest {verifier.name} refuses v{survivor}"
+        alive = {serial for serial, entry in verifier.table.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
+        assert alive == {survivor}, f"P5: {verifier.name} knows {alive - {survivor}} at rest"
 
 
 def standing(world: World) -> None:
@@ -266,7 +283,8 @@ def standing(world: World) -> None:
         for verifier in world.verifiers.values():
             assert verifier.table.get(old) is not Entry.REVOKED, f"P3: v{old} is revoked in {rotation.phase}"
         for target in world.targets.values():
-            kept = rotation.phase is Phase.INTRODUCE or old in target.copies or target.name in world.robbed
+            robbed = target.name in world.robbed or old in world.gone
+            kept = rotation.phase is Phase.INTRODUCE or old in target.copies or robbed
             assert kept, f"P3: {target.name} keeps no copy of v{old} in {rotation.phase}"
 
 

@@ -76,7 +76,6 @@ class Rotations(RuleBasedStateMachine):
             self.tick(5, 1)
             self.secret_put_back()
         self.tick(5, 2)
-        self.outlook()  # one event alone shows most clearly what becomes of it
 
     # Time
 
@@ -300,4 +299,6 @@ class Rotations(RuleBasedStateMachine):
 def one_event_each() -> None:
     """Every kind of telling event, alone, in every phase, with and without lag: no chance about it."""
     for phase, event, lag in product(PHASES, EVENTS, (0, 8)):
-        Rotations().clients_use_it(held=True, lag=lag, laggard=None, phase=phase, event=event)
+        rotations = Rotations()
+        rotations.clients_use_it(held=True, lag=lag, laggard=None, phase=phase, event=event)
+        rotations.outlook()

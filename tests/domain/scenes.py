@@ -16,9 +16,9 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.situation import Situation
 
 
-def world_in(phase: Phase, **policy: object) -> World:
+def world_in(phase: Phase, kind: type[World] = World, **policy: object) -> World:
     """A calm world with four clients, whose rotation has just come to a phase."""
-    world = World(policy=replace(POLICY, **policy))  # type: ignore[arg-type]
+    world = kind(policy=replace(POLICY, **policy))  # type: ignore[arg-type]
     for index in range(4):
         world.add_client(target=f"t{index % 2}", held=index > 1)
     world.advance(seconds(30))

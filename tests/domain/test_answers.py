@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from tests.domain.findings import failing
 from tests.domain.places import seconds
-from tests.domain.scenes import ended, rotation, world_in
+from tests.domain.scenes import ended, rotation, step, world_in
 from tests.domain.tracing import alive, clean, go, leak, refused, tick
 
 from keyturn.domain import commands
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.errors import Refused
-from keyturn.domain.observations import Entry
+from keyturn.domain.model import VersionState
+from keyturn.domain.observations import Entry, Obstacle
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 
@@ -280,5 +281,113 @@ def test_what_a_target_out_of_sight_may_serve_makes_no_room() -> None:
         tick(world)
     assert alive(world) == {0, 1}
     world.targets["t0"].away = False
+    go(world, ended(world))
+    clean(world, 2)
+
+
+def test_the_grace_runs_from_the_promote_itself() -> None:
+    """However long the next look takes, the last promote counts from when it was done."""
+    world = world_in(Phase.OVERLAP)
+    leak(world, 0, grace=60)
+    while any(target.serial == 0 for target in world.targets.values()):
+        tick(world)
+    promoted = world.now
+    tick(world, 40)
+    assert rotation(world).marks[0].cut_at == promoted + seconds(60)
+
+
+def test_what_is_reasserted_is_accepted_first() -> None:
+    """A verifier joined in INTRODUCE and knows nothing yet: the old version is enabled there before it takes the place of
+    what a hand gave to readers."""
+    world = world_in(Phase.INTRODUCE)
+    target = world.targets["t0"]
+    world.overwrite(target, missing=False)
+    step(world)
+    world.join()
+    told = {"target": "t0", "found": target.id or "", "by": "ada", "why": "a slip"}
+    world.command(commands.reassert, seen=world.observe(), **told)
+    calls = [effect.kind for _ in range(3) for effect in step(world).effects]
+    assert calls.index(EffectKind.ENABLE) < calls.index(EffectKind.PROMOTE)
+
+
+def test_a_new_value_that_nobody_holds_any_more_is_given_up() -> None:
+    """Every copy of the new version is lost before readers get it: the old one is kept, and what was made dies."""
+    world = world_in(Phase.INTRODUCE)
+    go(world, lambda: rotation(world).versions[1].key_id is not None)
+    world.lose_value(1)
+    said = go(world, lambda: rotation(world).hold is not None)
+    assert said[0].verdict.reason is Reason.NEW_VALUE_LOST
+    assert rotation(world).phase is Phase.ROLLBACK
+    world.command(commands.accept_lost, seen=world.observe(), serial=1, by="ada", why="it was nowhere")
+    go(world, ended(world))
+    clean(world, 0)
+
+
+def test_in_an_emergency_a_lost_new_value_is_made_anew() -> None:
+    """Nothing can be restored and nobody can be given the new version: another rotation makes one, whoever is asleep."""
+    world = world_in(Phase.INTRODUCE)
+    leak(world, 0)
+    go(world, lambda: rotation(world).versions[1].key_id is not None)
+    world.lose_value(1)
+    last = go(world, lambda: rotation(world).incoming == 2)[-1]
+    assert last.successor is not None
+    assert set(last.successor.outgoing) == {0, 1}
+    assert last.successor.failed == {1}
+    go(world, lambda: all(target.serial == 2 for target in world.targets.values()))
+
+
+def test_a_cut_that_is_denied_is_tried_until_it_is_allowed() -> None:
+    """The authority refuses the disable for good, the rotation halts: once it is allowed, the cut comes without a word."""
+    world = world_in(Phase.MONITOR)
+    world.denied.add(EffectKind.DISABLE)
+    leak(world, 1, cut_now=True)
+    go(world, lambda: rotation(world).halted is not None)
+    world.denied.clear()
+    go(world, lambda: refused(world, 1), ticks=5)
+    assert rotation(world).halted is not None
+
+
+def test_one_version_is_current_in_an_emergency() -> None:
+    """A compromised version whose grace still runs is the previous one as soon as readers get the new one."""
+    world = world_in(Phase.INTRODUCE)
+    leak(world, 0, grace=60)
+    go(world, lambda: rotation(world).phase is Phase.MONITOR)
+    states = {serial: version.state for serial, version in rotation(world).versions.items()}
+    assert states == {0: VersionState.PREVIOUS, 1: VersionState.CURRENT}
+
+
+def test_nobody_stays_refused_while_the_rotation_that_took_over_is_held() -> None:
+    """The old version was disabled, then another's value was accepted: it is accepted again, though the next rotation
+    cannot begin to mint."""
+    world = world_in(Phase.RETIRE)
+    go(world, lambda: refused(world, 0))
+    world.overwrite(world.targets["t1"], missing=False)
+    found = world.targets["t1"].id or ""
+    tick(world)
+    world.command(commands.accept, seen=world.observe(), target="t1", found=found, by="ada", why="it is right")
+    go(world, lambda: rotation(world).incoming == 2)
+    world.obstacle = Obstacle(what="AWSPENDING", id="stranger", since=None)
+    held = tick(world)
+    assert held is not None
+    assert held.verdict.reason is Reason.OBSTACLE
+    assert alive(world) == {0, 1}
+
+
+def test_what_is_lost_is_no_way_back_for_the_rotation_that_takes_over() -> None:
+    """A rollback in vain, for the old value is gone everywhere, is given up: readers get v1 still, and that is what the
+    next rotation could restore."""
+    world = world_in(Phase.MONITOR)
+    world.lose_value(0)
+    world.command(commands.roll_back, by="ada", why="it looks wrong")
+    tick(world)
+    world.command(commands.abandon, by="ada", why="v0 is gone")
+    tick(world)
+    assert rotation(world).outgoing == (1, 0)
+    found = world.targets["t0"].id or ""
+    with pytest.raises(Refused, match="as it should"):
+        world.command(commands.reassert, seen=world.observe(), target="t0", found=found, by="ada", why="a slip")
+    go(world, lambda: rotation(world).hold is not None)
+    assert rotation(world).phase is Phase.DESTROY
+    world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="the authority lists it revoked")
     go(world, ended(world))
     clean(world, 2)

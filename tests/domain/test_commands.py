@@ -13,6 +13,7 @@ from keyturn.domain import commands
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Rotation
 from keyturn.domain.phases import Phase
+from keyturn.domain.reasons import Reason
 
 
 def test_rollback_is_refused_from_destroy_on() -> None:
@@ -66,6 +67,20 @@ def test_resume_does_not_end_a_hold_that_ends_with_its_cause() -> None:
     step(world)
     with pytest.raises(Refused, match="ends with its cause"):
         world.command(commands.resume)
+
+
+def test_word_on_a_lost_value_does_not_stand_in_for_a_deadlines() -> None:
+    """What holds for its deadline goes on when it is resumed, and by no other word."""
+    world = world_in(Phase.INTRODUCE)
+    world.targets["t0"].away = True
+    until(world, lambda: rotation(world).hold is not None)
+    world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="known")
+    held = rotation(world).hold
+    assert held is not None
+    assert held.reason is Reason.DEADLINE
+    world.targets["t0"].away = False
+    world.command(commands.resume)
+    until(world, ended(world))
 
 
 def test_ended_rotation_takes_no_command() -> None:

@@ -61,10 +61,12 @@ def test_new_refused_where_old_is_accepted_rolls_back() -> None:
     assert ruling(world) == (Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED)
 
 
-def test_both_refused_is_the_authoritys_trouble() -> None:
-    """Without a control: both refused on a verifier is no word against the new version."""
+@pytest.mark.parametrize("control", [True, False])
+def test_both_refused_is_the_authoritys_trouble(control: bool) -> None:
+    """Both refused on a verifier is no word against the new version, whatever the traffic looks like: the old one would
+    be refused there as well."""
     world = world_in(Phase.MONITOR)
-    world.finding = failing(control=False)
+    world.finding = failing(control=control)
     world.verifiers["g0"].table.update({0: REFUSES, 1: REFUSES})
     assert ruling(world) == (Ruling.HOLD, Reason.AUTHORITY_ILL)
 
@@ -87,6 +89,14 @@ def test_few_culprits_are_the_versions_fault_and_many_are_held() -> None:
     world.finding = failing(control=False, clients=["c0"])
     assert ruling(world) == (Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS)
     world.finding = failing(control=False, clients=["c0", "c1", "c2"])
+    assert ruling(world) == (Ruling.HOLD, Reason.FAILURES_SPREAD)
+
+
+def test_one_culprit_whose_failures_are_the_smaller_part_is_held() -> None:
+    """Both accepted everywhere: a client that stands out from a trouble of all alike is not its cause."""
+    world = world_in(Phase.MONITOR)
+    alone = failing(control=False, clients=["c0"])
+    world.finding = replace(alone, culprits=tuple(replace(culprit, share=0.3) for culprit in alone.culprits))
     assert ruling(world) == (Ruling.HOLD, Reason.FAILURES_SPREAD)
 
 

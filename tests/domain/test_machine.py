@@ -7,13 +7,15 @@ from tests.domain.ground import POLICY, Fate
 from tests.domain.outlook import topics
 from tests.domain.places import seconds
 from tests.domain.scenes import ended, returning, rotation, step, until, world_in
-from tests.domain.world import World
+from tests.domain.world import TroubleError, World
 
 from keyturn.domain import commands, machine
-from keyturn.domain.effects import EffectKind
+from keyturn.domain.effects import Effect, EffectKind
+from keyturn.domain.errors import FailureKind
 from keyturn.domain.guards import CHAIN
 from keyturn.domain.machine import decide
 from keyturn.domain.model import Force, VersionState
+from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline
 from keyturn.domain.reasons import MEANING, Reason
@@ -256,14 +258,81 @@ def test_permanent_failure_halts_a_rollback() -> None:
     until(world, ended(world))
 
 
-def test_permanent_failure_elsewhere_holds_and_clears_by_itself() -> None:
-    """In OVERLAP a refused call holds and is tried again: what readers have is not at risk."""
+def quarantined(world: World) -> None:
+    """Tick until the rotation is quarantined."""
+    until(world, lambda: (held := rotation(world).hold) is not None and held.reason is Reason.QUARANTINED)
+
+
+def test_what_is_refused_for_good_in_overlap_is_quarantined_until_resumed() -> None:
+    """In OVERLAP a refused call stands and pages, though the cause be gone, and is never sent again by itself; `resume`
+    sends it once more, is quarantined by a second refusal, and goes on when it is allowed."""
     world = world_in(Phase.INTRODUCE)
     world.denied.add(EffectKind.PROMOTE)
-    until(world, lambda: rotation(world).hold is not None)
-    assert rotation(world).hold.reason is Reason.EFFECT_FAILED  # type: ignore[union-attr]
+    quarantined(world)
+    assert "rotation.held" in topics(world)
+    stood = [step(world, 70) for _ in range(5)]
+    assert {decision.verdict.reason for decision in stood} == {Reason.QUARANTINED}
+    assert [decision.effects for decision in stood] == [()] * 5
+
+    world.command(commands.resume)
+    again = step(world, 1)
+    assert [e.kind for e in again.effects] == [EffectKind.PROMOTE]
+    assert step(world, 1).verdict.reason is Reason.QUARANTINED
+    assert step(world, 70).effects == ()
+
     world.denied.clear()
+    assert step(world, 70).effects == ()
+    world.command(commands.resume)
     until(world, ended(world))
+
+
+def test_rollback_leads_out_of_a_quarantine() -> None:
+    """The way back needs no mend: what was refused is not needed for it."""
+    world = world_in(Phase.MONITOR)
+    world.denied.add(EffectKind.DISABLE)
+    quarantined(world)
+    world.denied.clear()
+    world.command(commands.roll_back, by="ada", why="we know no mend")
+    until(world, ended(world))
+    assert world.current.serial == 0
+
+
+def test_rollback_goes_on_target_by_target_where_one_refuses_for_good() -> None:
+    """One target that refuses keeps no other from being restored, transient trouble there included; only then it halts."""
+
+    class Refusing(World):
+        def perform(self, effect: Effect) -> str | None:
+            if effect.kind is EffectKind.PROMOTE and effect.serial == 0 and effect.target == "t0" and self.denied:
+                raise TroubleError(FailureKind.DENIED, "t0 does not permit that")
+            if effect.kind is EffectKind.PROMOTE and effect.serial == 0 and effect.target == "t1" and trouble:
+                raise TroubleError(FailureKind.TRANSIENT, trouble.pop())
+            return super().perform(effect)
+
+    world, trouble = world_in(Phase.MONITOR, kind=Refusing), ["timeout"] * 3
+    world.denied.add(EffectKind.MINT)  # nothing mints any more: it only says that t0 refuses
+    world.command(commands.roll_back, by="ada", why="it fails")
+    until(world, lambda: rotation(world).halted is not None)
+    assert not trouble
+    assert [world.targets[t].serial for t in ("t0", "t1")] == [1, 0]
+    world.denied.clear()
+    world.command(commands.resume)
+    until(world, ended(world))
+    assert world.current.serial == 0
+
+
+def test_refused_cut_of_a_compromised_version_pages_and_is_never_given_up() -> None:
+    """The authority denies the disable of a leaked key: people are told, and it is cut as soon as it is allowed, with no
+    command, whatever stands meanwhile."""
+    world = world_in(Phase.MONITOR)
+    world.denied.add(EffectKind.DISABLE)
+    world.command(commands.emergency, serial=0, by="ada", why="leaked", now=world.now, cut_now=True)
+    until(world, lambda: "compromised.not_cut" in topics(world))
+    for _ in range(3):
+        step(world, 70)
+    assert {v.table[0] for v in world.verifiers.values()} == {Entry.ACTIVE}
+    world.denied.clear()
+    step(world, 70)
+    assert {v.table[0] for v in world.verifiers.values()} == {Entry.DISABLED}
 
 
 def test_transient_failure_is_tried_again_later() -> None:
@@ -275,6 +344,25 @@ def test_transient_failure_is_tried_again_later() -> None:
     assert waiting.verdict.reason is Reason.EFFECT_RETRYING
     assert waiting.verdict.until is not None
     assert not waiting.effects
+    until(world, ended(world))
+
+
+def test_transient_failure_without_end_pages_and_goes_on_being_tried() -> None:
+    """A call that fails for long holds and pages, at the pace of pages and not of tries; it ends with its cause, and
+    nobody has to say anything."""
+    world = world_in(Phase.INTRODUCE, deadlines={Phase.INTRODUCE: Deadline(after=seconds(9000))})
+    world.fates = [Fate.FAILED] * 400
+    until(world, lambda: rotation(world).hold is not None)
+    began = world.now
+    for _ in range(60):
+        step(world, 5)
+    assert rotation(world).hold is not None
+    assert not rotation(world).hold.latched  # type: ignore[union-attr]
+    tried = max(line.seen.attempts for line in world.journal.values())
+    pages = [at for at, message in world.messages.values() if message.topic == "rotation.held" and at >= began]
+    assert tried > machine.MANY + 5
+    assert len(pages) <= 2 + (world.now - began) / world.policy.page_every
+    world.fates = []
     until(world, ended(world))
 
 

@@ -193,13 +193,13 @@ REMOVALS = (
         rule="6: the cut keeps its time under whatever stands",
         trace=traces.test_6_neither_pause_nor_foreign_target_nor_missing_promote_keeps_the_cut,
         patch=gone("cut_marked"),
-        breaks="never: overlap",
+        breaks="its time is over",
     ),
     Removal(
         rule="6: the grace has a cap",
         trace=traces.test_6_neither_pause_nor_foreign_target_nor_missing_promote_keeps_the_cut,
         patch=no_cap,
-        breaks="never: overlap",
+        breaks="beyond the grace's cap",
     ),
     Removal(
         rule="7: nobody's refused use brings back what is compromised",

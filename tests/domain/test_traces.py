@@ -302,7 +302,7 @@ def test_21_retire_does_not_halt_and_retreats_all_the_same() -> None:
     world.verifiers["g1"].table[1] = Entry.ACTIVE
     world.denied |= {EffectKind.DISABLE, EffectKind.REVOKE}
     said = go(world, lambda: rotation(world).phase is Phase.MONITOR)
-    failed = [decision.verdict.ruling for decision in said if decision.verdict.reason is Reason.EFFECT_FAILED]
+    failed = [decision.verdict.ruling for decision in said if decision.verdict.reason is Reason.QUARANTINED]
     assert set(failed) == {Ruling.HOLD}, "it halts"
     assert 0 in alive(world)
 

@@ -110,10 +110,11 @@ def test_disable_asks_for_silence_each_time() -> None:
     world = world_in(Phase.MONITOR)
     world.denied.add(EffectKind.DISABLE)
     until(world, lambda: rotation(world).phase is Phase.RETIRE)
-    assert step(world, 1).verdict.reason is Reason.EFFECT_FAILED
+    assert step(world, 1).verdict.reason is Reason.QUARANTINED
     back = returning(world)
     until(world, lambda: 0 in back.last_use)
     world.denied.clear()
+    world.command(commands.resume)
     waiting = step(world)
     assert waiting.verdict.reason is Reason.OLD_IN_USE
     assert not waiting.effects

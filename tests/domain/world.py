@@ -57,9 +57,6 @@ class World(Ground):
         """A rotation begins, if none lives."""
         if self.rotation is not None:
             return
-        for effect in self.late:
-            self.land(effect)
-        self.late = []
         self.ended = None
         self.rotations += 1
         self.heard = self.now
@@ -67,7 +64,7 @@ class World(Ground):
             client.acknowledged = False  # of what an owner said of another rotation
         for verifier in self.verifiers.values():
             verifier.backup = dict(verifier.table)
-        self.forced = set()
+        self.forced.discard(self.current.serial)
         self.rotation = begin(
             id=f"r{self.rotations}",
             credential="api",
@@ -83,6 +80,8 @@ class World(Ground):
     def tick(self, judge: Callable[[World, Rotation, Decision], None] | None = None) -> Decision | None:
         """One pass of the daemon over the live rotation, or over the end of the last; `judge` sees what is decided for a
         live one before it is done."""
+        for verifier in self.verifiers.values():
+            verifier.seen_away = verifier.seen_away or verifier.away
         before = self.rotation
         if before is None:
             if self.ended is not None:
@@ -125,8 +124,10 @@ class World(Ground):
             fate = self.fates.pop(0) if self.fates else Fate.DONE
             if fate is Fate.CRASH_BEFORE:
                 return
-            if fate is Fate.LATE:
+            if fate in (Fate.LATE, Fate.FROZEN):
                 self.late.append(effect)
+            if fate is Fate.FROZEN:
+                return
             if fate in (Fate.FAILED, Fate.LATE):
                 self._record(effect, failure=FailureKind.TRANSIENT, message="timed out")
                 continue
@@ -153,6 +154,7 @@ class World(Ground):
             serial=effect.serial,
             attempts=attempts,
             succeeded=failure is None,
+            at=self.now,
             failure=failure,
             message=message,
             retry_at=retry_at,
@@ -231,7 +233,6 @@ class World(Ground):
     def _ask(self, verifier: Verifier, minted: list[int], asked: list[int]) -> VerifierSeen:
         acceptance = {serial: verifier.probe(serial, self.now) for serial in asked}
         if verifier.away:
-            verifier.seen_away = True
             return VerifierSeen(acceptance=acceptance)
         return VerifierSeen(
             acceptance=acceptance, entries={serial: verifier.table.get(serial, Entry.ABSENT) for serial in minted}
@@ -328,8 +329,6 @@ class World(Ground):
 
     def land(self, effect: Effect) -> None:
         """A call that timed out is done after all. What it upsets at the authority is ours to undo, a tick later."""
-        if self.rotation is None:
-            self.residue = True
         try:
             self.perform(effect)
         except TroubleError:

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from keyturn.domain.effects import Effect, EffectKind
-from keyturn.domain.machine import PERMANENT
+from keyturn.domain.errors import PERMANENT
 from keyturn.domain.model import Force, Hold, Mark, Pause, Rotation, Stamp, Version, VersionState
 from keyturn.domain.observations import EffectSeen, Entry
 from keyturn.domain.phases import Phase

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from tests.integration.postgres_server import PostgresServer, remove, start_postgres
 
 from keyturn.demo.gateway import Gateway, TableKey, start_gateway
 from keyturn.demo.moto import MotoServer, start_moto
 from keyturn.demo.openbao import OpenBao, start_openbao
 from keyturn.demo.processes import Family
+from keyturn.stores.sql import SqlStore
 
 
 class StartGateway(Protocol):
@@ -52,3 +54,26 @@ def gateway(family: Family, parts_folder: Path) -> StartGateway:
         return start_gateway(family, parts_folder / name, nodes=nodes, keys=keys, name=name)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def postgres(family: Family) -> Iterator[PostgresServer]:
+    """A server of our own; make a database with `postgres.create_database()`, or ask for `postgres_url`."""
+    server = start_postgres(family)
+    yield server
+    remove(server)
+
+
+@pytest.fixture(scope="session")
+def postgres_store(postgres: PostgresServer) -> str:
+    """A database with the tables of a store."""
+    name = postgres.create_database()
+    SqlStore.open(postgres.url(name)).close()
+    return name
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, postgres_store: str) -> Iterator[str]:
+    """An empty store, this test's alone: emptied after it, which is faster than a database for each."""
+    yield postgres.url(postgres_store)
+    postgres.empty(postgres_store)

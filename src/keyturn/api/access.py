@@ -14,7 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from keyturn.api.problems import ApiProblem
 from keyturn.app.daemon import Daemon
 from keyturn.app.state import OPERATOR, SOURCE, VIEWER, digest
-from keyturn.ports.store import AccessToken
+from keyturn.ports.records import AccessToken
 
 _bearer = HTTPBearer(auto_error=False, description="A token from the daemon's state folder, `tokens/`.")
 

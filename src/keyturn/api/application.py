@@ -7,8 +7,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from keyturn.api import commands, emergencies, hands, health, reads, usage
+from keyturn.api import adoptions, clients, commands, emergencies, hands, health, reads, usage
 from keyturn.api.limits import BoundedBody
+from keyturn.api.meters import Meters
 from keyturn.api.problems import MEDIA_TYPE, Contained, ProblemDetails, install
 from keyturn.app.daemon import Daemon
 
@@ -32,7 +33,9 @@ def create_api(daemon: Daemon) -> FastAPI:
         responses=ANSWERS,
     )
     api.state.daemon = daemon
-    for part in (reads, commands, emergencies, hands, usage, health):
+    api.state.meters = Meters(daemon.config, daemon.runtime.ingest.counts)
+    api.include_router(clients.findings)
+    for part in (reads, clients, commands, adoptions, emergencies, hands, usage, health):
         api.include_router(part.router)
     install(api)
     # The last one added stands outermost.

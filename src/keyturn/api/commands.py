@@ -18,7 +18,7 @@ from keyturn.domain import commands
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.plugins.options import Duration
-from keyturn.ports.store import Credential
+from keyturn.ports.records import Credential
 
 router = APIRouter(prefix="/v1/credentials/{name}", tags=["commands"])
 

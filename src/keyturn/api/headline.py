@@ -37,6 +37,12 @@ WORDS = {
 def headline(status: Status, now: datetime) -> str:
     """One line for a person in a hurry."""
     name, rotation, verdict = status.credential.name, status.rotation, status.verdict
+    if status.credential.restored_at is not None:
+        since = _time(status.credential.restored_at)
+        return (
+            f"{name}: its store was restored from a backup at {since}, and nothing is done for it until "
+            f"`keyturn adopt {name}` has shown what is different and you confirm it"
+        )
     if rotation is None:
         return f"{name}: no rotation has run yet; {_due(status)}"
     if not rotation.live:

@@ -45,6 +45,8 @@ def _plainly(rotation: Rotation, verdict: Verdict) -> str:
     resume = f"`keyturn resume {rotation.credential}`"
     if verdict.ruling is Ruling.HALT:
         return f"{resume} tries again, {_command(rotation, 'abandon')} gives it up for another rotation."
+    if verdict.reason is Reason.QUARANTINED and rotation.live:
+        return f"Mend what it names; {resume} then tries once more."
     latched = verdict.latch or (rotation.hold is not None and rotation.hold.latched)
     return f"{resume} ends it." if latched else "It ends with its cause."
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
@@ -11,18 +13,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from starlette.concurrency import run_in_threadpool
 
 from keyturn.api.access import Reporter, TheDaemon
+from keyturn.api.meters import Meters
 from keyturn.api.problems import ApiProblem
 from keyturn.api.views import UsageResult
 from keyturn.app.daemon import Daemon
-from keyturn.domain.errors import Refused
 from keyturn.ports.usage import UsageReport
+from keyturn.runtime.nonsense import EPOCH, SKEW
 from keyturn.runtime.registry import WiredSource
+from keyturn.runtime.usage import OLDEST, NotCovered
 
 router = APIRouter(prefix="/v1", tags=["usage"])
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SKEW = timedelta(seconds=60)
-"""How far a source's clock may be ahead of ours."""
 COUNT = 1_000_000_000
 """More uses than a bucket can hold; the store's integers hold sums of many."""
 
@@ -47,6 +48,17 @@ class WatermarkLine(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     watermark: AwareDatetime
+    complete_from: AwareDatetime | None = None
+    """Where the data goes on, when some of what followed the last watermark is lost for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """What a body holds."""
+
+    reports: list[UsageReport]
+    watermark: datetime | None
+    complete_from: datetime | None
 
 
 @router.post(
@@ -63,47 +75,75 @@ async def push_usage(
     request: Request,
     daemon: TheDaemon,
     caller: Reporter,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+    idempotency_key: Annotated[str, Header(min_length=1, max_length=200)],
+    content_encoding: Annotated[str, Header()] = "identity",
 ) -> UsageResult:
     """Take a batch; durable when answered. The token decides which source speaks; a batch with the `Idempotency-Key` of
     an earlier one is not counted again."""
-    body = await request.body()
-    return await run_in_threadpool(take, daemon, caller.source or "", body, idempotency_key)
+    if content_encoding != "identity":
+        raise ApiProblem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Encoding: {content_encoding}: send the lines as they are, in smaller batches if they are many",
+        )
+    source = _source(daemon, caller.source or "")
+    meters: Meters = request.app.state.meters
+    # Before the body is read: what is sent beyond the limit costs nothing.
+    with meters.admitted(source.name) as meter:
+        body = await request.body()
+        meter.charge(body.count(b"\n") + 1)
+        return await run_in_threadpool(take, daemon, source, body, idempotency_key)
 
 
-def take(daemon: Daemon, source: str, body: bytes, batch: str | None) -> UsageResult:
-    """Read a body and hand it to the runtime, whole or not at all."""
-    wired = daemon.registry.sources.get(source)
+def _source(daemon: Daemon, name: str) -> WiredSource:
+    wired = daemon.registry.sources.get(name)
     if wired is None or wired.poll is not None:
         raise ApiProblem(
-            HTTPStatus.FORBIDDEN, f"{source!r} is no `type: push` source of the configuration (any more): configure it"
+            HTTPStatus.FORBIDDEN, f"{name!r} is no `type: push` source of the configuration (any more): configure it"
         )
-    reports, watermark = read_lines(body, wired, daemon.clock.now())
+    return wired
+
+
+def take(daemon: Daemon, source: WiredSource, body: bytes, batch: str) -> UsageResult:
+    """Read a body and hand it to the runtime, whole or not at all."""
+    intake = daemon.runtime.ingest
     try:
-        added = daemon.runtime.ingest.push(source, reports, watermark=watermark, batch=batch)
-    except Refused as error:
+        pushed = read_lines(body, source, daemon.clock.now())
+        added = intake.push(
+            source.name,
+            pushed.reports,
+            watermark=pushed.watermark,
+            complete_from=pushed.complete_from,
+            id=batch,
+            digest=hashlib.sha256(body).hexdigest(),
+        )
+    except NotCovered as error:
         raise ApiProblem(HTTPStatus.FORBIDDEN, str(error)) from None
-    return UsageResult(accepted=len(reports) if added else 0, duplicate=not added)
+    except ApiProblem:
+        intake.counts[source.name, "malformed batches"] += 1
+        raise
+    return UsageResult(accepted=len(pushed.reports) if added else 0, duplicate=not added)
 
 
-def read_lines(body: bytes, source: WiredSource, now: datetime) -> tuple[list[UsageReport], datetime | None]:
-    """The reports and the newest watermark in a body. Raises 400 naming the first line that is wrong."""
+def read_lines(body: bytes, source: WiredSource, now: datetime) -> Pushed:
+    """What is in a body, the newest watermark of several. Raises 400 naming the first line that is wrong."""
     reports: list[UsageReport] = []
     watermark: datetime | None = None
+    complete_from: datetime | None = None
     for number, line in enumerate(body.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
             if b'"watermark"' in line:
-                mark = _watermark(line, now)
-                watermark = mark if watermark is None else max(watermark, mark)
+                mark, begins = _watermark(line, now)
+                if watermark is None or mark > watermark:
+                    watermark, complete_from = mark, begins
             else:
                 reports.append(_report(line, source, now))
         except ValidationError as error:
             raise _wrong(number, _said(error)) from None
         except ValueError as error:
             raise _wrong(number, str(error)) from None
-    return reports, watermark
+    return Pushed(reports=reports, watermark=watermark, complete_from=complete_from)
 
 
 def _wrong(number: int, message: str) -> ApiProblem:
@@ -127,6 +167,10 @@ def _report(line: bytes, source: WiredSource, now: datetime) -> UsageReport:
         )
     if start > now + SKEW:
         raise ValueError("start: lies in the future; check the source's clock")
+    if start < now - OLDEST:
+        raise ValueError(
+            f"start: lies more than {OLDEST.days} days back, and is not taken any more: leave the line out"
+        )
     if read.successes + read.failures == 0:
         raise ValueError("successes, failures: both are 0, which says nothing: leave the line out")
     return UsageReport(
@@ -140,9 +184,12 @@ def _report(line: bytes, source: WiredSource, now: datetime) -> UsageReport:
     )
 
 
-def _watermark(line: bytes, now: datetime) -> datetime:
-    mark = WatermarkLine.model_validate_json(line).watermark.astimezone(UTC)
+def _watermark(line: bytes, now: datetime) -> tuple[datetime, datetime | None]:
+    read = WatermarkLine.model_validate_json(line)
+    mark = read.watermark.astimezone(UTC)
     if mark > now + SKEW:
         raise ValueError("watermark: lies in the future, which no data can cover; check the source's clock")
-    # Clocks differ a little: what lies ahead of ours is not covered yet.
-    return min(mark, now)
+    begins = None if read.complete_from is None else read.complete_from.astimezone(UTC)
+    if begins is not None and begins > mark:
+        raise ValueError("complete_from: lies after the watermark: the data between them is what is complete")
+    return mark, begins

@@ -10,7 +10,7 @@ from keyturn.domain.model import Hold, Mark, Rotation, Version
 from keyturn.domain.observations import Observations, UsageSeen
 from keyturn.domain.reasons import MEANING
 from keyturn.domain.verdicts import Verdict
-from keyturn.ports.store import Credential, HistoryEntry
+from keyturn.ports.records import Credential, HistoryEntry
 
 
 class VersionView(BaseModel):
@@ -110,6 +110,9 @@ class SourceView(BaseModel):
     kind: str
     sees_failures: bool
     watermark: datetime | None
+    blind_since: datetime | None
+    """Since when it has stopped, lags or answers nonsense; None while all is well."""
+    trouble: str
 
 
 class ClientView(BaseModel):
@@ -272,7 +275,14 @@ def seen_view(seen: Observations) -> SeenView:
 
 def _sources(usage: UsageSeen) -> list[SourceView]:
     return [
-        SourceView(name=name, kind=source.kind, sees_failures=source.sees_failures, watermark=source.watermark)
+        SourceView(
+            name=name,
+            kind=source.kind,
+            sees_failures=source.sees_failures,
+            watermark=source.watermark,
+            blind_since=source.blind_since,
+            trouble=source.trouble,
+        )
         for name, source in sorted(usage.sources.items())
     ]
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from keyturn.config import Config
 from keyturn.domain.errors import KeyturnError
 from keyturn.ports.executor import Executor
+from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredCredential
 
+ENOUGH = 12
+"""Presentations after which a version that fails one client fully is found, without any history (EVIDENCE.md §1)."""
+LOOKED_BACK = timedelta(days=3)
+LEAST_KNOWN = timedelta(hours=1)
+"""Before that nothing can be said of how often clients come."""
 LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -63,6 +71,39 @@ def inside(config: Config, registry: Registry) -> list[Finding]:
             )
         )
     return found
+
+
+def quiet(store: Store, registry: Registry, now: datetime) -> list[Finding]:
+    """What the history tells: credentials whose clients present them too seldom for a failing version to be found before
+    the old one is left behind."""
+    return [finding for name in registry.credentials for finding in _quiet(store, registry, name, now)]
+
+
+def _quiet(store: Store, registry: Registry, name: str, now: datetime) -> Iterator[Finding]:
+    wired = registry.credential(name)
+    seeing = [one for one in wired.sources if registry.sources[one].sees_failures]
+    states = store.sources()
+    starts = [states[one].since for one in seeing if one in states]
+    known = [since for since in starts if since is not None]
+    if not known or now - max(known) < LEAST_KNOWN:
+        return
+    span = min(now - max(known), LOOKED_BACK)
+    uses: Counter[str] = Counter(dict.fromkeys(wired.clients, 0))
+    for row in store.usage(name, start=now - span, end=now, sources=seeing):
+        uses[row.client] += row.successes + row.failures
+    overlap = wired.policy.minimum_overlap
+    few = sorted(client for client, count in uses.items() if count * (overlap / span) < ENOUGH)
+    if not few:
+        return
+    who = "every client presents it" if len(few) == len(uses) else f"{', '.join(few)} present it"
+    judged = "no new version of it" if len(few) == len(uses) else "no new version"
+    yield Finding(
+        subject=f"credential {name}",
+        message=f"too quiet to be judged: {who} fewer than {ENOUGH} times within the minimum overlap of {overlap}: evidence "
+        f"cannot roll it back, {judged} is seen to fail there in time; lengthen minimum_overlap, or run a canary, a client "
+        f"that reads it and presents it every {overlap / ENOUGH}",
+        serious=False,
+    )
 
 
 def _evidence(credential: WiredCredential, registry: Registry) -> Iterator[Finding]:

@@ -6,13 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import TypeVar
+
+from apscheduler.triggers.base import BaseTrigger
 
 T = TypeVar("T")
 
 THREADS = 16
 """Calls in flight at once: they wait on the network, so more than there are cores."""
+JITTER = 0.1
 
 
 class SystemClock:
@@ -23,6 +27,17 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+class Jittered(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Fires once an interval, give or take a tenth of it: replicas that were started together do not stay in step."""
+
+    def __init__(self, interval: timedelta, random: Random) -> None:
+        self._interval = interval
+        self._random = random
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        return (previous_fire_time or now) + self._interval * self._random.uniform(1 - JITTER, 1 + JITTER)
 
 
 class ThreadExecutor:
@@ -37,6 +52,9 @@ class ThreadExecutor:
         if len(calls) < 2 or getattr(self._here, "inside", False):
             return _results([_settle(call) for call in calls])
         return _results([future.result() for future in [self._pool.submit(self._inside, call) for call in calls]])
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=False)

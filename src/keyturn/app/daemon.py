@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from random import Random, SystemRandom
 from types import TracebackType
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
 
-from keyturn.app.clock import SystemClock, ThreadExecutor
+from keyturn.app.clock import Jittered, SystemClock, ThreadExecutor
 from keyturn.app.metrics import Metrics
 from keyturn.app.state import fingerprint_key, grant_tokens, make_folder
 from keyturn.app.storage import open_store
@@ -40,7 +41,15 @@ class Daemon:
     """Everything that runs, between `start` and `stop`."""
 
     def __init__(
-        self, *, config: Config, store: Store, registry: Registry, clock: Clock, executor: Executor, runtime: Runtime
+        self,
+        *,
+        config: Config,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        executor: Executor,
+        runtime: Runtime,
+        random: Random,
     ) -> None:
         self.config = config
         self.store = store
@@ -48,8 +57,9 @@ class Daemon:
         self.clock = clock
         self.executor = executor
         self.runtime = runtime
-        self.metrics = Metrics(store)
+        self.metrics = Metrics(store, runtime.ingest.counts)
         self._last_good = clock.now()
+        self._random = random
         self._wanted = threading.Event()
         self._scheduler = BackgroundScheduler(timezone=UTC)
 
@@ -65,7 +75,7 @@ class Daemon:
         """Tick from now on."""
         self._scheduler.add_job(
             self._run,
-            IntervalTrigger(seconds=self.config.tick.total_seconds(), timezone=UTC),
+            Jittered(self.config.tick, self._random),
             id=TICK,
             coalesce=True,
             max_instances=1,
@@ -121,6 +131,8 @@ class Daemon:
         """Let the tick that runs end, then give everything back."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+        with contextlib.suppress(KeyturnError):  # then what it holds runs out
+            self.runtime.resign()
         self.executor.close()
         close(self.registry)
         self.store.close()
@@ -148,7 +160,15 @@ def open_daemon(config: Config) -> Daemon:
     runtime = Runtime(
         store=store, registry=registry, clock=clock, executor=executor, fingerprint_key=key, owner=_owner(config)
     )
-    return Daemon(config=config, store=store, registry=registry, clock=clock, executor=executor, runtime=runtime)
+    return Daemon(
+        config=config,
+        store=store,
+        registry=registry,
+        clock=clock,
+        executor=executor,
+        runtime=runtime,
+        random=SystemRandom(),
+    )
 
 
 def _owner(config: Config) -> str:

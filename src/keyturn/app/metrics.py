@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from keyturn.domain.errors import KeyturnError
@@ -19,7 +19,7 @@ BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 class Metrics:
     """The daemon's own registry: nothing of what libraries register by themselves."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, usage: Mapping[tuple[str, str], int]) -> None:
         self.registry = CollectorRegistry()
         self.ticks = Counter("keyturn_ticks", "Passes over everything that ended well", registry=self.registry)
         self.failed_ticks = Counter(
@@ -37,6 +37,20 @@ class Metrics:
             "keyturn_last_tick_timestamp_seconds", "When the last pass ended well", registry=self.registry
         )
         self.registry.register(_Standing(store))
+        self.registry.register(_Usage(usage))
+
+
+class _Usage(Collector):
+    """What usage sources sent this process, and what became of it."""
+
+    def __init__(self, counts: Mapping[tuple[str, str], int]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        taken = CounterMetricFamily("keyturn_usage", "Usage by source and what became of it", labels=["source", "what"])
+        for (source, what), count in sorted(self._counts.items()):
+            taken.add_metric([source, what], count)
+        yield taken
 
 
 class _Standing(Collector):
@@ -82,10 +96,16 @@ class _Standing(Collector):
         watermarks = GaugeMetricFamily(
             "keyturn_source_watermark_timestamp_seconds", "Up to when a usage source is complete", labels=["source"]
         )
+        blind = GaugeMetricFamily("keyturn_source_blind", "1 while a usage source does not see", labels=["source"])
+        late = CounterMetricFamily(
+            "keyturn_source_late_reports", "Reports of buckets that were declared complete", labels=["source"]
+        )
         for name, source in self._store.sources().items():
             if source.watermark is not None:
                 watermarks.add_metric([name], source.watermark.timestamp())
-        yield watermarks
+            blind.add_metric([name], source.blind_since is not None)
+            late.add_metric([name], source.late)
+        yield from (watermarks, blind, late)
 
         due = GaugeMetricFamily(
             "keyturn_due_timestamp_seconds", "When the next scheduled rotation starts", labels=["credential"]

@@ -12,7 +12,8 @@ import structlog
 
 from keyturn.config.references import READABLE_BY_OTHERS
 from keyturn.domain.errors import ConfigError
-from keyturn.ports.store import AccessToken, Store
+from keyturn.ports.records import AccessToken
+from keyturn.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +42,8 @@ def digest(token: str) -> str:
 
 
 def fingerprint_key(state_dir: Path, store: Store) -> bytes:
-    """The store's key for fingerprints, made at the first start. Raises `ConfigError` when it is lost: with a new one no
-    version could be recognised again."""
+    """The store's key for fingerprints, made at the first start. Raises `ConfigError` when it is lost, or is not the one
+    that the store was first opened with: with another no version could be recognised again."""
     path = state_dir / KEY_FILE
     if not path.exists():
         if store.credentials():
@@ -50,6 +51,35 @@ def fingerprint_key(state_dir: Path, store: Store) -> bytes:
                 f"{path} is missing, but the store holds fingerprints made with it: restore the file from a backup"
             )
         _write(path, secrets.token_hex(KEY_BYTES))
+    key = _key_in(path)
+    ours = hashlib.sha256(b"keyturn fingerprint key" + key).hexdigest()
+    if store.pin("fingerprint key", ours) != ours:
+        raise ConfigError(
+            f"{path} is not the key that this store's fingerprints are made with: restore it from a backup, or copy "
+            "the state folder of the first replica, which all of them need"
+        )
+    return key
+
+
+def copy_key(state_dir: Path, to: Path) -> None:
+    """A copy of the fingerprint key, for its owner's eyes only: whoever has it and the store can test guesses of values."""
+    _write(to, _key_in(state_dir / KEY_FILE).hex())
+
+
+def check_key(state_dir: Path, copy: Path) -> None:
+    """Raises `ConfigError` when a copy is no key, or is another than the one that is there."""
+    path, key = state_dir / KEY_FILE, _key_in(copy)
+    if path.exists() and _key_in(path) != key:
+        raise ConfigError(f"{copy} is another key than {path}: move that one away if the copy is the right one")
+
+
+def put_key(state_dir: Path, copy: Path) -> None:
+    """Put a copy of the fingerprint key in its place."""
+    check_key(state_dir, copy)
+    _write(state_dir / KEY_FILE, _key_in(copy).hex())
+
+
+def _key_in(path: Path) -> bytes:
     try:
         key = bytes.fromhex(_read(path))
     except ValueError:

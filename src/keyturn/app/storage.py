@@ -9,9 +9,14 @@ from keyturn.ports.store import Store
 from keyturn.stores.sql import SqlStore
 
 
-def open_store(config: Config) -> Store:
-    """The store, ready to use. Raises `ConfigError` when it cannot be: another daemon holds it, say."""
+def store_url(config: Config) -> str:
+    """Where the store is, with the password that opens it."""
     url = make_url(config.store_url)
     if config.store_password is not None:
         url = url.set(password=resolver(config.folder)(config.store_password).reveal())
-    return SqlStore.open(url.render_as_string(hide_password=False))
+    return url.render_as_string(hide_password=False)
+
+
+def open_store(config: Config) -> Store:
+    """The store, ready to use. Raises `ConfigError` when it cannot be: another daemon holds it, say."""
+    return SqlStore.open(store_url(config))

@@ -109,6 +109,7 @@ class _Wiring:
                     sees_failures=source.sees_failures,
                     resolution=source.resolution,
                     poll=None,
+                    lag=source.lag,
                 )
                 continue
             with self._noted(("sources", name)):
@@ -119,6 +120,7 @@ class _Wiring:
                     sees_failures=poll.sees_failures,
                     resolution=poll.resolution,
                     poll=poll,
+                    lag=poll.lag,
                 )
         return wired
 

@@ -16,11 +16,12 @@ from keyturn.cli.commands import COMMANDS
 from keyturn.cli.connection import config_path
 from keyturn.cli.failures import REFUSED, USAGE, CommandFailed
 from keyturn.cli.output import show_line
-from keyturn.cli.parameters import AsJson, Config, Name, TokenFile, Url, daemon_at
+from keyturn.cli.parameters import AsJson, Config, DryRun, Name, TokenFile, Url, daemon_at
 from keyturn.domain.errors import ConfigError, KeyturnError
 
 DEMO = "keyturn.demo.main"
-"""Imported by name at run time: the product does not depend on its demo."""
+SIMULATION = "keyturn.testing.simulation.main"
+"""Imported by name at run time: the product depends neither on its demo nor on its simulator."""
 
 application = typer.Typer(
     name="keyturn",
@@ -144,6 +145,56 @@ def history(
         show_history(daemon, name, limit=limit, as_json=as_json)
 
 
+@application.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file that the backup becomes.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Copy the fingerprint key too, into a file of its own.")
+    ] = None,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Copy the store into a file, while the daemon runs or not."""
+    from keyturn.cli import backups
+
+    backups.backup(_needed(config), file, key=key, as_json=as_json)
+
+
+@application.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="A copy of the fingerprint key, if that is lost too.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Move the store aside that is there, and put this in its place.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Make the store from a backup; nothing is done for any credential until it is adopted."""
+    from keyturn.cli import backups
+
+    backups.restore(_needed(config), file, key=key, replace=replace, dry_run=dry_run, as_json=as_json)
+
+
+@application.command()
+def usage(
+    name: Name,
+    minutes: Annotated[int, typer.Option("--minutes", min=1, max=60 * 24 * 7, help="How far back counts go.")] = 60,
+    as_json: AsJson = False,
+    config: Config = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show who uses which version, how it goes, and how silent the old one is."""
+    from keyturn.cli.usage import show_usage
+
+    with daemon_at(config, url, token_file) as daemon:
+        show_usage(daemon, name, minutes=minutes, as_json=as_json)
+
+
 for command in COMMANDS:
     application.command()(command)
 
@@ -158,3 +209,9 @@ def demo(context: typer.Context) -> None:
             f"the demo needs {error.name}, which is not installed: pip install 'keyturn[demo]'", USAGE
         ) from None
     raise typer.Exit(entry.main(list(context.args)))
+
+
+@application.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def simulate(context: typer.Context) -> None:
+    """Hold the product's own code to its promises, under simulated faults."""
+    raise typer.Exit(importlib.import_module(SIMULATION).main(list(context.args)))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import typer
 
-from keyturn.app.checkup import inside, outside
+from keyturn.app.checkup import Finding, inside, outside
 from keyturn.app.clock import ThreadExecutor
 from keyturn.app.wiring import close, wire
-from keyturn.cli.failures import REFUSED
+from keyturn.cli.connection import Where, connect
+from keyturn.cli.failures import REFUSED, CommandFailed
 from keyturn.cli.output import show_json, show_line, show_table
 from keyturn.config import json_schema, load_config
 
@@ -26,7 +28,9 @@ def check(path: Path, *, as_json: bool, offline: bool) -> None:
     registry = wire(config)
     executor = ThreadExecutor()
     try:
-        findings = [*inside(config, registry), *([] if offline else outside(registry, executor))]
+        findings = inside(config, registry)
+        if not offline:
+            findings += [*outside(registry, executor), *_history(path)]
     finally:
         executor.close()
         close(registry)
@@ -55,6 +59,16 @@ def check(path: Path, *, as_json: bool, offline: bool) -> None:
         show_table("Found", ["severity", "about", "what, and the mend"], rows)
     if serious:
         raise typer.Exit(REFUSED)
+
+
+def _history(path: Path) -> list[Finding]:
+    """What the daemon's history tells, where one runs: it alone may open its store."""
+    try:
+        with closing(connect(Where(config=path, url=None, token_file=None))) as daemon:
+            found = daemon.get("/v1/findings")
+    except CommandFailed:
+        return []
+    return [Finding(subject=one["subject"], message=one["message"], serious=False) for one in found]
 
 
 def _counted(count: int, noun: str) -> str:

@@ -194,6 +194,46 @@ def abandon(
         _command(daemon, name, "abandon", {"reason": reason, "dry_run": dry_run}, as_json=as_json)
 
 
+def adopt(
+    name: Name,
+    confirm: Annotated[
+        str | None,
+        typer.Option("--confirm", metavar="CODE", help="Adopt what was shown under this code; nothing without it."),
+    ] = None,
+    reason: ReasonText = "asked for",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    config: Config = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show what has become of a credential whose store was restored or lost, and take it up."""
+    body = {"reason": reason, "confirm": confirm, "dry_run": dry_run}
+    with daemon_at(config, url, token_file) as daemon:
+        result = _ask(daemon, name, "adopt", body)
+    if as_json:
+        show_json(result)
+        return
+    for line in result["found"]:
+        show_line(f"  {line}")
+    show_line(result["said"])
+
+
+def dismiss(
+    name: Name,
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client, as `keyturn usage` names it.")],
+    reason: ReasonText,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    config: Config = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Declare a client gone, so that no rotation waits for it."""
+    with daemon_at(config, url, token_file) as daemon:
+        _command(daemon, name, "dismiss", {"client": client, "reason": reason, "dry_run": dry_run}, as_json=as_json)
+
+
 COMMANDS: tuple[Callable[..., None], ...] = (
     rotate,
     emergency,
@@ -204,6 +244,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     accept,
     reassert,
     abandon,
+    dismiss,
+    adopt,
 )
 """In the order of the help."""
 

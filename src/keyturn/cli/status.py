@@ -190,14 +190,20 @@ def _seen(seen: dict[str, Any]) -> Tables:
     ]
     clients = [row for client in seen["clients"] for row in _client(client)]
     sources: list[Row] = [
-        (source["name"], source["kind"], source["sees_failures"], moment(source["watermark"]))
+        (
+            source["name"],
+            source["kind"],
+            source["sees_failures"],
+            moment(source["watermark"]),
+            source["trouble"] or None,
+        )
         for source in seen["sources"]
     ]
     return [
         ("Targets", ["target", "readers get", "version", "id", "our copies"], targets),
         ("Verifiers", ["verifier", "version", "probed", "listed"], verifiers),
         ("Clients", ["client", "version", "last use", "last success", "last refusal"], clients),
-        ("Usage sources", ["source", "kind", "sees failures", "complete up to"], sources),
+        ("Usage sources", ["source", "kind", "sees failures", "complete up to", "trouble"], sources),
     ]
 
 

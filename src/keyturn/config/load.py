@@ -113,7 +113,14 @@ def _plugin(name: str, entry: PluginEntry) -> PluginConfig:
 def _source(name: str, entry: PushEntry | PluginEntry) -> PushConfig | PluginConfig:
     if isinstance(entry, PluginEntry):
         return _plugin(name, entry)
-    return PushConfig(name=name, kind=entry.kind, resolution=entry.resolution, sees_failures=entry.sees_failures)
+    return PushConfig(
+        name=name,
+        kind=entry.kind,
+        resolution=entry.resolution,
+        sees_failures=entry.sees_failures,
+        lag=entry.lag,
+        reports_per_second=entry.reports_per_second,
+    )
 
 
 def _credential(name: str, entry: CredentialEntry, file: ConfigFile) -> CredentialConfig:

@@ -30,6 +30,8 @@ class PushConfig:
     kind: SourceKind
     resolution: timedelta
     sees_failures: bool
+    lag: timedelta
+    reports_per_second: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,10 @@ class PushEntry(Options):
     kind: SourceKind = SourceKind.AUTHENTICATION
     resolution: Annotated[Duration, AfterValidator(_longer_than_nothing)] = timedelta(seconds=10)
     sees_failures: bool = Field(default=True, strict=True)
+    lag: Duration = timedelta(minutes=1)
+    """How far behind the present its watermark runs when all is well; later than that, and a while, it counts as blind."""
+    reports_per_second: int = Field(default=20_000, ge=1)
+    """What goes beyond it on average is answered 429."""
 
 
 def _source_kind(given: object) -> str:

@@ -188,8 +188,10 @@ class Family:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        user: int | None = None,
     ) -> Part:
-        """Start `command` with its output appended to `log`; `env` is added to a lean environment.
+        """Start `command` with its output appended to `log`; `env` is added to a lean environment. `user`: the user and
+        group that it runs as, when we are root and it must not be.
 
         A name may be started again once its former process ended, as a restarted part is.
         """
@@ -206,7 +208,7 @@ class Family:
             # Forked and registered in one go on the forker's thread, where no Ctrl-C can split it.
             if self._closed:
                 raise PartFailed(f"{name}: the family has been stopped already")
-            process = _fork(words, log, environment, cwd)
+            process = _fork(words, log, environment, cwd, user)
             part = Part(name=name, process=process, log=log, stop_signal=stop_signal)
             with self._lock:
                 self._parts.append(part)
@@ -281,9 +283,11 @@ def _start_warden() -> subprocess.Popen[bytes]:
     )
 
 
-def _fork(command: list[str], log: Path, env: dict[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
+def _fork(
+    command: list[str], log: Path, env: dict[str, str], cwd: Path | None, user: int | None
+) -> subprocess.Popen[bytes]:
     # A wrapper instead of preexec_fn: Python code between fork and exec can deadlock with threads.
-    tie = [sys.executable, "-I", "-S", TETHER, "tie", str(os.getpid())]
+    tie = [sys.executable, "-I", "-S", TETHER, "tie", str(os.getpid()), "" if user is None else str(user)]
     with log.open("ab") as output:
         return subprocess.Popen(
             [*tie, *command],

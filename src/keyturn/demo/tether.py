@@ -12,8 +12,14 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def tie(parent: int, command: list[str]) -> None:
-    """Become `command`, and be killed by the kernel when the thread that started us ends."""
+def tie(parent: int, user: str, command: list[str]) -> None:
+    """Become `command`, as the user and group of that number if one is given, and be killed by the kernel when the thread
+    that started us ends."""
+    if user:
+        # First: the kernel forgets whom to kill us with when we become another.
+        os.setgroups([])
+        os.setgid(int(user))
+        os.setuid(int(user))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
@@ -48,6 +54,6 @@ def watch() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "tie":
-        tie(int(sys.argv[2]), sys.argv[3:])
+        tie(int(sys.argv[2]), sys.argv[3], sys.argv[4:])
     else:
         watch()

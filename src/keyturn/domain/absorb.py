@@ -11,12 +11,14 @@ from keyturn.domain.observations import Acceptance, Observations, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.rows import effect
 from keyturn.domain.situation import Situation
+from keyturn.domain.succession import found_marked
 from keyturn.domain.withdraw import refused_everywhere
 
 
 def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
     """The rotation with what this tick saw for the first time."""
-    s = Situation(rotation=rotation, seen=seen, now=now)
+    s = _with_marks_beside(Situation(rotation=rotation, seen=seen, now=now))
+    rotation = s.rotation
     promoted = _promoted(s)
     return replace(
         rotation,
@@ -28,6 +30,20 @@ def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
         soak=_soak(s),
         proven=_proven(s),
     )
+
+
+def _with_marks_beside(s: Situation) -> Situation:
+    """A mark that stands beside the secret counts whoever remembers it: our own store may be a backup of yesterday, and
+    what another's hand put there may be what was reported once (promise P8)."""
+    beside = {serial for target in s.seen.targets.values() for serial in target.marked}
+    found = [serial for serial in sorted(beside) if serial in s.rotation.versions and not s.marked(serial)]
+    if not found or not s.rotation.live:
+        return s
+    versions = {**s.rotation.versions}
+    for serial in found:
+        versions[serial] = replace(versions[serial], compromised_at=s.now)
+    marks = {serial: found_marked(s.policy, s.now) for serial in found}
+    return replace(s, rotation=replace(s.rotation, versions=versions, marks={**marks, **s.rotation.marks}))
 
 
 def _versions(s: Situation) -> dict[int, Version]:
@@ -58,20 +74,22 @@ def _promoted(s: Situation) -> dict[str, Stamp]:
         return promoted
     for target in rotation.targets:
         if s.serves(target, s.survivor):
-            if target not in promoted and _counts(s, target):
-                promoted[target] = rotation.stamp(s.now)
+            if target not in promoted and (at := _since(s, target)) is not None:
+                promoted[target] = rotation.stamp(at)
         elif target in promoted and s.serving(target).kind is not ServingKind.UNKNOWN:
             promoted[target] = rotation.stamp(s.now)
     return promoted
 
 
-def _counts(s: Situation, target: str) -> bool:
-    """Whether that readers get the survivor is this phase's doing. In ROLLBACK they may have got it all along; only our
-    own promote spends what a late worker holds."""
-    if not s.phase_is(Phase.ROLLBACK):
-        return s.phase_is(Phase.OVERLAP)
+def _since(s: Situation, target: str) -> datetime | None:
+    """When this phase gave readers the survivor: when the promote was done, where that is known, and not when it is looked
+    at, for a grace may be shorter than a tick. None where it is not this phase's doing: in ROLLBACK readers may have got
+    it all along, and only our own promote spends what a late worker holds."""
     ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
-    return any(one.succeeded for name, one in s.seen.effects.items() if name.startswith(ours))
+    done = [one.at for name, one in s.seen.effects.items() if name.startswith(ours) and one.succeeded]
+    if not s.phase_is(Phase.OVERLAP) and not (done and s.phase_is(Phase.ROLLBACK)):
+        return None
+    return min(max((at for at in done if at is not None), default=s.now), s.now)
 
 
 def _marks(s: Situation) -> dict[int, Mark]:

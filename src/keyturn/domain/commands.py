@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Adopting, Force, Mark, Pause, Rotation
-from keyturn.domain.observations import Observations, ServingKind
+from keyturn.domain.observations import AUTHORITY, Observations, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import FORCEABLE
 from keyturn.domain.reasons import Reason
@@ -72,14 +72,16 @@ def emergency(
 
 
 def _unstopped(rotation: Rotation) -> Rotation:
-    """Without pause, hold or halt; what was refused for good is tried anew."""
+    """Without pause, hold or halt; what was refused for good is tried once more, under an id of its own."""
+    hold = rotation.hold
+    refused = rotation.halted is not None or (hold is not None and hold.reason is Reason.QUARANTINED)
     return replace(
         rotation,
         pause=None,
         hold=None,
         halted=None,
         retreats=0,
-        entry=rotation.entry + (1 if rotation.halted is not None else 0),
+        entry=rotation.entry + (1 if refused else 0),
     )
 
 
@@ -115,11 +117,16 @@ def reassert(rotation: Rotation, seen: Observations, *, target: str, found: str,
     del by, why
     s = _at(rotation, seen, target, found)
     serial = s.called_for(target)
-    if s.serves(target, serial):
-        raise Refused(f"{target} serves v{serial}, as it should: there is nothing to reassert")
-    if s.marked(serial):
-        raise Refused(f"v{serial} is compromised and is never given to readers again; accept or wait for v{s.new}")
-    return _looked(replace(rotation, reasserted={**rotation.reasserted, target: found}))
+    serving = s.serving(target)
+    if s.serves(target, serial) or (serving.kind is ServingKind.OURS and serving.serial in s.explained(target)):
+        raise Refused(f"{target} serves v{serving.serial}, as it should: there is nothing to reassert")
+    if not s.givable(serial):
+        what = "compromised" if s.marked(serial) else "being destroyed"
+        raise Refused(f"v{serial} is {what} and is never given to readers again; accept or wait for v{s.new}")
+    # What holds for a hand has this for its answer; a hold of another cause waits for its own.
+    hands = (Reason.TARGET_FOREIGN, Reason.TARGET_MISSING)
+    hold = None if rotation.hold is not None and rotation.hold.reason in hands else rotation.hold
+    return replace(rotation, hold=hold, reasserted={**rotation.reasserted, target: found})
 
 
 def accept(rotation: Rotation, seen: Observations, *, target: str, found: str, by: str, why: str) -> Rotation:
@@ -128,18 +135,19 @@ def accept(rotation: Rotation, seen: Observations, *, target: str, found: str, b
     not there now, and for a version of ours."""
     del by, why
     _live(rotation)
-    obstacles = {one.id for one in seen.targets[target].obstacles} if target in seen.targets else set()
+    standing = seen.targets[target].obstacles if target in seen.targets else ()
+    obstacles = {one.id for one in (*standing, *(seen.strangers if target == AUTHORITY else ()))}
     if found in obstacles:
         if not _emergency(rotation):
             raise Refused(f"{found} stands in the way at {target}: remove it there; only an emergency lets it pass")
-        return _looked(replace(rotation, passed=rotation.passed | {found}))
+        return replace(rotation, passed=rotation.passed | {found})
     serving = _at(rotation, seen, target, found).serving(target)
     if serving.kind is not ServingKind.FOREIGN:
         what = "nothing" if serving.kind is ServingKind.MISSING else f"v{serving.serial}"
         raise Refused(
             f"{target} serves {what}, which cannot be adopted: use `reassert`, or `rollback` for an old version"
         )
-    return _looked(replace(rotation, accepted=Adopting(target=target, id=found)))
+    return replace(rotation, accepted=Adopting(target=target, id=found))
 
 
 def accept_lost(rotation: Rotation, seen: Observations, *, serial: int, by: str, why: str) -> Rotation:
@@ -151,7 +159,7 @@ def accept_lost(rotation: Rotation, seen: Observations, *, serial: int, by: str,
     held = [seen.targets[t].copies if t in seen.targets else None for t in rotation.targets]
     if all(copies is not None and serial in copies for copies in held):
         raise Refused(f"the value of v{serial} is kept at every target: nothing is lost")
-    return _looked(replace(rotation, waived={**rotation.waived, serial: f"{by}: {why}"}))
+    return replace(rotation, waived={**rotation.waived, serial: f"{by}: {why}"})
 
 
 def abandon(rotation: Rotation, *, by: str, why: str) -> Rotation:
@@ -181,11 +189,6 @@ def _at(rotation: Rotation, seen: Observations, target: str, found: str) -> Situ
 def _emergency(rotation: Rotation) -> bool:
     """Whether any version of the rotation was reported compromised."""
     return any(version.compromised_at is not None for version in rotation.versions.values())
-
-
-def _looked(rotation: Rotation) -> Rotation:
-    """Without the hold that asked an operator to look."""
-    return replace(rotation, hold=None)
 
 
 def pause(rotation: Rotation, *, by: str, why: str, now: datetime, lasting: timedelta = PAUSE_FOR) -> Rotation:

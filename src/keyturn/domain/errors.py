@@ -25,6 +25,10 @@ class FailureKind(StrEnum):
     """The call itself is wrong for this place; repeating it cannot help."""
 
 
+PERMANENT = frozenset({FailureKind.DENIED, FailureKind.INVALID})
+"""What no repetition mends: a person must."""
+
+
 class KeyturnError(Exception):
     """Any error keyturn raises on purpose: one clear message that names the thing and the mend."""
 
@@ -89,4 +93,4 @@ class Refused(KeyturnError):
 
 
 class StaleRevision(KeyturnError):
-    """A commit lost its compare-and-swap: the rotation has moved since it was read."""
+    """A commit lost its compare-and-swap: the rotation has moved since it was read, or another replica has claimed it."""

@@ -6,23 +6,42 @@ from datetime import timedelta
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.observations import Acceptance, Entry, ServingKind
+from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
-from keyturn.domain.rows import REFUSING, Outcome, anothers, effect, promote, settling, unknown_target, unreachable
+from keyturn.domain.rows import (
+    REFUSING,
+    Outcome,
+    anothers,
+    effect,
+    promote,
+    settling,
+    unknown_target,
+    unreachable,
+    while_blind,
+)
 from keyturn.domain.situation import Situation
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
 
 def reassert(s: Situation) -> Outcome:
     """What an operator wants overwritten, and what a late promote of our own has left, gives way to what the phase calls
-    for."""
-    wanted = [t for t in s.rotation.targets if s.to_reassert(t) or s.came_late(t)]
-    wanted = [t for t in wanted if not s.marked(s.called_for(t)) and s.readable(s.called_for(t))]
-    return tuple(promote(s, s.called_for(t), t) for t in wanted) or None
+    for, once every verifier accepts that (promise P1)."""
+    wanted = {t: s.called_for(t) for t in s.rotation.targets if s.to_reassert(t) or s.came_late(t)}
+    wanted = {t: serial for t, serial in wanted.items() if s.givable(serial) and s.readable(serial)}
+    if s.phase_is(Phase.INTRODUCE):
+        wanted = {t: serial for t, serial in wanted.items() if serial != s.new}  # that is OVERLAP's to give
+    on_the_way_back = s.rotation.restoring is not None
+    for serial in wanted.values():
+        blocks = not (s.hurried or on_the_way_back)
+        if (found := _accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=blocks)) is not None:
+            return found
+    return tuple(promote(s, serial, t) for t, serial in wanted.items()) or None
 
 
 def keep_old(s: Situation) -> Outcome:
     """Every target holds our own copy of the old version, so that the way back depends on nobody else. Of a compromised
-    one whatever can be had is kept, for the proof of its death."""
+    one whatever can be had is kept, for the proof of its death; and of any other that may still be in use one copy, or
+    nobody could try it once its last target serves another."""
     lacking = [t for t in s.rotation.targets if (held := s.copies(t)) is not None and s.old not in held]
     serving = [t for t in lacking if s.serves(t, s.old)]
     elsewhere = lacking if s.readable(s.old) else []
@@ -33,6 +52,10 @@ def keep_old(s: Situation) -> Outcome:
         for t in lacking
         if t in serving or t in elsewhere
     ]
+    for serial in s.rotation.outgoing[1:]:
+        serving = [t for t in s.rotation.targets if s.serves(t, serial) and s.copies(t) is not None]
+        if serving and s.kept(serial) and not any(serial in (s.copies(t) or ()) for t in s.rotation.targets):
+            wanted.append(effect(s, EffectKind.KEEP, serial, target=serving[0], expected=s.serving(serving[0]).id))
     if wanted:
         return tuple(wanted)
     unknown = [t for t in s.rotation.targets if s.copies(t) is None]
@@ -71,7 +94,12 @@ def stage_new(s: Situation) -> Outcome:
 
 
 def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks: bool) -> Outcome:
-    refusing = s.verifiers(serial, *REFUSING)
+    lost = serial in s.rotation.waived
+    # Where its value is lost, as somebody has signed, the authority's listing speaks for it; it can be enabled where its
+    # entry is, and nowhere else.
+    refusing = s.still(serial, *REFUSING) if lost else s.verifiers(serial, *REFUSING)
+    if lost:
+        refusing = tuple(v for v in refusing if s.entry(v, serial) is Entry.DISABLED)
     # What was changed behind our back is reported by a guard, and not mended.
     joining = tuple(v for v in refusing if v not in s.behind_our_back(serial))
     if kind is EffectKind.ENABLE:
@@ -83,10 +111,10 @@ def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks
     if refusing:
         return wait(Reason.NOT_ACCEPTED_YET, f"{', '.join(refusing)} refuses v{serial}", verifiers=list(refusing))
     lagging = s.verifiers(serial, Acceptance.UNSETTLED)
-    away = s.verifiers(serial, Acceptance.UNREACHABLE)
+    away = s.still(serial, Acceptance.UNREACHABLE) if lost else s.verifiers(serial, Acceptance.UNREACHABLE)
     if lagging:
         return settling(lagging)
-    if any(s.unasked(v, serial) for v in away):
+    if any(s.unasked(v, serial) for v in away) and not lost:
         return wait(Reason.NOT_ACCEPTED_YET, f"v{serial} has not been tried yet", verifiers=list(away))
     if away and (unreachable_blocks or len(away) == len(s.seen.verifiers)):
         return unreachable("ask", away)
@@ -105,7 +133,7 @@ def accept_new(s: Situation) -> Outcome:
 
 def accept_kept(s: Situation) -> Outcome:
     """Every verifier accepts the outgoing versions that may still be in use: what a retreat leaves to do, and a rotation
-    that took over; nothing otherwise."""
+    that was taken over from; nothing otherwise."""
     for serial in s.rotation.outgoing:
         if s.kept(serial) and (found := _accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=not s.hurried)):
             return found
@@ -148,7 +176,8 @@ def _baked(s: Situation, targets: tuple[str, ...], span: timedelta, reason: Reas
     if missing > timedelta(0):
         return wait(reason, f"{missing} left", until=s.now + missing)
     if not s.watched(since, span, s.seen.usage.failure_watermark):
-        return wait(Reason.WATERMARK_BEHIND, "no source that sees failures has reported this time yet")
+        detail = f"no source that sees failures has reported this time yet{while_blind(s)}"
+        return wait(Reason.WATERMARK_BEHIND, detail)
     return None
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keyturn.domain.effects import EffectKind
-from keyturn.domain.evidence import Finding
-from keyturn.domain.observations import Acceptance, ServingKind
+from keyturn.domain.evidence import Finding, confined
+from keyturn.domain.observations import AUTHORITY, Acceptance, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import REFUSING, anothers
@@ -17,10 +17,6 @@ from keyturn.domain.situation import Situation
 from keyturn.domain.verdicts import Evidence, Ruling, Verdict, hold
 
 Guard = Callable[[Situation], "Verdict | None"]
-
-FEW_CULPRITS = 0.1
-"""Failures confined to at most this share of the known clients (and always to one) are the version's, not the
-authority's, when every verifier accepts both (DESIGN §6)."""
 
 
 def marked(s: Situation) -> Verdict | None:
@@ -50,6 +46,14 @@ def operator_rollback(s: Situation) -> Verdict | None:
     return Verdict(ruling=Ruling.ROLL_BACK, reason=Reason.OPERATOR_ROLLBACK, detail=s.rotation.rollback_asked)
 
 
+def new_value_lost(s: Situation) -> Verdict | None:
+    """No target serves or keeps the new version's value: it can be given to nobody any more."""
+    if not s.minted(s.new) or s.readable(s.new) is not False:
+        return None
+    detail = f"no target holds the value of v{s.new}"
+    return Verdict(ruling=Ruling.ROLL_BACK, reason=Reason.NEW_VALUE_LOST, detail=detail)
+
+
 def new_version_fails(s: Situation) -> Verdict | None:
     """Failures attributed to the new version: readers get the old one again."""
     verdict = _found(s)
@@ -64,8 +68,9 @@ def in_doubt(s: Situation) -> Verdict | None:
 
 def _found(s: Situation) -> Verdict | None:
     """What the detector's word means. Our own probes of both versions speak first: a verifier that refuses the new where
-    it accepts the old is no illness of the authority. Then the detector's word, where the old version's traffic gave it a
-    control; where none did, what the probes leave of DESIGN §6's table."""
+    it accepts the old is no illness of the authority, and one that accepts neither is no fault of the new. Then the
+    detector's word, where the old version's traffic gave it a control; where none did, what the probes leave of DESIGN
+    §6's table."""
     finding = s.seen.usage.finding
     if finding is None:
         return None
@@ -78,15 +83,21 @@ def _found(s: Situation) -> Verdict | None:
     for verifier in s.verifiers(s.new, *REFUSING):
         if retired or s.acceptance(verifier, s.old) is Acceptance.ACCEPTED:
             return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED, f"{blame}; {verifier} refuses v{s.new}")
-    if finding.verdict == "authority_ill":
+    if finding.verdict == "authority_ill" or (not retired and _both_fail(s)):
         return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, f"v{s.old} and v{s.new} fail alike")
     if finding.control:
         return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
     if s.verifiers(s.new, *REFUSING, Acceptance.UNREACHABLE) or not s.seen.verifiers:
         return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, "our own probes of both versions fail")
-    if len(finding.culprits) <= max(1, int(FEW_CULPRITS * len(s.seen.usage.clients))):
+    if confined([culprit.share for culprit in finding.culprits], len(s.seen.usage.clients)):
         return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
     return ruled(Ruling.HOLD, Reason.FAILURES_SPREAD, blame)
+
+
+def _both_fail(s: Situation) -> bool:
+    """Whether a verifier was seen to accept neither version: going back to the old one would help nobody there."""
+    neither = (*REFUSING, Acceptance.UNSETTLED)
+    return any(s.acceptance(verifier, s.old) in neither for verifier in s.verifiers(s.new, *neither))
 
 
 def _blame(s: Situation, finding: Finding) -> str:
@@ -161,9 +172,9 @@ def obstacle(s: Situation) -> Verdict | None:
     """Something of another's stands where the new version would go: it is never run over, and never used."""
     if s.minted(s.new):
         return None
-    for name in s.rotation.targets:
-        seen = s.seen.targets.get(name)
-        for found in seen.obstacles if seen is not None else ():
+    places = [(name, seen.obstacles) for name in s.rotation.targets if (seen := s.seen.targets.get(name)) is not None]
+    for name, obstacles in (*places, (AUTHORITY, s.seen.strangers)):
+        for found in obstacles:
             if found.id in s.rotation.passed:
                 continue
             age = f", {s.now - found.since} old" if found.since is not None else ""
@@ -225,6 +236,7 @@ CHAIN: tuple[tuple[Guard, frozenset[Phase]], ...] = (
     (marked, LIVE),
     (given_up, LIVE),
     (operator_rollback, BEFORE_DESTROY),
+    (new_value_lost, BEFORE_DESTROY),
     (new_version_fails, WATCHED),
     (refused_use, frozenset({Phase.RETIRE})),
     (halted, LIVE),

@@ -15,11 +15,11 @@ from datetime import datetime
 
 from keyturn.domain.absorb import absorb
 from keyturn.domain.effects import Effect, Message
-from keyturn.domain.errors import FailureKind
+from keyturn.domain.errors import PERMANENT
 from keyturn.domain.guards import CHAIN
 from keyturn.domain.model import Rotation
 from keyturn.domain.notices import notices
-from keyturn.domain.observations import Observations
+from keyturn.domain.observations import EffectSeen, Observations
 from keyturn.domain.overdue import overdue, spend
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
@@ -31,10 +31,14 @@ from keyturn.domain.transitions import commit_to, enter, stand
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
 MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUPERSEDE})
-FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED})
-PERMANENT = frozenset({FailureKind.DENIED, FailureKind.INVALID})
+FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reason.NEW_VALUE_LOST})
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
+
+
+MANY = 20
+"""So many tries of one call in vain, a quarter of an hour with the runtime's backoff, are a person's matter too: it goes
+on being tried, and pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +98,8 @@ def _beside(s: Situation, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
     for row in ALWAYS:
         found = row(s)
         if isinstance(found, tuple):
-            others += [one for one in _attempt(s, found)[1] if one not in effects]
+            # No refusal ends these tries: what is compromised is cut off as soon as it can be.
+            others += [one for one in found if one not in effects and not _later(s.seen.effects.get(one.id), s.now)]
     return (*others, *effects)
 
 
@@ -107,6 +112,9 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
                 return verdict, _standing(s)
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
+    if not effects and verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:
+        # What one row waits for keeps no other from making true again what was.
+        effects = _standing(s)
     if verdict.ruling is Ruling.WAIT and s.rotation.live and (late := overdue(s, verdict)) is not None:
         return late, effects if late.ruling is Ruling.WAIT else _standing(s)
     return verdict, effects
@@ -114,8 +122,11 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
 
 def _standing(s: Situation) -> tuple[Effect, ...]:
     """What may still be done while the rotation stands: re-establish, never go on."""
-    _, effects = _walk(s, STANDING.get(s.rotation.phase, ()))
-    return effects
+    rows = STANDING.get(s.rotation.phase, ())
+    if s.rotation.phase is Phase.ROLLBACK:
+        return _walk(s, rows)[1]
+    outcomes = [row(s) for row in rows]
+    return tuple(one for found in outcomes if isinstance(found, tuple) for one in _attempt(s, found)[1])
 
 
 def _walk(s: Situation, rows: tuple[Row, ...]) -> tuple[Verdict, tuple[Effect, ...]]:
@@ -128,26 +139,59 @@ def _walk(s: Situation, rows: tuple[Row, ...]) -> tuple[Verdict, tuple[Effect, .
     return Verdict(ruling=Ruling.ADVANCE, reason=Reason.ACCEPTED_EVERYWHERE), ()
 
 
-def _attempt(s: Situation, outstanding: tuple[Effect, ...]) -> tuple[Verdict, tuple[Effect, ...]]:
-    """Which of the outstanding effects may be tried now, after what the journal says of earlier tries."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tries:
+    """Outstanding effects, by what the journal says of earlier tries."""
+
+    ready: tuple[Effect, ...]
+    later: tuple[EffectSeen, ...]
+    """Not before their time."""
+    refused: tuple[tuple[Effect, EffectSeen], ...]
+    """For good, and not to be tried again by ourselves."""
+
+
+def _tries(s: Situation, outstanding: tuple[Effect, ...]) -> _Tries:
     ready, later, refused = [], [], []
     for one in outstanding:
         before = s.seen.effects.get(one.id)
-        if before is not None and before.failure in PERMANENT:
-            refused.append(before.message)
-        if before is not None and before.retry_at is not None and before.retry_at > s.now:
+        if before is not None and before.failure in PERMANENT and not _retried_at_rest(s, before):
+            refused.append((one, before))
+        elif before is not None and _later(before, s.now):
             later.append(before)
         else:
             ready.append(one)
-    if refused and s.rotation.phase in HALTING:
-        return Verdict(ruling=Ruling.HALT, reason=Reason.EFFECT_FAILED, detail=refused[0]), ()
-    if refused:
-        return hold(Reason.EFFECT_FAILED, refused[0]), tuple(ready)
+    return _Tries(ready=tuple(ready), later=tuple(later), refused=tuple(refused))
+
+
+def _later(before: EffectSeen | None, now: datetime) -> bool:
+    return before is not None and before.retry_at is not None and before.retry_at > now
+
+
+def _retried_at_rest(s: Situation, before: EffectSeen) -> bool:
+    """An ended rotation cannot be resumed: what it was refused is tried again at the pace at which it is looked after."""
+    since = before.retry_at
+    return not s.rotation.live and (since is None or since + s.policy.drift_every <= s.now)
+
+
+def _attempt(s: Situation, outstanding: tuple[Effect, ...]) -> tuple[Verdict, tuple[Effect, ...]]:
+    """Which of the outstanding effects may be tried now. One that was refused for good is not tried again before an
+    operator resumes; a rollback goes on with its other effects as long as there are any."""
+    tries = _tries(s, outstanding)
+    if tries.refused:
+        said = "; ".join(dict.fromkeys(before.message for _, before in tries.refused))
+        others = tries.ready or tries.later
+        if s.rotation.phase in HALTING and not (s.phase_is(Phase.ROLLBACK) and others):
+            return Verdict(ruling=Ruling.HALT, reason=Reason.EFFECT_FAILED, detail=said), ()
+        return hold(Reason.QUARANTINED, said, latch=s.rotation.live), tries.ready
     names = ", ".join(sorted({one.kind.replace("_", " ") for one in outstanding}))
-    if ready:
-        return wait(Reason.EFFECTS_OUTSTANDING, names), tuple(ready)
-    soonest = min(before.retry_at for before in later if before.retry_at is not None)
-    return wait(Reason.EFFECT_RETRYING, f"{names}: {later[0].message}", until=soonest), ()
+    failing = [before for one in outstanding if (before := s.seen.effects.get(one.id)) and before.failure is not None]
+    worst = max(failing, key=lambda before: before.attempts, default=None)
+    if worst is not None and worst.attempts >= MANY and s.rotation.live:
+        return hold(Reason.EFFECT_RETRYING, f"{names}, tried {worst.attempts} times: {worst.message}"), tries.ready
+    if tries.ready:
+        return wait(Reason.EFFECTS_OUTSTANDING, names), tries.ready
+    soonest = min(before.retry_at for before in tries.later if before.retry_at is not None)
+    return wait(Reason.EFFECT_RETRYING, f"{names}: {tries.later[0].message}", until=soonest), ()
 
 
 def _take(s: Situation, verdict: Verdict) -> tuple[Verdict, Rotation]:

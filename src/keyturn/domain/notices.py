@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from keyturn.domain.effects import Message
+from keyturn.domain.effects import EffectKind, Message
+from keyturn.domain.errors import PERMANENT
 from keyturn.domain.model import Hold, Rotation
 from keyturn.domain.overdue import time_left
 from keyturn.domain.phases import Phase
@@ -23,7 +24,7 @@ def notices(before: Rotation, s: Situation, verdict: Verdict) -> tuple[Rotation,
     messages = [*_transition(before, after, verdict), *_refresh(before, after)]
     if verdict.reason in (Reason.DEADLINE_EXTENDED, Reason.FORCED) and after.entry == before.entry:
         messages.append(_message(after, f"deadline/{after.extensions}", "rotation.deadline", verdict.detail))
-    messages += _compromised_use(s)
+    messages += [*_compromised_use(s), *_cut_refused(s)]
     after, reminders = _remind(s, verdict)
     after, pages = _page(after, s.now)
     return after, (*messages, *reminders, *pages)
@@ -69,6 +70,20 @@ def _compromised_use(s: Situation) -> list[Message]:
         )
         for serial in sorted(rotation.marks)
         for client in s.refused_users(serial)
+    ]
+
+
+def _cut_refused(s: Situation) -> list[Message]:
+    """That a compromised version cannot be disabled is nothing to be found out later; once for each phase."""
+    return [
+        Message(
+            id=f"{name}/refused",
+            topic="compromised.not_cut",
+            text=f"{s.rotation.credential}: v{tried.serial} is compromised, and cannot be disabled: {tried.message}",
+            details=(("credential", s.rotation.credential), ("version", str(tried.serial))),
+        )
+        for name, tried in sorted(s.seen.effects.items())
+        if tried.kind is EffectKind.DISABLE and tried.failure in PERMANENT and s.marked(tried.serial)
     ]
 
 

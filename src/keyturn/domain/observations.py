@@ -79,6 +79,9 @@ class VerifierSeen:
 
     acceptance: Mapping[int, Acceptance]
     entries: Mapping[int, Entry] = field(default_factory=dict)
+    risen: frozenset[int] = frozenset()
+    """Versions that earlier rotations destroyed, and that are listed here as alive: the verifier has come back with an
+    older table."""
 
 
 class SourceKind(StrEnum):
@@ -96,7 +99,26 @@ class SourceSeen:
     kind: SourceKind
     watermark: datetime | None
     sees_failures: bool
+    blind_since: datetime | None = None
+    """Since when it has stopped, lags or answers nonsense; None while all is well."""
+    trouble: str = ""
+    """What is wrong with it, and the mend."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hole:
+    """A stretch of time of which a source's data is lost for good."""
+
+    start: datetime
+    end: datetime
+
+    def within(self, start: datetime, end: datetime) -> timedelta:
+        """How much of it lies between these two."""
+        return max(timedelta(0), min(self.end, end) - max(self.start, start))
+
+
+AUTHORITY = "authority"
+"""Where an obstacle stands that is at no target."""
 
 UNMAPPED = "unmapped"
 """The one client that every presentation counts for which no source's rule maps."""
@@ -112,10 +134,12 @@ class ClientSeen:
     last_refusal: Mapping[int, datetime] = field(default_factory=dict)
     """End of the newest bucket with a refused use that is this client's beyond doubt (DESIGN §6)."""
     required_silence: timedelta
+    largest_gap: timedelta = timedelta(0)
+    """The longest that its history has it silent between two uses."""
     acknowledged: bool = False
     """The client's owner says that all its instances have moved."""
     dismissed: bool = False
-    """An operator has declared it gone."""
+    """An operator has declared it gone, and it was not seen since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +153,9 @@ class UsageSeen:
     finding: Finding | None = None
     """The detector's word on the last bucket that it has seen."""
     unauthenticated: int = 0
-    """Refused presentations since the rotation's start that prove nothing about who sent them."""
+    """Refused presentations of this rotation's versions that prove nothing about who sent them."""
+    lost: tuple[Hole, ...] = ()
+    """What the sources cannot tell any more, one after another."""
 
     @property
     def watermark(self) -> datetime | None:
@@ -155,6 +181,8 @@ class EffectSeen:
     target: str | None = None
     attempts: int
     succeeded: bool
+    at: datetime | None = None
+    """When the last try's outcome was known; None while it is not."""
     failure: FailureKind | None = None
     message: str = ""
     retry_at: datetime | None = None
@@ -178,5 +206,7 @@ class Observations:
     or they took more than one attempt."""
     found: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     """By serial: key id and fingerprint of a version that was not known to be made, but whose copy is at a target."""
+    strangers: tuple[Obstacle, ...] = ()
+    """Keys that the authority holds for this credential and that no version knows, as far as that was asked."""
     room: int | None = None
     """How many more keys of this credential the authority takes; None: no limit is known."""

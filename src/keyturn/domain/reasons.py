@@ -25,6 +25,7 @@ class Reason(StrEnum):
     OPERATOR_ROLLBACK = "operator_rollback"
     NEW_VERSION_FAILS = "new_version_fails"
     NEW_VERSION_REFUSED = "new_version_refused"
+    NEW_VALUE_LOST = "new_value_lost"
     REFUSED_USE = "refused_use"
     COMPROMISED = "compromised"
     ABANDONED = "abandoned"
@@ -62,6 +63,7 @@ class Reason(StrEnum):
     TOO_MANY_RETREATS = "too_many_retreats"
     TOO_MANY_REMINTS = "too_many_remints"
     UNPROVEN = "unproven"
+    QUARANTINED = "quarantined"
     EFFECT_FAILED = "effect_failed"
 
 
@@ -77,6 +79,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.OPERATOR_ROLLBACK: "An operator asked for the old version back.",
     Reason.NEW_VERSION_FAILS: "Clients fail with the new version while the old one is healthy.",
     Reason.NEW_VERSION_REFUSED: "Clients fail, and our own probes find a verifier that refuses the new version.",
+    Reason.NEW_VALUE_LOST: "No target serves or keeps the new version's value any more: nobody can be given it.",
     Reason.REFUSED_USE: "Somebody who really holds the disabled version tried to use it and was refused.",
     Reason.COMPROMISED: "A version that readers were to get was reported compromised: it never comes back.",
     Reason.ABANDONED: "An operator gave this rotation up; another takes over every version of it by name.",
@@ -112,5 +115,6 @@ MEANING: Mapping[Reason, str] = {
     Reason.TOO_MANY_RETREATS: "The old version was disabled and needed again too often.",
     Reason.TOO_MANY_REMINTS: "New versions failed too often while nothing could be restored; a person must look.",
     Reason.UNPROVEN: "The value of a revoked version cannot be read back, so its death cannot be tried; an operator signs.",
-    Reason.EFFECT_FAILED: "A call was refused for good; a person must mend the cause.",
+    Reason.QUARANTINED: "A call was refused for good; it is not tried again until a person mends the cause and resumes.",
+    Reason.EFFECT_FAILED: "A call was refused for good, and nothing better is left to do; a person must mend the cause.",
 }

@@ -78,3 +78,13 @@ def who_is_blind(s: Situation) -> str:
     """The usage sources without a word."""
     blind = sorted(name for name, source in s.seen.usage.sources.items() if source.watermark is None)
     return f"no word from {', '.join(blind)}" if blind else "no usage source covers this credential"
+
+
+def while_blind(s: Situation) -> str:
+    """What to add to a wait while usage sources are blind: the time that it tells does not run then."""
+    blind = [
+        f"{name} is blind since {one.blind_since:%Y-%m-%d %H:%M:%S} UTC ({one.trouble})"
+        for name, one in sorted(s.seen.usage.sources.items())
+        if one.blind_since is not None
+    ]
+    return "".join(f"; {line}" for line in blind)

@@ -98,13 +98,17 @@ class Situation:
     @property
     def restorable(self) -> bool:
         """Whether the old version can come back: it is not compromised, and nothing of it was taken away for good."""
-        return not (self.marked(self.old) or self.old in self.rotation.revoked or self.phase_is(Phase.DESTROY))
+        return self.givable(self.old) and not self.phase_is(Phase.DESTROY)
 
     def kept(self, serial: int) -> bool:
         """Whether an outgoing version is to stay accepted until it is known silent."""
         force = self.rotation.forced.get(serial)
-        given_up = self.marked(serial) or serial in self.rotation.revoked or (force is not None and force.final)
-        return serial in self.rotation.served and not given_up
+        final = force is not None and force.final
+        return serial in self.rotation.served and self.givable(serial) and not final
+
+    def givable(self, serial: int) -> bool:
+        """Whether readers may ever be given a version: it is not compromised, and nothing took it away for good."""
+        return not self.marked(serial) and serial not in self.rotation.revoked
 
     def sent(self, kind: EffectKind, serial: int) -> bool:
         """Whether a call of ours, of this rotation or of an earlier one that may land late, explains a difference."""
@@ -153,14 +157,16 @@ class Situation:
         rotation = self.rotation
         if rotation.phase.is_end or target in rotation.promoted:
             return frozenset({self.survivor})
-        adopted = rotation.adopting is not None and rotation.adopting.target == target
-        begun = adopted or (target, self.new) in rotation.promised
+        # What one hand gave to several targets is adopted at all of them.
+        begun = rotation.adopting is not None or (target, self.new) in rotation.promised
         return frozenset(rotation.versions) if begun else frozenset(rotation.outgoing)
 
     def called_for(self, target: str) -> int:
         """What readers of a target are to get by this phase."""
+        given_up = self.old in self.rotation.waived or self.old in self.rotation.revoked
         moving = self.phase_is(Phase.OVERLAP) and (target in self.rotation.promoted or self.hurried)
-        return self.old if self.phase_is(Phase.INTRODUCE, Phase.OVERLAP) and not moving else self.survivor
+        staying = self.phase_is(Phase.INTRODUCE, Phase.OVERLAP) and not (moving or given_up)
+        return self.old if staying else self.survivor
 
     def waves(self) -> list[tuple[str, ...]]:
         """The targets in the order and groups in which they are promoted; in an emergency all at once."""
@@ -171,10 +177,11 @@ class Situation:
     # Verifiers
 
     def acceptance(self, verifier: str, serial: int) -> Acceptance:
-        """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose lost
-        value an operator has waived, the authority's listing speaks."""
+        """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose value
+        is lost, or waived by an operator, the authority's listing speaks."""
         seen = self.seen.verifiers.get(verifier)
-        if seen is not None and serial not in seen.acceptance and serial in self.rotation.waived:
+        unasked = seen is not None and serial not in seen.acceptance
+        if unasked and (serial in self.rotation.waived or self.readable(serial) is False):
             return LISTED_AS[self.entry(verifier, serial)]
         return seen.acceptance.get(serial, Acceptance.UNREACHABLE) if seen is not None else Acceptance.UNREACHABLE
 
@@ -221,9 +228,22 @@ class Situation:
         return max(stamps, key=lambda stamp: stamp.at) if stamps else None
 
     def watched(self, since: Stamp, span: timedelta, watermark: datetime | None) -> bool:
-        """Whether `span` of the rotation's own time after `since` lies below a watermark."""
+        """Whether `span` of the rotation's own time after `since` lies below a watermark, what is lost left out."""
+        if watermark is None:
+            return False
         stopped = self.rotation.stopped_after(since, self.now)
-        return watermark is not None and watermark >= since.at + stopped + span
+        return watermark >= since.at + stopped + span + self._lost(since.at, watermark)
+
+    def _lost(self, start: datetime, end: datetime) -> timedelta:
+        return sum((hole.within(start, end) for hole in self.seen.usage.lost), timedelta(0))
+
+    def silence(self, client: ClientSeen, last: datetime, watermark: datetime) -> timedelta:
+        """How long a client has been silent for certain since it was last seen. What a source has lost stops the clock;
+        a loss longer than the client ever paused starts it anew (EVIDENCE.md §3)."""
+        for hole in self.seen.usage.lost:
+            if hole.end > last and hole.end - hole.start > client.largest_gap:
+                last = hole.end
+        return watermark - last - self._lost(last, watermark)
 
     def quiet(self, serial: int, *, since: datetime | None, least: timedelta | None = None) -> Quiet:
         """Whether a version is known silent: for every client, from its last use (and not before `since`) up to the
@@ -239,7 +259,7 @@ class Situation:
                 continue
             needed = client.required_silence if least is None else least
             last = max(start, client.last_use.get(serial, start))
-            missing = needed - (usage.watermark - last)
+            missing = needed - self.silence(client, last, usage.watermark)
             if missing > timedelta(0):
                 users.append((name, missing))
         return Quiet(known=True, users=tuple(users))
@@ -264,7 +284,7 @@ class Situation:
         if watermark is None or promoted is None:
             return False
         last = max([*client.last_use.values(), promoted.at])
-        return watermark - last >= client.required_silence
+        return self.silence(client, last, watermark) >= client.required_silence
 
     def refused_users(self, serial: int) -> tuple[str, ...]:
         """Clients that really hold a version we disabled and were refused since."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from keyturn.domain.model import Rotation, Stamp, Version, VersionState
+from keyturn.domain.model import Adopting, Mark, Rotation, Stamp, Version, VersionState
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
@@ -21,22 +22,40 @@ def begin(
     incoming: int,
     now: datetime,
     by: str,
+    others: Sequence[Version] = (),
+    adopting: Adopting | None = None,
 ) -> Rotation:
-    """A new rotation that leads from `current` to a version with the serial `incoming`."""
+    """A new rotation that leads from `current`, and `others` that are not dead, to a version with the serial `incoming`:
+    newly made, or what another's hand has put where `adopting` says."""
     stamp = Stamp(at=now, active=timedelta(0))
+    outgoing = (current, *sorted(others, key=lambda one: one.serial, reverse=True))
+    marked = [one.serial for one in outgoing if one.compromised_at is not None]
     return Rotation(
         id=id,
         credential=credential,
         policy=policy,
         targets=targets,
-        versions={current.serial: current, incoming: Version(serial=incoming, state=VersionState.PENDING)},
-        outgoing=(current.serial,),
+        versions={
+            **{one.serial: one for one in outgoing},
+            incoming: Version(serial=incoming, state=VersionState.PENDING),
+        },
+        outgoing=tuple(one.serial for one in outgoing),
         incoming=incoming,
-        served=frozenset({current.serial}),
+        adopting=adopting,
+        # What was disabled by somebody is in nobody's use; whatever is not, may be.
+        served=frozenset(one.serial for one in outgoing if one.state is not VersionState.DISABLED),
+        marks={serial: found_marked(policy, now) for serial in marked},
         started_at=now,
         started_by=by,
         entered=stamp,
         first_entered={Phase.INTRODUCE: stamp},
+    )
+
+
+def found_marked(policy: Policy, now: datetime) -> Mark:
+    """The report that a mark beside a secret stands for, where nobody remembers who made it."""
+    return Mark(
+        at=now, by="keyturn", why="it is marked so beside the secret", grace=policy.grace, cut_at=now + policy.grace_cap
     )
 
 
@@ -87,12 +106,13 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
 
 
 def _home(s: Situation) -> int:
-    """What readers got last: what the rotation was giving them, if it had begun to."""
+    """What readers got last: what the rotation was giving them, if it had begun to. What is known to be lost is nobody's
+    way back."""
     rotation = s.rotation
-    if rotation.restoring is not None:
-        return rotation.restoring
-    began = any(serial == rotation.incoming for _, serial in rotation.promised)
-    return rotation.incoming if began else rotation.outgoing[0]
+    promised = any(serial == rotation.incoming for _, serial in rotation.promised)
+    began = promised or any(s.serves(target, rotation.incoming) for target in rotation.targets)
+    last = [serial for serial in (rotation.restoring, rotation.incoming if began else None) if serial is not None]
+    return next((serial for serial in last if s.readable(serial) is not False), rotation.outgoing[0])
 
 
 def _revoked(s: Situation, serial: int) -> bool:

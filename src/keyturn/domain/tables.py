@@ -18,6 +18,7 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         establish.mint,
         establish.stage_new,
         establish.accept_new,
+        establish.accept_kept,
     ),
     Phase.OVERLAP: (
         establish.accept_kept,
@@ -64,11 +65,13 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         withdraw.remove_copies,
     ),
     Phase.COMPLETED: (
+        withdraw.bury_again,
         establish.accept_survivor,
         withdraw.revoke_doomed,
         withdraw.remove_copies,
     ),
     Phase.ROLLED_BACK: (
+        withdraw.bury_again,
         establish.accept_survivor,
         withdraw.revoke_doomed,
         withdraw.remove_copies,
@@ -78,13 +81,14 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
 changed is undone."""
 
 STANDING: Mapping[Phase, tuple[Row, ...]] = {
+    Phase.INTRODUCE: (establish.accept_kept,),
     Phase.OVERLAP: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.MONITOR: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.RETIRE: (establish.keep_old, establish.accept_new),
     Phase.ROLLBACK: PHASES[Phase.ROLLBACK],
 }
 
-ALWAYS: tuple[Row, ...] = (withdraw.cut_marked, withdraw.mark_beside)
+ALWAYS: tuple[Row, ...] = (withdraw.cut_marked, withdraw.mark_beside, withdraw.bury_again)
 """What is done beside everything else, in every phase that lives, also under a halt."""
 
 EDGES: Mapping[tuple[Phase, Ruling], tuple[Phase, Reason | None]] = {

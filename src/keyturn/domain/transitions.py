@@ -35,7 +35,8 @@ def enter(s: Situation, verdict: Verdict, to: Phase) -> Rotation:
 
 def _enter_monitor(after: Rotation) -> Rotation:
     for serial in after.outgoing:
-        if after.versions[serial].compromised_at is None:
+        version = after.versions[serial]
+        if version.compromised_at is None or version.state is VersionState.CURRENT:
             after = after.with_version(serial, VersionState.PREVIOUS)
     after = after.with_version(after.incoming, VersionState.CURRENT)
     if Phase.RETIRE not in after.first_entered:

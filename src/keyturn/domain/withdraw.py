@@ -8,7 +8,16 @@ from keyturn.domain.effects import EffectKind
 from keyturn.domain.establish import not_served
 from keyturn.domain.observations import Acceptance, Entry, ServingKind
 from keyturn.domain.reasons import Reason
-from keyturn.domain.rows import REFUSING, Outcome, effect, settling, unknown_target, unreachable, who_is_blind
+from keyturn.domain.rows import (
+    REFUSING,
+    Outcome,
+    effect,
+    settling,
+    unknown_target,
+    unreachable,
+    while_blind,
+    who_is_blind,
+)
 from keyturn.domain.situation import Quiet, Situation
 from keyturn.domain.verdicts import Verdict, hold, wait
 
@@ -76,7 +85,7 @@ def _awaits(s: Situation, reason: Reason, serial: int, quiet: Quiet) -> Verdict 
     name, missing = max(quiet.users, key=lambda user: user[1])
     return wait(
         reason,
-        f"v{serial} must be silent for {missing} more ({name})",
+        f"v{serial} must be silent for {missing} more ({name}){while_blind(s)}",
         until=s.now + missing,
         clients=[user for user, _ in quiet.users],
     )
@@ -147,7 +156,8 @@ def soaked(s: Situation) -> Verdict | None:
         return wait(Reason.SOAKING, f"{missing} left", until=s.now + missing)
     for watermark in (s.seen.usage.watermark, s.seen.usage.failure_watermark):
         if not s.watched(s.rotation.soak, s.policy.soak, watermark):
-            return wait(Reason.WATERMARK_BEHIND, "the usage sources have not reported the whole soak yet")
+            detail = f"the usage sources have not reported the whole soak yet{while_blind(s)}"
+            return wait(Reason.WATERMARK_BEHIND, detail)
     return None
 
 
@@ -164,6 +174,16 @@ def revoke_doomed(s: Situation) -> Outcome:
         if unknown:
             return unreachable("list", unknown)
     return None
+
+
+def bury_again(s: Situation) -> Outcome:
+    """What an earlier rotation destroyed stays dead: a verifier that comes back with an older table is told again."""
+    risen: dict[int, list[str]] = {}
+    for verifier, seen in sorted(s.seen.verifiers.items()):
+        for serial in seen.risen:
+            risen.setdefault(serial, []).append(verifier)
+    found = [effect(s, EffectKind.REVOKE, v, verifiers=tuple(at)) for v, at in sorted(risen.items())]
+    return tuple(found) or None
 
 
 def prove_dead(s: Situation) -> Outcome:

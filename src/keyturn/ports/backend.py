@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from keyturn.domain.secret_value import SecretValue
@@ -36,11 +36,16 @@ class TargetView:
 class Target(Protocol):
     """One place in a backend that readers get a credential from.
 
-    Every method may raise `Transient`, `Throttled` and `Denied`; each call is bounded by the timeout the backend was
-    configured with. Tokens are `[A-Za-z0-9._-]{1,100}`, unique to one version or one effect, and make a call
-    idempotent: the same call again, also after a crash or a lost response, gives the same world and no error. Values
-    appear in no error, log or repr.
+    Every method may raise `Transient`, `Throttled` and `Denied`, and returns or raises within `timeout`. Tokens are
+    `[A-Za-z0-9._-]{1,100}`, unique to one version or one effect, and make a call idempotent: the same call again, also
+    after a crash or a lost response, gives the same world and no error. Values appear in no error, log or repr.
     """
+
+    location: str
+    """Where it is, as the backend's own records name it: usage sources that see readers read it tell of it by this."""
+    timeout: timedelta
+    """The longest that one call takes, all its requests together: whoever makes it holds its lease for longer
+    (promise P7)."""
 
     def view(self) -> TargetView:
         """What readers get and which copies we keep, read strongly enough to see our own last write."""

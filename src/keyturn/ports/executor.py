@@ -15,5 +15,8 @@ class Executor(Protocol):
         """Run every call and return their results in order. Calls report their own failures as results; one that raises
         is a defect, raised here after all have ended."""
 
+    def pause(self, seconds: float) -> None:
+        """Let a call that is under way wait before it is repeated; where time is virtual it does not pass."""
+
     def close(self) -> None:
         """Wait for what runs and take nothing more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -28,26 +29,46 @@ class Minted:
     value: SecretValue
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A key as the authority lists it."""
+
+    key_id: str
+    token: str | None = None
+    """What `mint` was told when it was made; None where that is not known, as of somebody else's."""
+    created_at: datetime | None = None
+
+
 class Issuer(Protocol):
     """One credential at its authority, whose verifiers check what clients present.
 
-    Every method may raise `Transient`, `Throttled` and `Denied`, and is bounded by a timeout. All are idempotent: the
-    same call again gives the same world and no error. Values appear in no error, log, repr, process argument or
-    environment.
+    Every method may raise `Transient`, `Throttled` and `Denied`, and returns or raises within `timeout`. All are
+    idempotent: the same call again gives the same world and no error. Values appear in no error, log, repr, process
+    argument or environment.
     """
 
     origin: ValueOrigin
 
     lease: str | None
     """The name of what several credentials share at the authority (a key table, a keyset): the caller holds the lease of
-    that name around `install`, `enable`, `disable` and `revoke`. None when each credential stands alone."""
+    that name around `install`, `enable`, `disable` and `revoke`, and around `mint` where the authority makes the value.
+    None when each credential stands alone."""
+
+    timeout: timedelta
+    """The longest that one call takes, with as many verifiers as it may name: whoever makes it holds its leases for
+    longer (promise P7)."""
 
     def verifiers(self) -> Sequence[str]:
         """The names of the nodes that check credentials now. The set may change between calls."""
 
     def mint(self, token: str) -> Minted:
-        """A new credential. Where keyturn makes the value nothing outside changes; where the authority does, `token`
-        marks the key as ours, so that an orphan can be told from a stranger's."""
+        """A new credential. Where keyturn makes the value nothing outside changes; where the authority does, every
+        verifier accepts the key from now on, `token` marks it as ours, so that an orphan can be told from a stranger's,
+        and a second call makes a second key: the caller looks at `issued` first."""
+
+    def issued(self) -> Sequence[Issued]:
+        """Every key that the authority holds for this credential, disabled ones too, revoked ones not. Nothing where
+        keyturn makes the value: no mint leaves anything there that is not staged before."""
 
     def room(self) -> int | None:
         """How many more keys the authority takes for this credential now, revoked ones not counted: each `install` of

@@ -10,12 +10,23 @@ from typing import Protocol
 from keyturn.domain.observations import SourceKind
 
 
+@dataclass(frozen=True, slots=True)
+class StoreRead:
+    """A version of a secret, as its backend names the place and the version."""
+
+    location: str
+    """As `Target.location` has it."""
+    id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReport:
     """Presentations of one key by one client within one bucket of time."""
 
     key_id: str | None
-    """The public id in what was presented; None when nothing readable was."""
+    """The public id in what was presented; None when nothing readable was, or when `read` names the version."""
+    read: StoreRead | None = None
+    """In place of a key id, where a backend tells which version of a secret it gave out."""
     client: str
     """The client as the source's own rule names it; `unmapped` when no rule maps it."""
     start: datetime
@@ -42,6 +53,8 @@ class UsageBatch:
     """The source's data is complete up to here; None when nothing is known yet. Never goes back."""
     cursor: str
     """Where to go on. Opaque; kept beside the reports in one transaction, so that nothing is lost or counted twice."""
+    complete_from: datetime | None = None
+    """Where the data goes on, when some of what followed the last watermark is lost for good; None: nothing is."""
 
 
 class UsageSource(Protocol):

@@ -5,60 +5,87 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from keyturn.domain.errors import Absent, Refused
-from keyturn.domain.model import Rotation, Version, VersionState
+from keyturn.domain.errors import Refused
+from keyturn.domain.model import Adopting, Rotation, VersionState
 from keyturn.domain.succession import begin
-from keyturn.ports.store import HistoryEntry, Store
+from keyturn.ports.records import Credential, HistoryEntry, Lease
+from keyturn.ports.store import Store
 from keyturn.runtime.due import first_due
 from keyturn.runtime.registry import WiredCredential
+from keyturn.runtime.survey import Rebuilt, rebuild, survey
+
+LEFT = frozenset({VersionState.PREVIOUS, VersionState.DISABLED})
+"""What a rotation that ended leaves nothing in; but an adoption may find some."""
+
+
+def check_confirmed(credential: Credential) -> None:
+    """Raises `Refused` for a credential whose memory is from a backup, as long as nobody has confirmed it."""
+    if credential.restored_at is not None:
+        raise Refused(
+            f"the store was restored from a backup at {credential.restored_at:%Y-%m-%d %H:%M:%S} UTC, and nothing is done "
+            f"for {credential.name} until `keyturn adopt {credential.name}` has shown what is different and you confirm it"
+        )
 
 
 def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: datetime) -> None:
-    """Register a credential that is seen for the first time with what its readers get now, as version 1.
+    """Register a credential that is seen for the first time with what its readers get now.
 
     Nothing outside is changed. A mark that stands beside the secret is taken over (promise P8). Raises `Refused` when a
-    target is empty or two targets hold different values, and `Transient` or `Denied` when one cannot be read.
+    target is empty, when two targets hold different values, and when copies of ours tell that a store was lost; and
+    `Transient` or `Denied` when something cannot be read.
     """
-    held = {}
-    for name, target in wired.targets.items():
-        try:
-            backend_id, value = target.read()
-        except Absent:
-            raise Refused(
-                f"target {name} of {wired.name} holds nothing: put the credential's present value there first"
-            ) from None
-        held[name] = (backend_id, value.fingerprint(fingerprint_key), wired.issuer.key_id(value))
-    prints = {fingerprint for _, fingerprint, _ in held.values()}
-    if len(prints) != 1:
-        raise Refused(f"the targets of {wired.name} hold different values: make them one before keyturn takes over")
-    fingerprint = prints.pop()
-    key_id = next(iter(held.values()))[2]
-    marked = any(key_id in target.view().marked for target in wired.targets.values())
-    version = Version(
-        serial=1,
-        state=VersionState.CURRENT,
-        key_id=key_id,
-        fingerprint=fingerprint,
-        compromised_at=now if marked else None,
-    )
-    store.register(wired.name, version, due_at=first_due(wired.schedule, now))
-    for name, (backend_id, _, _) in held.items():
-        store.bind(wired.name, name, backend_id, version.serial)
+    found = survey(wired, fingerprint_key)
+    if found.copies:
+        left = ", ".join(f"v{serial}" for serial in sorted(found.copies))
+        raise Refused(
+            f"copies of {left} of {wired.name} are at its targets, and this store knows nothing of them: a store was lost, "
+            f"or another keyturn has it in care; look at `keyturn adopt {wired.name}`"
+        )
+    if not found.plain:
+        raise Refused(
+            f"the targets of {wired.name} hold different values: make them one before keyturn takes over, or look at "
+            f"`keyturn adopt {wired.name}`"
+        )
+    remember(store, wired, rebuild(found, now), now)
 
 
-def begin_rotation(store: Store, wired: WiredCredential, *, by: str, why: str, now: datetime) -> Rotation:
-    """Start a rotation of a registered credential. Raises `Refused` when one is live already."""
+def remember(store: Store, wired: WiredCredential, rebuilt: Rebuilt, now: datetime) -> None:
+    """Take what was rebuilt into the store."""
+    store.register(wired.name, rebuilt.current, due_at=first_due(wired.schedule, now), others=rebuilt.others)
+    known, current = store.credential(wired.name), rebuilt.current
+    there = None if known is None else known.versions.get(current.serial)
+    if there is None or there.fingerprint != current.fingerprint:
+        return  # another replica came first, and a hand was between the two
+    for (target, backend_id), serial in rebuilt.bindings.items():
+        store.bind(wired.name, target, backend_id, serial)
+
+
+def begin_rotation(
+    store: Store, wired: WiredCredential, *, by: str, why: str, now: datetime, claim: Lease | None = None
+) -> Rotation:
+    """Start a rotation of a registered credential. Raises `Refused` when one is live already, and `StaleRevision` when the
+    claim has passed on."""
     rotation = plan_rotation(store, wired, by=by, now=now)
-    store.begin(rotation, started(rotation, why=why, now=now))
+    store.begin(rotation, started(rotation, why=why, now=now), claim=claim)
     return rotation
 
 
-def plan_rotation(store: Store, wired: WiredCredential, *, by: str, now: datetime) -> Rotation:
-    """The rotation that would start now, not begun yet. Raises `Refused` when the credential is not known, or has not
-    one current version."""
+def plan_rotation(
+    store: Store,
+    wired: WiredCredential,
+    *,
+    by: str,
+    now: datetime,
+    adopting: Adopting | None = None,
+    unconfirmed: bool = False,
+) -> Rotation:
+    """The rotation that would start now, not begun yet. Raises `Refused` when the credential is not known, has not one
+    current version, or was restored from a backup and nobody has confirmed it, unless it is planned for that."""
     credential = store.credential(wired.name)
     if credential is None:
         raise Refused(f"{wired.name} has not been read yet")
+    if not unconfirmed:
+        check_confirmed(credential)
     current = [version for version in credential.versions.values() if version.state is VersionState.CURRENT]
     if len(current) != 1:
         raise Refused(f"{wired.name} has {len(current)} current versions: see `keyturn history {wired.name}`")
@@ -68,7 +95,9 @@ def plan_rotation(store: Store, wired: WiredCredential, *, by: str, now: datetim
         policy=wired.policy,
         targets=tuple(wired.targets),
         current=current[0],
+        others=[one for one in credential.versions.values() if one.key_id is not None and one.state in LEFT],
         incoming=credential.next_serial,
+        adopting=adopting,
         now=now,
         by=by,
     )

@@ -7,14 +7,18 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, required_silence
 from keyturn.domain.model import Rotation
-from keyturn.domain.observations import ClientSeen, SourceSeen, UsageSeen
+from keyturn.domain.observations import ClientSeen, Hole, SourceKind, SourceSeen, UsageSeen
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import SourceState, Store, UsageRow, Uses
-from keyturn.runtime.registry import Registry, WiredCredential
+from keyturn.ports.records import SourceState, UsageRow
+from keyturn.ports.store import Store
+from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
+from keyturn.runtime.words import Words
 
 BASELINE = timedelta(days=3)
 """How much of the past the detector learns from."""
@@ -30,36 +34,60 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
             kind=registry.sources[name].kind,
             sees_failures=registry.sources[name].sees_failures,
             watermark=states[name].watermark if name in states else None,
+            blind_since=states[name].blind_since if name in states else None,
+            trouble=states[name].trouble if name in states else "",
         )
         for name in wired.sources
     }
     starts = [states[name].since for name in wired.sources if name in states]
     known = [start for start in starts if start is not None]
-    uses = store.uses(rotation.credential)
+    words = Words({name: source.kind for name, source in sources.items()}, store.uses(rotation.credential))
+    pooled = store.pooled(rotation.credential)
     seen = UsageSeen(
         sources=sources,
         since=max(known) if known and len(known) == len(wired.sources) else None,
-        clients=_clients(silences, wired, rotation, uses),
+        clients=_clients(silences, registry, wired, rotation, words),
+        unauthenticated=sum(pool.count for (serial, _), pool in pooled.items() if serial in rotation.versions),
+        lost=_lost(store, wired),
     )
     if rotation.phase not in WATCHED or seen.failure_watermark is None:
         return seen
-    return replace(seen, finding=_finding(store, registry, wired, rotation, states, seen.failure_watermark))
+    return replace(seen, finding=_finding(store, registry, wired, rotation, states, words, seen.failure_watermark))
 
 
 def _clients(
-    silences: Silences, wired: WiredCredential, rotation: Rotation, uses: Mapping[tuple[str, int], Uses]
+    silences: Silences, registry: Registry, wired: WiredCredential, rotation: Rotation, words: Words
 ) -> dict[str, ClientSeen]:
-    names = sorted(wired.clients | {client for client, _ in uses})
+    names = sorted(wired.clients | words.clients)
+    dismissals = silences.store.dismissals(rotation.credential)
+    # A use's time is its bucket's end, which may lie a little after the word that its client is gone.
+    bucket = max((registry.sources[name].resolution for name in wired.sources), default=timedelta(0))
     clients = {}
     for name in names:
-        own = {serial: use for (client, serial), use in uses.items() if client == name}
+        last_use = words.newest(name, lambda use: use.last_use)
+        required, pause = silences.of(rotation, name, len(names))
+        gone = dismissals.get(name)
         clients[name] = ClientSeen(
-            last_use={serial: use.last_use for serial, use in own.items()},
-            last_success={s: use.last_success for s, use in own.items() if use.last_success is not None},
-            last_refusal={s: use.last_refusal for s, use in own.items() if use.last_refusal is not None},
-            required_silence=silences.required(rotation, name, len(names)),
+            last_use=last_use,
+            last_success=words.decided(name, lambda use: use.last_success),
+            last_refusal=words.decided(name, lambda use: use.last_refusal),
+            required_silence=required,
+            largest_gap=pause,
+            dismissed=gone is not None and max(last_use.values(), default=gone.at) <= gone.at + bucket,
         )
     return clients
+
+
+def _lost(store: Store, wired: WiredCredential) -> tuple[Hole, ...]:
+    """The holes of all the credential's sources, those that overlap made one."""
+    merged: list[Hole] = []
+    holes = sorted((hole.start, hole.end) for name in wired.sources for hole in store.holes(name))
+    for start, end in holes:
+        if merged and start <= merged[-1].end:
+            merged[-1] = replace(merged[-1], end=max(merged[-1].end, end))
+        else:
+            merged.append(Hole(start=start, end=end))
+    return tuple(merged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +96,14 @@ class Silences:
     is read and judged once."""
 
     store: Store
-    judged: dict[tuple[str, str, int], timedelta] = field(default_factory=dict)
+    judged: dict[tuple[str, str, int], tuple[timedelta, timedelta]] = field(default_factory=dict)
 
-    def required(self, rotation: Rotation, client: str, clients: int) -> timedelta:
-        """The silence required of one of so many clients, by its uses before the rotation."""
+    def of(self, rotation: Rotation, client: str, clients: int) -> tuple[timedelta, timedelta]:
+        """The silence required of one of so many clients, and its longest pause, by its uses before the rotation."""
         key = (rotation.id, client, clients)
         if key not in self.judged:
             starts = self.store.use_starts(rotation.credential, client, end=rotation.started_at)
-            self.judged[key] = required_silence(
+            required = required_silence(
                 [start.timestamp() for start in starts],
                 now=rotation.started_at.timestamp(),
                 clients=clients,
@@ -83,6 +111,8 @@ class Silences:
                 unseen=rotation.policy.silence_unseen,
                 few=rotation.policy.silence_few,
             )
+            pause = max((after - before for before, after in pairwise(starts)), default=timedelta(0))
+            self.judged[key] = required, pause
         return self.judged[key]
 
     def forget_all_but(self, live: Collection[str]) -> None:
@@ -97,17 +127,22 @@ def _finding(
     wired: WiredCredential,
     rotation: Rotation,
     states: Mapping[str, SourceState],
+    words: Words,
     watermark: datetime,
 ) -> Finding | None:
     """The detector's word on the last complete bucket; its state is saved beside how far it has read."""
-    length = max(registry.sources[name].resolution for name in wired.sources if registry.sources[name].sees_failures)
+    seeing = {
+        name: source for name, source in registry.sources.items() if name in wired.sources and source.sees_failures
+    }
+    length = max(source.resolution for source in seeing.values())
+    told = partial(_rows, store, rotation, seeing, words.of(seeing))
     saved = store.detector(rotation.id)
     resumed = None if saved is None else _resumed(saved)
     if resumed is None:
         since = max(
             [state.since for state in states.values() if state.since is not None] + [rotation.started_at - BASELINE]
         )
-        past = _rows(store, rotation, _ceil(since, length), _floor(rotation.started_at, length))
+        past = told(_ceil(since, length), _floor(rotation.started_at, length))
         detector = FailureDetector.from_baseline(
             _buckets(past, rotation, length, _ceil(since, length), _floor(rotation.started_at, length)),
             planned_overlap=max(rotation.policy.minimum_overlap, length),
@@ -118,7 +153,7 @@ def _finding(
     end = _floor(watermark, length)
     if end <= position:
         return finding
-    for bucket in _buckets(_rows(store, rotation, position, end), rotation, length, position, end):
+    for bucket in _buckets(told(position, end), rotation, length, position, end):
         finding = detector.update(bucket)
     document = {
         "state": detector.state(),
@@ -146,8 +181,23 @@ def _read_finding(document: dict[str, Any] | None) -> Finding | None:
     return Finding(**{**document, "culprits": tuple(Culprit(**culprit) for culprit in document["culprits"])})
 
 
-def _rows(store: Store, rotation: Rotation, start: datetime, end: datetime) -> list[UsageRow]:
-    return list(store.usage(rotation.credential, start=start, end=end)) if start < end else []
+def _rows(
+    store: Store,
+    rotation: Rotation,
+    seeing: Mapping[str, WiredSource],
+    words: Words,
+    start: datetime,
+    end: datetime,
+) -> list[UsageRow]:
+    """What the detector is told: of each client by the strongest kind of source that knows it, so that no weaker one's
+    word on the same requests counts beside it."""
+    rows: list[UsageRow] = []
+    for kind in SourceKind if start < end else ():
+        sources = [name for name, source in seeing.items() if source.kind is kind]
+        if sources:
+            told = store.usage(rotation.credential, start=start, end=end, sources=sources)
+            rows += [row for row in told if words.decides(kind, row.client)]
+    return rows
 
 
 def _buckets(

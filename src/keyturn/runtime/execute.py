@@ -6,26 +6,32 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 
 import structlog
 
 from keyturn.domain.effects import Effect, EffectKind
-from keyturn.domain.errors import Absent, Conflict, Failure, StaleRevision, Throttled, Transient
+from keyturn.domain.errors import Absent, Conflict, Failure, FailureKind, StaleRevision, Transient
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
+from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.ports.clock import Clock
-from keyturn.ports.store import IntentState, Outcome, Store
+from keyturn.ports.issuer import ValueOrigin
+from keyturn.ports.records import IntentState, Outcome
+from keyturn.ports.store import Store
+from keyturn.runtime.claims import Claim, Claims
+from keyturn.runtime.orphans import sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
+from keyturn.runtime.retries import AtOnce, Wait, backoff, delay
+from keyturn.runtime.sending import Sender
 from keyturn.runtime.values import copy_token, promote_token, value_of
 
 log = structlog.get_logger(__name__)
 
-TABLE_LEASE = timedelta(seconds=60)
-"""Longer than any call it covers: a plugin's own timeouts end well before it does."""
-FIRST_RETRY = timedelta(milliseconds=250)
-BACKOFF_CAP = timedelta(seconds=60)
+FIRST_RETRY = timedelta(milliseconds=500)
+LAST_RETRY = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +49,21 @@ class Execute:
     store: Store
     registry: Registry
     clock: Clock
-    owner: str
+    claims: Claims
     fingerprint_key: bytes
+    at_once: AtOnce
     turns: dict[str, threading.Lock] = field(default_factory=dict)
-    """The lease is the process's; threads of it take turns."""
+    """Leases are the process's; threads of it take turns."""
 
-    def run(self, effect: Effect, rotation: Rotation, attempt: int) -> Outcome:
+    def run(self, effect: Effect, rotation: Rotation, attempt: int, claim: Claim) -> Outcome:
         """Carry `effect` out and record the outcome by its id.
 
-        Before the call, the rotation is read again: when a command has moved it meanwhile, nothing is sent.
+        Before each call that changes anything, claim and rotation are read again: when a command has moved it
+        meanwhile, or another replica has taken it over, nothing is sent.
         """
-        outcome = self._attempt(effect, rotation, attempt)
-        self.store.record(effect.id, attempt, outcome)
+        outcome = self._attempt(effect, rotation, attempt, claim)
+        # An outcome that is not recorded is found out again by looking; but the database may be back in a moment.
+        self.at_once.run(effect.id, lambda: self.store.record(effect.id, attempt, outcome))
         log.info(
             "effect",
             credential=rotation.credential,
@@ -66,20 +75,28 @@ class Execute:
         )
         return outcome
 
-    def _attempt(self, effect: Effect, rotation: Rotation, attempt: int) -> Outcome:
+    def _attempt(self, effect: Effect, rotation: Rotation, attempt: int, claim: Claim) -> Outcome:
         wired = self.registry.credential(rotation.credential)
+        sender = Sender(store=self.store, rotation=rotation, claim=claim)
         try:
-            self._still_current(rotation)
-            made = self._perform(effect, rotation, wired)
+            made = self._perform(effect, rotation, wired, sender)
         except StaleRevision as error:
-            return Outcome(state=IntentState.NOT_SENT, at=self.clock.now(), message=str(error))
+            if not sender.sent:
+                return Outcome(state=IntentState.NOT_SENT, at=self.clock.now(), message=str(error))
+            # Of several calls the first were made: whatever they left is looked for in the world.
+            return Outcome(
+                state=IntentState.FAILED,
+                at=self.clock.now(),
+                failure=FailureKind.TRANSIENT,
+                message=f"interrupted: {error}",
+            )
         except Failure as error:
             return Outcome(
                 state=IntentState.FAILED,
                 at=self.clock.now(),
                 failure=error.kind,
                 message=error.message,
-                retry_at=self._retry_at(error, attempt),
+                retry_at=self.clock.now() + delay(error, attempt, _waits(effect)),
             )
         return Outcome(
             state=IntentState.SUCCEEDED,
@@ -88,93 +105,137 @@ class Execute:
             fingerprint=made.fingerprint if made is not None else None,
         )
 
-    def _still_current(self, rotation: Rotation) -> None:
-        stored = self.store.rotation(rotation.id)
-        if stored is None or stored.revision != rotation.revision:
-            raise StaleRevision(f"{rotation.credential} has moved since this was decided")
-
-    def _retry_at(self, error: Failure, attempt: int) -> datetime:
-        delay = min(BACKOFF_CAP, FIRST_RETRY * 2.0 ** min(attempt, 20))
-        if isinstance(error, Throttled) and error.retry_after is not None:
-            delay = max(delay, error.retry_after)
-        return self.clock.now() + delay
-
-    def _perform(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> Made | None:
-        key_id = rotation.versions[effect.serial].key_id
+    def _perform(self, effect: Effect, rotation: Rotation, wired: WiredCredential, sender: Sender) -> Made | None:
         match effect.kind:
-            case EffectKind.MINT:
-                return self._mint(effect, rotation, wired)
-            case EffectKind.KEEP:
-                token = copy_token(rotation.credential, effect.serial)
-                self._target(effect, wired).keep(token, serving=effect.expected or "")
-            case EffectKind.STAGE:
-                value = value_of(rotation, effect.serial, wired.targets.values(), self.fingerprint_key)
-                self._target(effect, wired).stage(copy_token(rotation.credential, effect.serial), value)
-            case EffectKind.PROMOTE:
-                self._promote(effect, rotation, wired)
-            case EffectKind.REMOVE:
-                self._remove(effect, rotation, wired)
-            case EffectKind.MARK:
-                self._target(effect, wired).mark(key_id or "")
             case EffectKind.PROVE_DEAD:
+                sender.check()
                 self._prove_dead(effect, rotation, wired)
             case EffectKind.INSTALL | EffectKind.ENABLE | EffectKind.DISABLE | EffectKind.REVOKE:
+                key_id = self._key_id(effect.serial, rotation)
                 if key_id is None:
                     raise Absent(f"v{effect.serial} of {rotation.credential} was never minted")
-                with self._lease(wired):
-                    self._still_current(rotation)
-                    self._at_authority(effect, rotation, wired, key_id)
+                with self._lease(wired, sender):
+                    self._at_authority(effect, rotation, wired, key_id, sender)
+            case _:
+                return self._at_target(effect, rotation, wired, sender)
         return None
 
-    def _mint(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> Made:
-        """Staged first, so that a rerun finds the value again instead of making another. One that is adopted is kept as it
-        is found."""
-        target = self._target(effect, wired)
+    def _key_id(self, serial: int, rotation: Rotation) -> str | None:
+        """A version's public id; one that an earlier rotation destroyed is known by the store alone."""
+        version = rotation.versions.get(serial)
+        if version is None:
+            credential = self.store.credential(rotation.credential)
+            version = credential.versions.get(serial) if credential is not None else None
+        return version.key_id if version is not None else None
+
+    def _at_target(self, effect: Effect, rotation: Rotation, wired: WiredCredential, sender: Sender) -> Made | None:
+        target = wired.targets.get(effect.target or "")
+        if target is None:
+            raise Absent(f"{wired.name} has no target {effect.target!r} in the configuration any more")
         token = copy_token(rotation.credential, effect.serial)
-        if effect.expected is not None:
-            target.keep(token, serving=effect.expected)
+        send = partial(sender.send, within=target.timeout)
+        match effect.kind:
+            case EffectKind.MINT:
+                return self._mint(effect, rotation, wired, target, token, sender)
+            case EffectKind.KEEP:
+                send(lambda: target.keep(token, serving=effect.expected or ""))
+            case EffectKind.STAGE:
+                value = value_of(rotation, effect.serial, wired.targets.values(), self.fingerprint_key)
+                send(lambda: target.stage(token, value))
+            case EffectKind.PROMOTE:
+                promoted = promote_token(effect.id)
+                backend_id = send(lambda: target.promote(token, expected=effect.expected, token=promoted))
+                self.store.bind(rotation.credential, effect.target or "", backend_id, effect.serial)
+            case EffectKind.REMOVE:
+                served = self._served(effect, rotation)
+                send(lambda: target.remove(token, served=served))
+            case EffectKind.MARK:
+                key_id = rotation.versions[effect.serial].key_id
+                send(lambda: target.mark(key_id or ""))
+        return None
+
+    def _mint(
+        self, effect: Effect, rotation: Rotation, wired: WiredCredential, target: Target, token: str, sender: Sender
+    ) -> Made:
+        """Staged at once, so that a rerun finds the value again instead of making another. One that is adopted is kept as
+        it is found."""
+        expected = effect.expected
+        if expected is not None:
+            sender.send(lambda: target.keep(token, serving=expected), within=target.timeout)
         try:
             value = target.fetch(token)
         except Absent:
-            minted = wired.issuer.mint(token)
-            try:
-                target.stage(token, minted.value)
-                value = minted.value
-            except Conflict:
-                value = target.fetch(token)
+            if wired.issuer.origin is ValueOrigin.AUTHORITY:
+                value = self._have_made(rotation, wired, target, token, sender)
+            else:
+                value = self._make(wired, target, token, sender)
         return Made(key_id=wired.issuer.key_id(value), fingerprint=value.fingerprint(self.fingerprint_key))
 
-    def _promote(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> None:
-        backend_id = self._target(effect, wired).promote(
-            copy_token(rotation.credential, effect.serial), expected=effect.expected, token=promote_token(effect.id)
-        )
-        self.store.bind(rotation.credential, effect.target or "", backend_id, effect.serial)
+    def _make(self, wired: WiredCredential, target: Target, token: str, sender: Sender) -> SecretValue:
+        """A value of our own: nobody else has it before it is staged."""
+        minted = sender.send(lambda: wired.issuer.mint(token), within=wired.issuer.timeout).value
+        try:
+            sender.send(lambda: target.stage(token, minted), within=target.timeout)
+        except Conflict:
+            return target.fetch(token)
+        return minted
 
-    def _remove(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> None:
-        bindings = self.store.bindings(rotation.credential)
-        served = [
+    def _have_made(
+        self, rotation: Rotation, wired: WiredCredential, target: Target, token: str, sender: Sender
+    ) -> SecretValue:
+        """A value that the authority makes: what an earlier try of ours has left there goes first, since nobody has its
+        secret. What is not proven ours is left alone, and stops the mint."""
+        issuer = wired.issuer
+        send = partial(sender.send, within=issuer.timeout)
+        with self._lease(wired, sender):
+            orphans = sort_out(self.store, rotation.credential, issuer.issued())
+            strange = [one.key_id for one in orphans.strangers if one.key_id not in rotation.passed]
+            if strange:
+                raise Conflict(f"no version knows {', '.join(strange)}, which the authority holds for {wired.name}")
+            verifiers = issuer.verifiers()
+            for one in orphans.ours:
+                log.info("orphan revoked", credential=wired.name, key=one.key_id, made=str(one.created_at))
+                send(partial(issuer.revoke, one.key_id, verifiers))
+            minted = send(lambda: issuer.mint(token))
+            try:
+                sender.send(lambda: target.stage(token, minted.value), within=target.timeout)
+            except Conflict:
+                # A replica that had lost its claim came first: its key is taken, unless it is gone already.
+                other = target.fetch(token)
+                if issuer.key_id(other) not in {one.key_id for one in orphans.ours}:
+                    send(lambda: issuer.revoke(minted.key_id, verifiers))
+                    return other
+                sender.send(lambda: target.remove(token), within=target.timeout)
+                sender.send(lambda: target.stage(token, minted.value), within=target.timeout)
+        return minted.value
+
+    def _served(self, effect: Effect, rotation: Rotation) -> list[str]:
+        """Ids under which the target once gave the version to readers."""
+        return [
             backend_id
-            for (target, backend_id), serial in bindings.items()
+            for (target, backend_id), serial in self.store.bindings(rotation.credential).items()
             if target == effect.target and serial == effect.serial
         ]
-        self._target(effect, wired).remove(copy_token(rotation.credential, effect.serial), served=served)
 
-    def _at_authority(self, effect: Effect, rotation: Rotation, wired: WiredCredential, key_id: str) -> None:
+    def _at_authority(
+        self, effect: Effect, rotation: Rotation, wired: WiredCredential, key_id: str, sender: Sender
+    ) -> None:
         issuer, verifiers = wired.issuer, effect.verifiers
+        send = partial(sender.send, within=issuer.timeout)
         match effect.kind:
             case EffectKind.DISABLE:
-                issuer.disable(key_id, verifiers)
+                send(lambda: issuer.disable(key_id, verifiers))
                 return
             case EffectKind.REVOKE:
-                issuer.revoke(key_id, verifiers)
+                send(lambda: issuer.revoke(key_id, verifiers))
                 return
             case EffectKind.ENABLE:
                 with suppress(Absent):
-                    issuer.enable(key_id, verifiers)
+                    send(lambda: issuer.enable(key_id, verifiers))
                     return
         # Also where a verifier that joined or was rebuilt has no entry left to enable.
         value = value_of(rotation, effect.serial, wired.targets.values(), self.fingerprint_key)
-        issuer.install(key_id, value, verifiers)
+        send(lambda: issuer.install(key_id, value, verifiers))
 
     def _prove_dead(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> None:
         key_id = rotation.versions[effect.serial].key_id or ""
@@ -184,24 +245,23 @@ class Execute:
             if found not in (Acceptance.REFUSED, Acceptance.DISABLED):
                 raise Transient(f"{verifier} does not refuse v{effect.serial} yet: {found}")
 
-    def _target(self, effect: Effect, wired: WiredCredential) -> Target:
-        target = wired.targets.get(effect.target or "")
-        if target is None:
-            raise Absent(f"{wired.name} has no target {effect.target!r} in the configuration any more")
-        return target
-
     @contextmanager
-    def _lease(self, wired: WiredCredential) -> Iterator[None]:
+    def _lease(self, wired: WiredCredential, sender: Sender) -> Iterator[None]:
         """Hold the lease of what several credentials share at the authority, for one read-modify-write (promise P7)."""
         name = wired.issuer.lease
         if name is None:
             yield
             return
         with self.turns.setdefault(name, threading.Lock()):
-            lease = self.store.acquire(f"authority/{name}", self.owner, ttl=TABLE_LEASE, now=self.clock.now())
-            if lease is None:
-                raise Transient(f"another writer holds the lease of {name}")
+            claim = self.claims.take_one(f"authority/{name}")
+            if claim is None:
+                raise StaleRevision(f"another replica holds the lease of {name}")
             try:
-                yield
+                with sender.under(claim):
+                    yield
             finally:
-                self.store.release(lease)
+                claim.release()
+
+
+def _waits(effect: Effect) -> Wait:
+    return backoff(effect.id, first=FIRST_RETRY, longest=LAST_RETRY)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from keyturn.domain.errors import Absent, Denied, Failure, Transient
-from keyturn.domain.model import Rotation
+from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import (
     Acceptance,
     EffectSeen,
@@ -20,12 +20,16 @@ from keyturn.domain.observations import (
     TargetSeen,
     VerifierSeen,
 )
+from keyturn.domain.phases import Phase
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import Intent, IntentState, Store
+from keyturn.ports.records import Intent, IntentState
+from keyturn.ports.store import Store
 from keyturn.runtime.evidence import Silences, observe_usage
+from keyturn.runtime.orphans import Orphans, sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
+from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.values import copied_serial, copy_token, identify, value_of
 
 log = structlog.get_logger(__name__)
@@ -42,22 +46,31 @@ class Gather:
     executor: Executor
     fingerprint_key: bytes
     silences: Silences
+    at_once: AtOnce
 
     def observe(self, rotation: Rotation) -> Observations:
         """Everything that can be known of the rotation's world now."""
         wired = self.registry.credential(rotation.credential)
         bindings = self.store.bindings(rotation.credential)
-        targets = self.executor.run([self._look_at(rotation, wired, name, bindings) for name in rotation.targets])
+        adopted = self._adopted(rotation, wired)
+        targets = self.executor.run(
+            [self._look_at(rotation, wired, name, bindings, adopted) for name in rotation.targets]
+        )
         verifiers = self._ask_verifiers(rotation, wired)
         seen = dict(zip(rotation.targets, targets, strict=True))
+        orphans = self._orphans(rotation, wired)
         return Observations(
             targets=seen,
             verifiers=verifiers,
             usage=observe_usage(self.silences, self.registry, rotation),
-            effects={name: _seen(intent) for name, intent in self.store.journal(rotation.id).items()},
+            effects={name: effect_seen(intent) for name, intent in self.store.journal(rotation.id).items()},
             late=self.store.uncertain(rotation.credential),
             found=self._found(rotation, wired, seen),
-            room=_room(wired),
+            strangers=tuple(
+                Obstacle(what="no version knows the key", id=one.key_id, since=one.created_at)
+                for one in orphans.strangers
+            ),
+            room=self._room(wired, orphans),
         )
 
     def _found(
@@ -75,8 +88,28 @@ class Gather:
                     log.debug("copy unreadable", credential=rotation.credential, version=serial, error=error.message)
         return found
 
+    def _adopted(self, rotation: Rotation, wired: WiredCredential) -> dict[str, int]:
+        """The fingerprint of what is to be adopted, while it still is where it was found and no version has it yet: other
+        targets may have it from the same hand."""
+        adopting, target = rotation.adopting, None
+        if adopting is not None and rotation.versions[rotation.incoming].fingerprint is None:
+            target = wired.targets.get(adopting.target)
+        if adopting is None or target is None:
+            return {}
+        try:
+            backend_id, value = self.at_once.run(f"{wired.name}/{adopting.target}/read", target.read)
+        except Failure as error:
+            log.debug("value to adopt unreadable", credential=wired.name, target=adopting.target, error=error.message)
+            return {}
+        return {value.fingerprint(self.fingerprint_key): rotation.incoming} if backend_id == adopting.id else {}
+
     def _look_at(
-        self, rotation: Rotation, wired: WiredCredential, name: str, bindings: Mapping[tuple[str, str], int]
+        self,
+        rotation: Rotation,
+        wired: WiredCredential,
+        name: str,
+        bindings: Mapping[tuple[str, str], int],
+        adopted: Mapping[str, int],
     ) -> Callable[[], TargetSeen]:
         target = wired.targets.get(name)
 
@@ -84,12 +117,13 @@ class Gather:
             if target is None:
                 return UNREADABLE
             try:
-                view = target.view()
-                copies = {copied_serial(rotation.credential, token) for token in view.copies}
+                view = self.at_once.run(f"{rotation.credential}/{name}/view", target.view)
+                copies, unknown = self._copies(rotation, view.copies)
+                foreign = tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign)
                 return TargetSeen(
-                    serving=self._recognise(rotation, name, target, view.serving, bindings),
-                    copies=frozenset(serial for serial in copies if serial is not None),
-                    obstacles=tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign),
+                    serving=self._recognise(rotation, name, target, view.serving, bindings, adopted),
+                    copies=copies,
+                    obstacles=foreign + tuple(Obstacle(what="no version knows", id=t, since=None) for t in unknown),
                     marked=frozenset(s for s, v in rotation.versions.items() if v.key_id in view.marked),
                 )
             except Failure as error:
@@ -98,6 +132,19 @@ class Gather:
 
         return look
 
+    def _copies(self, rotation: Rotation, tokens: Collection[str]) -> tuple[frozenset[int], list[str]]:
+        """The serials of our copies, and those tokens of ours that no version of the credential knows: what is left of a
+        store that was lost, or of another keyturn's work."""
+        serials = {
+            token: serial for token in tokens if (serial := copied_serial(rotation.credential, token)) is not None
+        }
+        if serials.keys() and not set(serials.values()) <= set(rotation.versions):
+            credential = self.store.credential(rotation.credential)
+            known = set(rotation.versions) | set(credential.versions if credential is not None else ())
+            unknown = sorted(token for token, serial in serials.items() if serial not in known)
+            return frozenset(serials.values()) & known, unknown
+        return frozenset(serials.values()), []
+
     def _recognise(
         self,
         rotation: Rotation,
@@ -105,6 +152,7 @@ class Gather:
         target: Target,
         backend_id: str | None,
         bindings: Mapping[tuple[str, str], int],
+        adopted: Mapping[str, int],
     ) -> Serving:
         """Which version of ours a backend's id is: by what was remembered, else by the value's fingerprint."""
         if backend_id is None:
@@ -119,18 +167,21 @@ class Gather:
                 if version.fingerprint is not None
             }
             try:
-                backend_id, value = target.read()
+                backend_id, value = self.at_once.run(f"{rotation.credential}/{name}/read", target.read)
             except Absent:
                 return Serving(kind=ServingKind.MISSING)
             serial = identify(value, fingerprints, self.fingerprint_key)
             if serial is None:
-                return Serving(kind=ServingKind.FOREIGN, id=backend_id)
+                # Not remembered: whether it is a version of ours is only decided when its mint is on record.
+                serial = identify(value, adopted, self.fingerprint_key)
+                kind = ServingKind.FOREIGN if serial is None else ServingKind.OURS
+                return Serving(kind=kind, serial=serial, id=backend_id)
             self.store.bind(rotation.credential, name, backend_id, serial)
         return Serving(kind=ServingKind.OURS, serial=serial, id=backend_id)
 
     def _ask_verifiers(self, rotation: Rotation, wired: WiredCredential) -> dict[str, VerifierSeen]:
         try:
-            names = sorted(wired.issuer.verifiers())
+            names = sorted(self.at_once.run(f"{rotation.credential}/verifiers", wired.issuer.verifiers))
         except Failure as error:
             log.warning("authority unreachable", credential=rotation.credential, error=error.message)
             return {}
@@ -142,40 +193,74 @@ class Gather:
             except (Absent, Transient, Denied) as error:
                 log.debug("value unreadable", credential=rotation.credential, version=serial, error=error.message)
 
+        buried = self._buried(rotation)
+
         def ask(verifier: str) -> Callable[[], VerifierSeen]:
-            return lambda: _ask(wired, verifier, minted, values)
+            return lambda: self._ask(wired, verifier, minted, values, buried)
 
         return dict(zip(names, self.executor.run([ask(name) for name in names]), strict=True))
 
+    def _buried(self, rotation: Rotation) -> dict[str, int]:
+        """By key id, the versions that earlier rotations destroyed."""
+        known = self.store.credential(rotation.credential)
+        return {
+            version.key_id: serial
+            for serial, version in (known.versions if known is not None else {}).items()
+            if version.state is VersionState.DESTROYED
+            and version.key_id is not None
+            and serial not in rotation.versions
+        }
 
-def _ask(
-    wired: WiredCredential, verifier: str, minted: Mapping[int, str], values: Mapping[int, SecretValue]
-) -> VerifierSeen:
-    acceptance = {}
-    for serial, value in values.items():
+    def _ask(
+        self,
+        wired: WiredCredential,
+        verifier: str,
+        minted: Mapping[int, str],
+        values: Mapping[int, SecretValue],
+        buried: Mapping[str, int],
+    ) -> VerifierSeen:
+        acceptance = {}
+        risen: frozenset[int] = frozenset()
+        for serial, value in values.items():
+            try:
+                acceptance[serial] = wired.issuer.probe(verifier, minted[serial], value)
+            except Failure as error:
+                log.warning("probe failed", credential=wired.name, verifier=verifier, error=error.message)
+                acceptance[serial] = Acceptance.UNREACHABLE
         try:
-            acceptance[serial] = wired.issuer.probe(verifier, minted[serial], value)
+            listed = self.at_once.run(f"{wired.name}/{verifier}/entries", lambda: wired.issuer.entries(verifier))
+            entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
+            alive = {key_id for key_id, entry in listed.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
+            risen = frozenset(buried[key_id] for key_id in buried.keys() & alive)
         except Failure as error:
-            log.warning("probe failed", credential=wired.name, verifier=verifier, error=error.message)
-            acceptance[serial] = Acceptance.UNREACHABLE
-    try:
-        listed = wired.issuer.entries(verifier)
-        entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
-    except Failure as error:
-        log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
-        entries = {}
-    return VerifierSeen(acceptance=acceptance, entries=entries)
+            log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
+            entries = {}
+        return VerifierSeen(acceptance=acceptance, entries=entries, risen=risen)
+
+    def _orphans(self, rotation: Rotation, wired: WiredCredential) -> Orphans:
+        """What the authority holds that nobody knows, looked for before anything is minted. Where it cannot be asked the
+        mint itself will ask again."""
+        if rotation.phase is not Phase.INTRODUCE or rotation.versions[rotation.incoming].key_id is not None:
+            return Orphans()
+        try:
+            issued = self.at_once.run(f"{wired.name}/issued", wired.issuer.issued)
+            return sort_out(self.store, wired.name, issued)
+        except Failure as error:
+            log.warning("issued keys unknown", credential=wired.name, error=error.message)
+            return Orphans()
+
+    def _room(self, wired: WiredCredential, orphans: Orphans) -> int | None:
+        try:
+            room = self.at_once.run(f"{wired.name}/room", wired.issuer.room)
+        except Failure as error:
+            log.warning("room unknown", credential=wired.name, error=error.message)
+            return None
+        # The mint takes our own orphans away first.
+        return None if room is None else room + len(orphans.ours)
 
 
-def _room(wired: WiredCredential) -> int | None:
-    try:
-        return wired.issuer.room()
-    except Failure as error:
-        log.warning("room unknown", credential=wired.name, error=error.message)
-        return None
-
-
-def _seen(intent: Intent) -> EffectSeen:
+def effect_seen(intent: Intent) -> EffectSeen:
+    """The journal's word on one effect, as decisions use it."""
     outcome = intent.outcome
     effect = intent.effect
     if outcome is None:
@@ -188,6 +273,7 @@ def _seen(intent: Intent) -> EffectSeen:
         target=effect.target,
         attempts=intent.attempts,
         succeeded=outcome.state is IntentState.SUCCEEDED,
+        at=outcome.at,
         failure=outcome.failure,
         message=outcome.message,
         retry_at=outcome.retry_at,

@@ -8,16 +8,21 @@ from datetime import timedelta
 
 import structlog
 
-from keyturn.domain.errors import Failure, FailureKind, Throttled
+from keyturn.domain.errors import Failure, FailureKind, StaleRevision
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import OutboxItem, Store
+from keyturn.ports.records import OutboxItem
+from keyturn.ports.store import Store
+from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.registry import Registry
+from keyturn.runtime.retries import backoff, delay
 
 log = structlog.get_logger(__name__)
 
 FIRST_RETRY = timedelta(seconds=1)
 LAST_RETRY = timedelta(minutes=15)
+LONGEST = timedelta(seconds=30)
+"""A delivery that takes longer may be made by two replicas; receivers know a message by its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +33,23 @@ class Outbox:
     registry: Registry
     clock: Clock
     executor: Executor
+    claims: Claims
 
     def deliver(self) -> None:
-        """One pass over what is due now."""
-        self.executor.run([self._send(item) for item in self.store.outbox(self.clock.now())])
+        """One pass over what is due now, by one replica at a time."""
+        if not self.store.outbox(self.clock.now(), limit=1):
+            return
+        claim = self.claims.take_one("outbox")
+        if claim is not None:
+            # Read only now: until it was claimed, another may have delivered.
+            self.executor.run([self._send(item, claim) for item in self.store.outbox(self.clock.now())])
 
-    def _send(self, item: OutboxItem) -> Callable[[], None]:
+    def _send(self, item: OutboxItem, claim: Claim) -> Callable[[], None]:
         def send() -> None:
+            try:
+                claim.keep(LONGEST)
+            except StaleRevision:
+                return
             notifier = self.registry.notifiers.get(item.notifier)
             if notifier is None:
                 gone = f"no notifier is called {item.notifier!r} any more"
@@ -52,11 +67,9 @@ class Outbox:
         return send
 
     def _failed(self, item: OutboxItem, error: Failure) -> None:
-        delay = min(LAST_RETRY, FIRST_RETRY * 2 ** min(item.attempts, 20))
-        if isinstance(error, Throttled) and error.retry_after is not None:
-            delay = max(delay, error.retry_after)
         # What a receiver rejects for good may be mended there, so it is tried again too, at the slowest pace.
-        if error.kind is not FailureKind.TRANSIENT:
-            delay = LAST_RETRY
-        self.store.undelivered(item.id, retry_at=self.clock.now() + delay, error=error.message)
+        first = FIRST_RETRY if error.kind is FailureKind.TRANSIENT else LAST_RETRY
+        waits = backoff(f"{item.message.id}/{item.notifier}", first=first, longest=LAST_RETRY)
+        retry_at = self.clock.now() + delay(error, item.attempts + 1, waits)
+        self.store.undelivered(item.id, retry_at=retry_at, error=error.message)
         log.warning("message not delivered", message=item.message.id, notifier=item.notifier, error=error.message)

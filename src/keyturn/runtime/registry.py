@@ -42,6 +42,8 @@ class WiredSource:
     sees_failures: bool
     resolution: timedelta
     poll: UsageSource | None
+    lag: timedelta = timedelta(0)
+    """How far behind the present its watermark runs when all is well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
 from keyturn.domain import commands
-from keyturn.domain.effects import Effect
 from keyturn.domain.errors import KeyturnError, Refused, StaleRevision
 from keyturn.domain.machine import Decision, decide
 from keyturn.domain.model import Rotation
@@ -20,22 +20,33 @@ from keyturn.domain.reasons import Reason
 from keyturn.domain.verdicts import Verdict
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import Commit, Credential, HistoryEntry, Outcome, Store
-from keyturn.runtime.adopt import adopt, begin_rotation, plan_rotation, started
+from keyturn.ports.records import Commit, Credential, HistoryEntry, Lease
+from keyturn.ports.store import Store
+from keyturn.runtime.adopt import adopt, begin_rotation, check_confirmed, plan_rotation, started
+from keyturn.runtime.claims import LEASE, Claim, Claims
+from keyturn.runtime.confirm import Adoption, Confirm
 from keyturn.runtime.due import after_end
 from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.outbox import Outbox
+from keyturn.runtime.reconcile import Reconcile
 from keyturn.runtime.registry import Registry
+from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.trail import trail
 from keyturn.runtime.usage import Intake
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 COMMAND_TRIES = 5
 """A command that finds the rotation moved reads it again this often: ticks move it all the time."""
 
+CLAIMED_AT_ONCE = 64
+"""So many credentials are claimed and worked on before the next are: what waits behind them is free for other replicas. No
+more than are worked on well within a lease, also by a slow machine among slow backends: claims that run out before their
+turn go to another replica, to run out there, and the last of many credentials would never have one."""
 
 WATCHFUL = timedelta(minutes=10)
 """For so long after an end a call of ours that was on its way is looked for at every tick, and then at the policy's pace:
@@ -66,43 +77,61 @@ class Runtime:
         fingerprint_key: bytes,
         owner: str,
     ) -> None:
+        """`owner` is this process's name among the replicas: no other, and none before it, has the same."""
         self._store = store
         self._registry = registry
         self._clock = clock
         self._executor = executor
         self._key = fingerprint_key
         self._silences = Silences(store=store)
+        at_once = AtOnce(clock=clock, executor=executor)
         self._gather = Gather(
             store=store,
             registry=registry,
             executor=executor,
             fingerprint_key=fingerprint_key,
             silences=self._silences,
+            at_once=at_once,
         )
+        self._claims = Claims(store=store, clock=clock, owner=owner, ttl=_lease_for(registry))
+        self._confirm = Confirm(store=store, gather=self._gather, clock=clock, fingerprint_key=fingerprint_key)
+        self._reconcile = Reconcile(store=store, clock=clock)
         self._execute = Execute(
-            store=store, registry=registry, clock=clock, owner=owner, fingerprint_key=fingerprint_key
+            store=store,
+            registry=registry,
+            clock=clock,
+            claims=self._claims,
+            fingerprint_key=fingerprint_key,
+            at_once=at_once,
         )
-        self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor)
-        self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor)
+        self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
+        self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
         self._unknown = set(registry.credentials)
         # Not yet seen to be registered; a tick's cost follows what is due, not what exists.
         self._looks: dict[str, tuple[Verdict, Observations]] = {}
         # Only for people to look at: nothing is ever decided on it.
 
     def tick(self) -> None:
-        """One pass: usage in, what is due started, every live rotation one step on, messages out.
+        """One pass: usage in, what is due started, every live rotation one step on, messages out; all of it claimed first,
+        so that of several replicas one works on each thing.
 
         What fails for one credential is logged and leaves the others as they are.
         """
         self._intake.poll()
-        self._adopt_unknown()
-        self._start_due()
-        self._keep_ends()
-        live = self._store.live()
-        self._executor.run([partial(self._contained, r.credential, self._step, r) for r in live])
-        self._silences.forget_all_but({r.id for r in live})
-        self._looks = {r.id: self._looks[r.id] for r in live if r.id in self._looks}
+        moved: set[str] = set()
+        names = self._work()
+        for start in range(0, len(names), CLAIMED_AT_ONCE):
+            leases = {f"credential/{name}": name for name in names[start : start + CLAIMED_AT_ONCE]}
+            claims = self._claims.take(list(leases))
+            work = [partial(self._work_on, leases[lease], claim) for lease, claim in claims.items()]
+            moved |= {rotation for rotation in self._executor.run(work) if rotation is not None}
+        self._silences.forget_all_but(moved)
+        self._looks = {rotation: look for rotation, look in self._looks.items() if rotation in moved}
         self._outbox.deliver()
+
+    def resign(self) -> None:
+        """Leave everything to the other replicas, at once."""
+        self._claims.resign()
 
     def start(self, name: str, *, by: str, why: str) -> Rotation:
         """Start a rotation now. Raises `Refused` when one is under way, or when the credential cannot be read yet."""
@@ -124,6 +153,7 @@ class Runtime:
     ) -> Rotation:
         """Report a version compromised, and rotate away from it: with a rotation that starts now, or with the one under
         way. None: the version that readers get, where only one can be meant. Raises `Refused` with the reason."""
+        self._check_confirmed(name)
         live = self._store.live_of(name)
         if serial is None and live is not None:
             able = [v for v, known in sorted(live.versions.items()) if known.key_id and not known.compromised_at]
@@ -141,12 +171,22 @@ class Runtime:
             adopt(self._store, wired, self._key, now)
         rotation = plan_rotation(self._store, wired, by=by, now=now)
         current = rotation.outgoing[0]
-        if serial is not None and serial != current:
+        if serial is not None and serial not in rotation.outgoing:
             raise Refused(f"readers of {name} get v{current}; v{serial} is not accepted any more, and cannot come back")
-        rotation = report(rotation, serial=current)
+        reported = current if serial is None else serial
+        rotation = report(rotation, serial=reported)
         if not dry_run:
-            self._store.begin(rotation, started(rotation, why=f"emergency v{current}: {why}", now=now))
+            self._store.begin(rotation, started(rotation, why=f"emergency v{reported}: {why}", now=now))
         return rotation
+
+    def adopt(self, name: str, *, code: str | None, by: str, why: str) -> Adoption:
+        """What is found of a credential whose store was restored or lost, and what follows from it; with the code of just
+        that, it follows. Raises `Refused` when there is nothing to adopt, or when the code stands for another world, and
+        `Transient` or `Denied` when the world cannot be read."""
+        wired = self._registry.credential(name)
+        if code is None:
+            return self._confirm.look(wired)
+        return self._confirm.confirm(wired, code, by=by, why=why)
 
     def look(self, name: str) -> Observations:
         """The world of a credential's live rotation as it is now. Raises `Refused` when none is live."""
@@ -167,6 +207,7 @@ class Runtime:
         """Apply an operator's command to the live rotation. Raises `Refused` with the reason when it is not allowed; the
         world is then as it was."""
         self._registry.credential(name)
+        self._check_confirmed(name)
         for _ in range(COMMAND_TRIES):
             rotation = self._store.live_of(name)
             if rotation is None:
@@ -190,12 +231,19 @@ class Runtime:
                 continue
         raise Refused(f"{name} is moving too fast to command; try again")
 
+    def _check_confirmed(self, name: str) -> None:
+        if (known := self._store.credential(name)) is not None:
+            check_confirmed(known)
+
     def status(self, name: str) -> Status:
         """A credential as the last tick saw it, or read afresh when there was none."""
         self._registry.credential(name)
         credential = self._store.credential(name)
         if credential is None:
-            raise Refused(f"{name} has not been read yet: its targets must be readable and hold one same value")
+            raise Refused(
+                f"{name} has not been read yet: its targets must be readable and hold one same value; "
+                f"`keyturn adopt {name}` shows what is there"
+            )
         rotation = self._store.live_of(name)
         if rotation is None:
             return Status(credential=credential, rotation=self._store.latest_of(name), verdict=None, seen=None)
@@ -211,36 +259,55 @@ class Runtime:
         """Where sources push to."""
         return self._intake
 
-    def _adopt_unknown(self) -> None:
-        for name in sorted(self._unknown):
-            if self._store.credential(name) is None:
-                wired = self._registry.credential(name)
-                self._contained(name, adopt, self._store, wired, self._key, self._clock.now())
-            else:
-                self._unknown.discard(name)
+    def _work(self) -> list[str]:
+        """Names of the credentials that something is to be done for now. A tick's cost follows these, not what exists."""
+        now = self._clock.now()
+        known = {name for name in self._unknown if self._store.credential(name) is not None}
+        self._unknown -= known
+        restored = self._store.unconfirmed()
+        rotating = self._store.rotating()
+        for name in rotating:
+            if name not in self._registry.credentials:
+                log.error("a credential rotates that is not configured", credential=name)
+        names = dict.fromkeys([*sorted(self._unknown), *self._store.due(now), *rotating, *self._store.to_check(now)])
+        for name in restored:
+            # Nothing is done for what a backup remembers before a person has confirmed it, and people are told.
+            names.pop(name, None)
+            if name in self._registry.credentials:
+                self._contained(name, partial(self._confirm.report, self._registry.credential(name)))
+        return [name for name in names if name in self._registry.credentials]
 
-    def _start_due(self) -> None:
-        for name in self._store.due(self._clock.now()):
-            wired = self._registry.credentials.get(name)
-            if wired is not None and self._store.live_of(name) is None:
-                begin = partial(begin_rotation, by="schedule", why="due", now=self._clock.now())
-                self._contained(name, begin, self._store, wired)
-
-    def _keep_ends(self) -> None:
-        """Between rotations: what a late call of an ended one has changed is undone, and another's hand is reported."""
-        for name in self._store.to_check(self._clock.now()):
+    def _work_on(self, name: str, claim: Claim) -> str | None:
+        """Do what is to be done for one credential. Returns the id of its live rotation."""
+        wired, now = self._registry.credential(name), self._clock.now()
+        if name in self._unknown:
+            self._contained(name, lambda: adopt(self._store, wired, self._key, now))
+        rotation = self._store.live_of(name)
+        known = self._store.credential(name) if rotation is None else None
+        if known is not None and known.due_at is not None and known.due_at <= now:
+            begin = partial(begin_rotation, by="schedule", why="due", now=now, claim=claim.lease)
+            rotation = self._contained(name, lambda: begin(self._store, wired))
+        if known is not None and known.check_at is not None and known.check_at <= now and rotation is None:
+            # Between rotations: what a late call of an ended one has changed is undone, and another's hand is reported.
             rotation = self._store.latest_of(name)
-            if name in self._registry.credentials and rotation is not None and not rotation.live:
-                self._contained(name, self._step, rotation)
+        if rotation is None:
+            return None
+        self._contained(name, lambda: self._step(rotation, claim))
+        return rotation.id if rotation.live else None
 
-    def _contained(self, name: str, call: Callable[..., object], *arguments: object) -> None:
+    def _contained(self, name: str, call: Callable[[], T]) -> T | None:
+        """What the call returns; None when it failed, which stops nothing else."""
         try:
-            call(*arguments)
+            return call()
         except KeyturnError as error:
             log.warning("credential skipped in this tick", credential=name, error=str(error))
+            return None
 
-    def _step(self, rotation: Rotation) -> None:
+    def _step(self, rotation: Rotation, claim: Claim) -> None:
         seen = self._gather.observe(rotation)
+        # Looking may take long: what it shows is put on record only by whom the rotation still belongs to.
+        claim.keep(timedelta(0))
+        seen = self._reconcile.settle(rotation.credential, seen)
         now = self._clock.now()
         decision = decide(rotation, seen, now)
         self._looks[rotation.id] = decision.verdict, seen
@@ -248,14 +315,18 @@ class Runtime:
             if not rotation.live:
                 self._store.set_check(rotation.credential, _next_check(decision, seen, now))
             return
-        committed = self._commit(rotation, decision, seen, now)
+        committed = self._commit(rotation, decision, seen, now, claim.lease)
         attempts = {
             effect.id: (seen.effects[effect.id].attempts if effect.id in seen.effects else 0) + 1
             for effect in decision.effects
         }
-        self._executor.run([self._carry_out(effect, committed, attempts[effect.id]) for effect in decision.effects])
+        self._executor.run(
+            [partial(self._execute.run, one, committed, attempts[one.id], claim) for one in decision.effects]
+        )
 
-    def _commit(self, before: Rotation, decision: Decision, seen: Observations, now: datetime) -> Rotation:
+    def _commit(
+        self, before: Rotation, decision: Decision, seen: Observations, now: datetime, claim: Lease
+    ) -> Rotation:
         after, successor = decision.rotation, decision.successor
         wired = self._registry.credential(after.credential)
         rolled_back = self._store.credential(after.credential)
@@ -265,6 +336,7 @@ class Runtime:
         return self._store.commit(
             Commit(
                 rotation=after,
+                claim=claim,
                 intents=decision.effects,
                 messages=decision.messages,
                 notifiers=wired.notifiers,
@@ -278,8 +350,12 @@ class Runtime:
             )
         )
 
-    def _carry_out(self, effect: Effect, rotation: Rotation, attempt: int) -> Callable[[], Outcome]:
-        return lambda: self._execute.run(effect, rotation, attempt)
+
+def _lease_for(registry: Registry) -> timedelta:
+    """How long claims last: a call must end well before the lease that it is made under."""
+    wired = registry.credentials.values()
+    targets = [target.timeout for one in wired for target in one.targets.values()]
+    return max(LEASE, 2 * max([*targets, *(one.issuer.timeout for one in wired)], default=timedelta(0)))
 
 
 def _next_check(decision: Decision, seen: Observations, now: datetime) -> datetime:

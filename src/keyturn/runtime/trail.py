@@ -7,7 +7,7 @@ from datetime import datetime
 from keyturn.domain.machine import Decision
 from keyturn.domain.model import Hold, Rotation
 from keyturn.domain.reasons import Reason
-from keyturn.ports.store import HistoryEntry
+from keyturn.ports.records import HistoryEntry
 
 ON_RECORD = frozenset({Reason.FORCED, Reason.DEADLINE_EXTENDED})
 """Verdicts that change no phase but must be found again."""

@@ -2,117 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import structlog
 
-from keyturn.domain.effects import Message
-from keyturn.domain.errors import Failure, Refused
-from keyturn.domain.model import VersionState
+from keyturn.domain.errors import Failure, Refused, StaleRevision
 from keyturn.domain.observations import UNMAPPED
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.store import Store, UsageRow
-from keyturn.ports.usage import UsageReport, UsageSource
+from keyturn.ports.records import Lease, UsageRow
+from keyturn.ports.store import Store
+from keyturn.ports.usage import StoreRead, UsageBatch, UsageReport, UsageSource
+from keyturn.runtime.alerts import Alerts
+from keyturn.runtime.blindness import Blindness
+from keyturn.runtime.claims import Claims
+from keyturn.runtime.nonsense import nonsense_in
 from keyturn.runtime.registry import Registry, WiredSource
 
 log = structlog.get_logger(__name__)
 
+OLDEST = timedelta(days=7)
+"""A pushed report that is older is refused."""
+BATCHES_KEPT = OLDEST + timedelta(days=1)
+"""Ids of batches are kept for longer than any of their reports is taken: whatever is sent again is known, or refused."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+class NotCovered(Refused):
+    """A source spoke for a credential that does not name it."""
+
+
 class Intake:
     """Turns reports by key id into rows by credential and version."""
 
-    store: Store
-    registry: Registry
-    clock: Clock
-    executor: Executor
+    def __init__(self, *, store: Store, registry: Registry, clock: Clock, executor: Executor, claims: Claims) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._executor = executor
+        self._claims = claims
+        self._alerts = Alerts(store=store, registry=registry, clock=clock)
+        self._blindness = Blindness(store=store, registry=registry, clock=clock)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """What came, by source and what became of it: for people to look at."""
 
     def poll(self) -> None:
-        """Ask every polled source what is new. One that fails moves no watermark (promise P4)."""
-        sources = [(wired, wired.poll) for wired in self.registry.sources.values() if wired.poll is not None]
-        self.executor.run([self._poll_one(wired, source) for wired, source in sources])
+        """Ask every polled source what is new, and look which sources are blind, those apart that are another replica's.
+        One that fails or answers nonsense moves no watermark (promise P4)."""
+        claims = self._claims.take([f"source/{name}" for name in self._registry.sources])
+        ours = [
+            (one, claims[f"source/{one.name}"].lease)
+            for one in self._registry.sources.values()
+            if f"source/{one.name}" in claims
+        ]
+        self._executor.run([self._poll_one(one, one.poll, claim) for one, claim in ours if one.poll is not None])
+        self._blindness.look([one for one, _ in ours])
+        self._store.forget_batches(self._clock.now() - BATCHES_KEPT)
 
-    def _poll_one(self, wired: WiredSource, source: UsageSource) -> Callable[[], None]:
+    def _poll_one(self, wired: WiredSource, source: UsageSource, claim: Lease) -> Callable[[], None]:
         def poll() -> None:
-            state = self.store.sources().get(wired.name)
             try:
-                batch = source.poll(state.cursor if state is not None else None, now=self.clock.now())
+                state = self._store.sources().get(wired.name)
+                batch = source.poll(state.cursor if state is not None else None, now=self._clock.now())
+                trouble = nonsense_in(batch, wired, self._clock.now())
             except Failure as error:
-                log.warning("usage source failed", source=wired.name, error=error.message)
+                trouble = error.message
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and must not stop the others
+                trouble = f"the plugin broke ({type(error).__name__}): report it to its author"
+            self._blindness.said[wired.name] = trouble
+            if trouble:
+                self.counts[wired.name, "failed polls"] += 1
+                log.warning("usage source failed", source=wired.name, error=trouble)
                 return
-            self._add(wired, batch.reports, watermark=batch.watermark, cursor=batch.cursor, batch=None)
+            try:
+                self._take(wired, batch, claim)
+            except StaleRevision as error:
+                # Another replica has asked from the same cursor: added twice, every use would count twice.
+                log.warning("usage source asked by another replica", source=wired.name, error=str(error))
 
         return poll
 
     def push(
-        self, source: str, reports: Sequence[UsageReport], *, watermark: datetime | None, batch: str | None
-    ) -> bool:
-        """Take a pushed batch; durable when it returns. False: a batch of this id was taken before, nothing changed.
-
-        Raises `Refused`, and takes nothing, when the source is not one that pushes, or when a report speaks for a
-        credential that it does not cover.
-        """
-        wired = self.registry.sources.get(source)
-        if wired is None or wired.poll is not None:
-            raise Refused(f"{source!r} is no source that pushes; give it `type: push` in the configuration")
-        return self._add(wired, reports, watermark=watermark, cursor=None, batch=batch)
-
-    def _add(
         self,
-        source: WiredSource,
+        source: str,
         reports: Sequence[UsageReport],
         *,
         watermark: datetime | None,
-        cursor: str | None,
-        batch: str | None,
+        id: str | None,
+        digest: str = "",
+        complete_from: datetime | None = None,
     ) -> bool:
-        covered = self.registry.covered_by(source.name)
-        known = self.store.key_ids(sorted({report.key_id for report in reports if report.key_id is not None}))
-        rows = []
-        for report in reports:
-            credential, serial = known.get(report.key_id or "", (None, 0))
-            if credential is None:
-                continue
+        """Take a pushed batch; durable when it returns. False: a batch of this id was taken before, nothing changed.
+
+        Raises `Refused`, and takes nothing, when the source is not one that pushes, for what cannot be, when a report
+        speaks for a credential that it does not cover (`NotCovered`), or when the id was used before for another content.
+        """
+        wired = self._registry.sources.get(source)
+        if wired is None or wired.poll is not None:
+            raise Refused(f"{source!r} is no source that pushes; give it `type: push` in the configuration")
+        batch = UsageBatch(reports=reports, watermark=watermark, cursor="", complete_from=complete_from)
+        if trouble := nonsense_in(batch, wired, self._clock.now()):
+            raise Refused(f"{source} {trouble}")
+        covered, rows = self._registry.covered_by(source), []
+        for report, credential, serial in self._resolved(reports, covered):
             if credential not in covered:
-                if source.poll is None:
-                    raise Refused(f"source {source.name!r} may not speak for {credential!r}, which does not name it")
-                continue
-            rows.append(_row(source, report, credential, serial))
-        added = self.store.add_usage(
-            source.name, rows, watermark=watermark, cursor=cursor, batch=batch, received_at=self.clock.now()
+                self.counts[source, "refused"] += 1
+                self._alerts.overreach(source, credential)
+                raise NotCovered(f"source {source!r} may not speak for {credential!r}, which does not name it")
+            rows.append(_row(wired, report, credential, serial))
+        added = self._store.add_usage(
+            source,
+            rows,
+            watermark=self._reached(watermark),
+            cursor=None,
+            batch=id,
+            digest=digest,
+            complete_from=complete_from,
+            received_at=self._clock.now(),
         )
-        if added:
-            self._tripwire(rows)
+        self._after(source, rows, added=added)
         return added
 
-    def _tripwire(self, rows: Sequence[UsageRow]) -> None:
-        """Any use of a destroyed version raises an alert, once per client and day (promise P11)."""
-        for name in {row.credential for row in rows}:
-            credential = self.store.credential(name)
-            destroyed = {
-                serial
-                for serial, version in (credential.versions if credential is not None else {}).items()
-                if version.state is VersionState.DESTROYED
-            }
-            alerts = {
-                f"tripwire/{name}/v{row.serial}/{row.client}/{row.start:%Y-%m-%d}": row
-                for row in rows
-                if row.credential == name and row.serial in destroyed
-            }
-            messages = [
-                Message(
-                    id=name_of_alert,
-                    topic="tripwire",
-                    text=f"{name}: {row.client} still presents v{row.serial}, which is destroyed",
-                    details=(("client", row.client), ("credential", name), ("version", str(row.serial))),
-                )
-                for name_of_alert, row in sorted(alerts.items())
-            ]
-            if messages:
-                self.store.enqueue(messages, self.registry.credential(name).notifiers, now=self.clock.now())
+    def _reached(self, watermark: datetime | None) -> datetime | None:
+        """Clocks differ a little: what lies ahead of ours is not covered yet."""
+        return None if watermark is None else min(watermark, self._clock.now())
+
+    def _take(self, source: WiredSource, batch: UsageBatch, claim: Lease) -> None:
+        covered = self._registry.covered_by(source.name)
+        rows = [
+            _row(source, report, credential, serial)
+            for report, credential, serial in self._resolved(batch.reports, covered)
+            if credential in covered
+        ]
+        self._store.add_usage(
+            source.name,
+            rows,
+            watermark=self._reached(batch.watermark),
+            cursor=batch.cursor,
+            complete_from=batch.complete_from,
+            received_at=self._clock.now(),
+            claim=claim,
+        )
+        self._after(source.name, rows, added=True)
+
+    def _after(self, source: str, rows: Sequence[UsageRow], *, added: bool) -> None:
+        if not added:
+            self.counts[source, "repeated batches"] += 1
+            return
+        self.counts[source, "reports"] += len(rows)
+        self.counts[source, "unauthenticated"] += sum(row.unauthenticated for row in rows)
+        self._alerts.of(rows)
+
+    def _resolved(
+        self, reports: Sequence[UsageReport], covered: frozenset[str]
+    ) -> Iterator[tuple[UsageReport, str, int]]:
+        """Each report with the credential and serial that it is about; a gateway serves others too."""
+        known = self._store.key_ids(sorted({report.key_id for report in reports if report.key_id is not None}))
+        reads = self._reads(covered) if any(report.read is not None for report in reports) else {}
+        for report in reports:
+            if report.read is not None:
+                for credential, serial in reads.get(report.read, ()):
+                    yield report, credential, serial
+            elif report.key_id is not None and report.key_id in known:
+                yield report, *known[report.key_id]
+
+    def _reads(self, covered: frozenset[str]) -> Mapping[StoreRead, list[tuple[str, int]]]:
+        """What each version at each place is: one document may hold several credentials."""
+        found: dict[StoreRead, list[tuple[str, int]]] = {}
+        for name in covered:
+            wired = self._registry.credential(name)
+            for (target, backend_id), serial in self._store.bindings(name).items():
+                if target in wired.targets:
+                    read = StoreRead(wired.targets[target].location, backend_id)
+                    found.setdefault(read, []).append((name, serial))
+        return found
 
 
 def _row(source: WiredSource, report: UsageReport, credential: str, serial: int) -> UsageRow:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
 
-from keyturn.ports.store import HistoryEntry
+from keyturn.ports.records import HistoryEntry
 
 
 def linked(previous: str, entry: HistoryEntry) -> HistoryEntry:

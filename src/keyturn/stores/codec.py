@@ -23,7 +23,7 @@ from keyturn.domain.effects import Effect, Message
 from keyturn.domain.errors import KeyturnError
 from keyturn.domain.model import Rotation
 from keyturn.domain.verdicts import Evidence
-from keyturn.ports.store import HistoryEntry, Outcome
+from keyturn.ports.records import HistoryEntry, Outcome
 
 T = TypeVar("T")
 

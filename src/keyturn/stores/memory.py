@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
-from keyturn.ports.store import (
+from keyturn.domain.observations import Hole
+from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,
+    Dismissal,
     HistoryEntry,
     Intent,
-    IntentState,
     Lease,
     OutboxItem,
     Outcome,
+    Pooled,
     SourceState,
     UsageRow,
     Uses,
 )
 from keyturn.stores.chain import linked
+from keyturn.stores.memory_journal import MemoryJournal
+from keyturn.stores.memory_leases import MemoryLeases
+from keyturn.stores.memory_outbox import MemoryOutbox
 from keyturn.stores.memory_usage import MemoryUsage
-from keyturn.stores.rules import NEVER, check_marks, check_serial, check_successor, leased, may_land, rolled_back
-
-
-@dataclass(slots=True)
-class _Delivery:
-    item: OutboxItem
-    retry_at: datetime | None = None
+from keyturn.stores.rules import check_marks, check_serial, check_successor, rolled_back
 
 
 class MemoryStore:
@@ -47,28 +46,41 @@ class MemoryStore:
         self._rotations: dict[str, Rotation] = {}
         self._live: dict[str, str] = {}
         self._latest: dict[str, str] = {}
-        self._intents: dict[str, dict[str, Intent]] = {}
-        self._rotation_of: dict[str, str] = {}
-        self._open: dict[str, set[str]] = {}
+        self._journal = MemoryJournal()
         self._history: dict[str, list[HistoryEntry]] = {}
         self._usage = MemoryUsage()
+        self._dismissals: dict[str, dict[str, Dismissal]] = {}
         self._detectors: dict[str, str] = {}
-        self._messages: set[str] = set()
-        self._deliveries: dict[int, _Delivery] = {}
-        self._numbered = 0
-        self._leases: dict[str, Lease] = {}
+        self._outbox = MemoryOutbox()
+        self._leases = MemoryLeases()
         self._tokens: dict[str, AccessToken] = {}
+        self._pins: dict[str, str] = {}
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
         with self._lock:
             if name in self._credentials:
                 return
+            known = {one.serial: one for one in (*others, version)}
             self._credentials[name] = Credential(
-                name=name, versions={}, next_serial=version.serial + 1, due_at=due_at, rolled_back=0
+                name=name, versions={}, next_serial=max(known) + 1, due_at=due_at, rolled_back=0
             )
-            self._put_versions(name, {version.serial: version})
+            self._put_versions(name, known)
+
+    def restored(self, at: datetime) -> None:
+        with self._lock:
+            for name, credential in self._credentials.items():
+                self._credentials[name] = replace(credential, restored_at=at)
+
+    def unconfirmed(self) -> Sequence[str]:
+        with self._lock:
+            return sorted(name for name, one in self._credentials.items() if one.restored_at is not None)
+
+    def confirm(self, name: str) -> None:
+        with self._lock:
+            if name in self._credentials:
+                self._credentials[name] = replace(self._credentials[name], restored_at=None)
 
     def credential(self, name: str) -> Credential | None:
         with self._lock:
@@ -115,8 +127,9 @@ class MemoryStore:
 
     # Rotations
 
-    def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
+    def begin(self, rotation: Rotation, entry: HistoryEntry, *, claim: Lease | None = None) -> None:
         with self._lock:
+            self._leases.fence(claim)
             name = rotation.credential
             known = self._registered(name)
             if name in self._live:
@@ -127,6 +140,10 @@ class MemoryStore:
     def live(self) -> Sequence[Rotation]:
         with self._lock:
             return [self._rotations[one] for one in self._live.values()]
+
+    def rotating(self) -> Sequence[str]:
+        with self._lock:
+            return list(self._live)
 
     def rotation(self, id: str) -> Rotation | None:
         with self._lock:
@@ -144,6 +161,7 @@ class MemoryStore:
 
     def commit(self, commit: Commit) -> Rotation:
         with self._lock:
+            self._leases.fence(commit.claim)
             before = self._rotations.get(commit.rotation.id)
             resting = commit.rotation.credential not in self._live
             moving = before is not None and (before.live or (resting and before.phase is commit.rotation.phase))
@@ -160,19 +178,8 @@ class MemoryStore:
             now = self._now()
             self._rotations[after.id] = after
             self._put_versions(after.credential, after.versions)
-            for effect in commit.intents:
-                tried = self._intents[after.id].get(effect.id)
-                self._intents[after.id][effect.id] = Intent(
-                    effect=effect,
-                    rotation=after.id,
-                    credential=after.credential,
-                    attempts=1 if tried is None else tried.attempts + 1,
-                    opened_at=now,
-                    outcome=None,
-                )
-                self._rotation_of[effect.id] = after.id
-                self._open.setdefault(after.credential, set()).add(effect.id)
-            self._queue(commit.messages, commit.notifiers, now)
+            self._journal.open(after, commit.intents, now)
+            self._outbox.queue(commit.messages, commit.notifiers, now)
             self._append(commit.history)
             if not before.live:
                 self._credentials[after.credential] = replace(
@@ -193,33 +200,24 @@ class MemoryStore:
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
         with self._lock:
-            rotation = self._rotation_of.get(effect_id)
-            if rotation is None:
-                return
-            intent = self._intents[rotation][effect_id]
-            if intent.attempts != attempt:
-                return
-            self._intents[rotation][effect_id] = replace(intent, outcome=outcome)
-            if outcome.state is IntentState.OPEN:
-                self._open.setdefault(intent.credential, set()).add(effect_id)
-            else:
-                self._open.get(intent.credential, set()).discard(effect_id)
+            self._journal.record(effect_id, attempt, outcome)
 
     def journal(self, rotation: str) -> Mapping[str, Intent]:
         with self._lock:
-            return dict(self._intents.get(rotation, {}))
+            return self._journal.of(rotation)
 
     def open_intents(self, credential: str) -> Sequence[Intent]:
         with self._lock:
-            intents = [self._intents[self._rotation_of[one]][one] for one in self._open.get(credential, ())]
-        return sorted(intents, key=lambda intent: (intent.opened_at, intent.effect.id))
+            return self._journal.open_of(credential)
+
+    def mints(self) -> Sequence[Intent]:
+        with self._lock:
+            return self._journal.mints()
 
     def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
         with self._lock:
             ended = [one.id for one in self._rotations.values() if one.credential == credential and not one.live]
-            intents = [intent for one in ended for intent in self._intents[one].values()]
-            now = self._now()
-        return frozenset((one.effect.kind, one.effect.serial) for one in intents if may_land(one, now))
+            return self._journal.uncertain(ended, self._now())
 
     def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
         with self._lock:
@@ -240,18 +238,58 @@ class MemoryStore:
         watermark: datetime | None,
         cursor: str | None,
         batch: str | None = None,
-        received_at: datetime,  # noqa: ARG002 - batches are remembered for as long as the process lives
+        digest: str = "",
+        complete_from: datetime | None = None,
+        received_at: datetime,
+        claim: Lease | None = None,
     ) -> bool:
         with self._lock:
-            return self._usage.add(source, rows, watermark=watermark, cursor=cursor, batch=batch)
+            self._leases.fence(claim)
+            return self._usage.add(
+                source,
+                rows,
+                watermark=watermark,
+                cursor=cursor,
+                batch=batch,
+                digest=digest,
+                complete_from=complete_from,
+                received_at=received_at,
+            )
 
-    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
+    def forget_batches(self, before: datetime) -> None:
         with self._lock:
-            return self._usage.rows(credential, start=start, end=end)
+            self._usage.forget_batches(before)
 
-    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
+    def usage(
+        self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None
+    ) -> Sequence[UsageRow]:
+        with self._lock:
+            return self._usage.rows(credential, start=start, end=end, sources=sources)
+
+    def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
         with self._lock:
             return self._usage.uses(credential)
+
+    def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
+        with self._lock:
+            return self._usage.pooled(credential)
+
+    def holes(self, source: str) -> Sequence[Hole]:
+        with self._lock:
+            return self._usage.holes(source)
+
+    def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
+        with self._lock:
+            self._usage.set_blind(source, since, trouble)
+
+    def dismiss(self, dismissal: Dismissal, entry: HistoryEntry) -> None:
+        with self._lock:
+            self._dismissals.setdefault(entry.credential, {})[dismissal.client] = dismissal
+            self._append([entry])
+
+    def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
+        with self._lock:
+            return dict(self._dismissals.get(credential, {}))
 
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._lock:
@@ -269,41 +307,40 @@ class MemoryStore:
 
     def enqueue(self, messages: Sequence[Message], notifiers: Sequence[str], *, now: datetime) -> None:
         with self._lock:
-            self._queue(messages, notifiers, now)
+            self._outbox.queue(messages, notifiers, now)
 
     def outbox(self, now: datetime, *, limit: int = 100) -> Sequence[OutboxItem]:
         with self._lock:
-            waiting = (one for one in self._deliveries.values() if one.retry_at is None or one.retry_at <= now)
-            return [one.item for one, _ in zip(waiting, range(limit), strict=False)]
+            return self._outbox.due(now, limit)
 
     def delivered(self, item: int, *, at: datetime) -> None:  # noqa: ARG002 - nobody asks a memory when
         with self._lock:
-            self._deliveries.pop(item, None)
+            self._outbox.close(item)
 
     def undelivered(self, item: int, *, retry_at: datetime | None, error: str) -> None:  # noqa: ARG002
         with self._lock:
             if retry_at is None:
-                self._deliveries.pop(item, None)
-            elif item in self._deliveries:
-                one = self._deliveries[item]
-                one.item = replace(one.item, attempts=one.item.attempts + 1)
-                one.retry_at = retry_at
+                self._outbox.close(item)
+            else:
+                self._outbox.retry(item, retry_at)
 
     # Leases and access
 
-    def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
+    def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:
         with self._lock:
-            wanted = Lease(name=name, owner=owner, token=0, expires_at=now + ttl)
-            lease = leased(self._leases.get(name), wanted, now)
-            if lease is not None:
-                self._leases[name] = lease
-            return lease
+            return self._leases.claim(names, owner, ttl, self._now())
+
+    def holds(self, lease: Lease) -> bool:
+        with self._lock:
+            return self._leases.holds(lease)
 
     def release(self, lease: Lease) -> None:
         with self._lock:
-            held = self._leases.get(lease.name)
-            if held is not None and (held.owner, held.token) == (lease.owner, lease.token):
-                self._leases[lease.name] = replace(held, expires_at=NEVER)
+            self._leases.release(lease)
+
+    def resign(self, owner: str) -> None:
+        with self._lock:
+            self._leases.resign(owner)
 
     def tokens(self) -> Sequence[AccessToken]:
         with self._lock:
@@ -312,6 +349,10 @@ class MemoryStore:
     def add_token(self, token: AccessToken) -> None:
         with self._lock:
             self._tokens[token.name] = token
+
+    def pin(self, name: str, digest: str) -> str:
+        with self._lock:
+            return self._pins.setdefault(name, digest)
 
     def close(self) -> None:
         """Nothing to give back: what it holds goes with it."""
@@ -336,7 +377,6 @@ class MemoryStore:
         self._put_versions(name, rotation.versions)
         self._rotations[rotation.id] = rotation
         self._live[name] = self._latest[name] = rotation.id
-        self._intents[rotation.id] = {}
         self._append(entries)
 
     def _put_versions(self, name: str, versions: Mapping[int, Version]) -> None:
@@ -350,13 +390,3 @@ class MemoryStore:
         for entry in entries:
             lines = self._history.setdefault(entry.credential, [])
             lines.append(linked(lines[-1].digest if lines else "", entry))
-
-    def _queue(self, messages: Sequence[Message], notifiers: Sequence[str], now: datetime) -> None:
-        for message in messages:
-            if message.id in self._messages:
-                continue
-            self._messages.add(message.id)
-            for notifier in notifiers:
-                self._numbered += 1
-                item = OutboxItem(id=self._numbered, message=message, notifier=notifier, created_at=now, attempts=0)
-                self._deliveries[self._numbered] = _Delivery(item)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from keyturn.domain.errors import FailureKind, Refused
+from keyturn.domain.errors import FailureKind, Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
+from keyturn.domain.observations import Hole
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Intent, IntentState, Lease, SourceState, UsageRow, Uses
+from keyturn.ports.records import Intent, IntentState, Lease, Pooled, SourceState, UsageRow, Uses
 
 USE_STARTS = 10_000
 """At most so many starts of used buckets are given back, the newest."""
@@ -17,6 +18,8 @@ LANDS_WITHIN = timedelta(days=7)
 """No call of ours is on its way for longer: each is bounded by its plugin's timeout, which is seconds."""
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """When a lease that was given back expires."""
+NOBODY = ""
+"""Who holds it then."""
 
 
 def check_serial(rotation: Rotation, next_serial: int) -> None:
@@ -69,6 +72,30 @@ def is_use(row: UsageRow) -> bool:
     return row.successes > 0 or row.failures > 0
 
 
+def hole_of(state: SourceState, complete_from: datetime | None) -> Hole | None:
+    """What a source that is complete from then on has lost since its watermark."""
+    if complete_from is None or state.watermark is None or complete_from <= state.watermark:
+        return None
+    return Hole(start=state.watermark, end=complete_from)
+
+
+def with_pooled(before: Pooled | None, row: UsageRow) -> Pooled:
+    """The pool once this row's refusals are in it."""
+    end = row.start + row.length
+    if before is None:
+        return Pooled(count=row.unauthenticated, last=end)
+    return Pooled(count=before.count + row.unauthenticated, last=max(before.last, end))
+
+
+def check_batch(source: str, batch: str, known: str | None, digest: str) -> None:
+    """A batch's id names one content: a sender that uses it again for another would lose what it reports."""
+    if known is not None and known != digest:
+        raise Refused(
+            f"{source} has sent a batch {batch!r} with another content before: give each batch an id of its own, and "
+            "send it again unchanged"
+        )
+
+
 def is_late(row: UsageRow, watermark: datetime | None) -> bool:
     """Whether the source had declared the row's bucket complete."""
     return watermark is not None and row.start + row.length <= watermark
@@ -91,8 +118,8 @@ def with_use(before: Uses | None, row: UsageRow) -> Uses:
 
 def moved(state: SourceState, *, watermark: datetime | None, cursor: str | None, late: int) -> SourceState:
     """A source's state after a batch: the watermark never goes back, and what a batch does not say stays."""
-    return SourceState(
-        name=state.name,
+    return replace(
+        state,
         cursor=state.cursor if cursor is None else cursor,
         watermark=_newer(state.watermark, watermark),
         since=state.since if state.since is not None else watermark,
@@ -101,13 +128,17 @@ def moved(state: SourceState, *, watermark: datetime | None, cursor: str | None,
 
 
 def leased(held: Lease | None, wanted: Lease, now: datetime) -> Lease | None:
-    """The lease as `wanted.owner` then holds it; None while another does. The token grows whenever the lease had lapsed,
-    for its own last holder too: what that one began before may have been overtaken."""
+    """The lease as `wanted.owner` then holds it; None while another does."""
     if held is None:
         return replace(wanted, token=1)
-    if held.expires_at <= now:
-        return replace(wanted, token=held.token + 1)
-    return replace(wanted, token=held.token) if held.owner == wanted.owner else None
+    if held.owner == wanted.owner:
+        return replace(wanted, token=held.token)
+    return replace(wanted, token=held.token + 1) if held.expires_at <= now else None
+
+
+def lost(claim: Lease) -> StaleRevision:
+    """What to raise for a write under a claim that has passed on."""
+    return StaleRevision(f"{claim.name} is not {claim.owner}'s any more: another replica has taken it over")
 
 
 def _newer(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -36,6 +37,10 @@ class IssuerConformance(IssuerClauses):
         assert len({one.value.reveal() for one in minted}) == count
         assert [issuer.key_id(one.value) for one in minted] == [one.key_id for one in minted]
 
+    def test_calls_are_bounded(self, issuer: Issuer) -> None:
+        """It says how long one call may take, so that a lease can be held for longer."""
+        assert issuer.timeout > timedelta(0)
+
     def test_key_id_does_not_give_the_value_away(self, issuer: Issuer) -> None:
         """The public id is no more than a name: at least half of the value is not in it."""
         minted = mint(issuer)
@@ -63,6 +68,39 @@ class IssuerConformance(IssuerClauses):
         assert listed(issuer, minted) == {Entry.ABSENT}
         assert accepting(harness, issuer, minted) == {False}
         assert self.settle(harness, issuer, minted) == {Acceptance.REFUSED}
+
+    # Where the authority makes the value
+
+    def test_minted_key_is_listed_under_its_token(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """Whoever comes after a crash finds the key by the token that the mint was told, with its time; a key of keyturn's
+        own making is listed nowhere."""
+        minted = issuer.mint("mint-orphan.v7")
+        issued = {one.key_id: one for one in harness.issuer().issued()}
+        if issuer.origin is ValueOrigin.KEYTURN:
+            assert minted.key_id not in issued
+            return
+        assert issued[minted.key_id].token == "mint-orphan.v7"  # noqa: S105 - a name
+        assert issued[minted.key_id].created_at is not None
+        assert listed(issuer, minted) == {Entry.ACTIVE}
+        assert self.settle(harness, issuer, minted) == {Acceptance.ACCEPTED}
+
+    def test_revoked_key_is_not_issued_any_more(self, harness: IssuerHarness, issuer: Issuer) -> None:
+        """A disabled key is still there to be found, a revoked one is not."""
+        if issuer.origin is ValueOrigin.KEYTURN:
+            pytest.skip("keyturn makes the value")
+        minted = mint(issuer)
+        issuer.disable(minted.key_id, issuer.verifiers())
+        assert minted.key_id in {one.key_id for one in harness.issuer().issued()}
+        issuer.revoke(minted.key_id, issuer.verifiers())
+        assert minted.key_id not in {one.key_id for one in harness.issuer().issued()}
+
+    def test_second_mint_under_a_token_makes_a_second_key(self, issuer: Issuer) -> None:
+        """Its value is shown once, so a rerun can have no other; both keys are found under the token."""
+        if issuer.origin is ValueOrigin.KEYTURN:
+            pytest.skip("keyturn makes the value")
+        both = {issuer.mint("mint-twice.v1").key_id for _ in range(2)}
+        assert len(both) == 2
+        assert both <= {one.key_id for one in issuer.issued() if one.token == "mint-twice.v1"}  # noqa: S105 - a name
 
     # Installing
 

@@ -10,7 +10,8 @@ import pytest
 from keyturn.domain.errors import KeyturnError
 from keyturn.domain.model import VersionState
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Commit, Store
+from keyturn.ports.records import Commit
+from keyturn.ports.store import Store
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, ended, version
 
 
@@ -23,6 +24,34 @@ class CredentialClauses(Clauses):
         assert (found.name, dict(found.versions), found.next_serial) == (NAME, {1: version()}, 2)
         assert (found.due_at, found.rolled_back) == (NOW, 0)
         assert dict(store.credentials()) == {NAME: found}
+
+    def test_other_versions_are_registered_with_the_current_one(self, store: Store) -> None:
+        """What else is known of a credential is remembered with it, and the next serial is beyond them all."""
+        others = [version(serial, state=VersionState.DISABLED) for serial in (7, 3)]
+        store.register(NAME, version(5), due_at=None, others=others)
+        found = store.credential(NAME)
+        assert found is not None
+        assert dict(found.versions) == {3: others[1], 5: version(5), 7: others[0]}
+        assert found.next_serial == 8
+
+    def test_restored_store_is_confirmed_one_by_one(self, store: Store) -> None:
+        """From a backup on no credential is confirmed, and since when is known; each is confirmed alone, and one that is
+        registered later needs none."""
+        for name in ("b", "a"):
+            store.register(name, version(name=name), due_at=None)
+        assert list(store.unconfirmed()) == []
+        store.restored(NOW)
+        store.register("new", version(name="new"), due_at=None)
+        assert list(store.unconfirmed()) == ["a", "b"]
+        found = store.credential("b")
+        assert found is not None
+        assert found.restored_at == NOW
+        store.confirm("b")
+        store.confirm("unknown")
+        assert list(store.unconfirmed()) == ["a"]
+        confirmed = store.credential("b")
+        assert confirmed is not None
+        assert confirmed.restored_at is None
 
     def test_unknown_credential_is_none(self, store: Store) -> None:
         """What was never registered is not there, and asking for it is no error."""

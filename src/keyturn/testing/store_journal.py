@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Commit, Intent, IntentState, Outcome, Store
+from keyturn.ports.records import Commit, Intent, IntentState, Outcome
+from keyturn.ports.store import Store
 from keyturn.stores.chain import first_broken
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, effect, ended, line
 
@@ -47,6 +49,20 @@ class JournalClauses(Clauses):
         store.record(effect().id, 1, outcome)
         assert store.journal("r1")[effect().id].outcome == outcome
         assert list(store.open_intents(NAME)) == []
+
+    def test_mints_of_every_rotation_are_remembered(self, store: Store) -> None:
+        """What was ever set out to be minted can be asked for, of ended rotations and of every credential, with what came
+        of it; other calls are left out."""
+        mint = replace(effect(), id="r1/0-introduce/mint/v2/north", kind=EffectKind.MINT)
+        other = replace(mint, id="r2/0-introduce/mint/v2/north")
+        first = store.commit(Commit(rotation=begun(store), intents=[mint, effect(2)]))
+        store.record(mint.id, 1, SUCCEEDED)
+        ended(store, first, Phase.COMPLETED)
+        store.commit(Commit(rotation=begun(store, id="r2", name="other"), intents=[other]))
+        made = {intent.effect.id: intent for intent in store.mints()}
+        assert set(made) == {mint.id, other.id}
+        assert (made[mint.id].outcome, made[mint.id].credential) == (SUCCEEDED, NAME)
+        assert (made[other.id].outcome, made[other.id].credential) == (None, "other")
 
     def test_known_effect_is_tried_again(self, store: Store) -> None:
         """A known effect's intent opens again with one more attempt, and as the effect is now."""

@@ -1,19 +1,17 @@
-"""Clauses: messages once only, leases that fence, tokens by digest."""
+"""Clauses: messages once only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from threading import Barrier
 
-from keyturn.ports.store import AccessToken, Commit, Lease, OutboxItem, Store
+from keyturn.ports.records import Commit, OutboxItem
+from keyturn.ports.store import Store
 from keyturn.testing.store_samples import NOW, SECOND, Clauses, begun, message
 
 FAR = NOW + timedelta(days=36500)
 """Later than any clock that a store may have of its own."""
-TTL = timedelta(seconds=30)
 
 
 class OutboxClauses(Clauses):
@@ -70,73 +68,6 @@ class OutboxClauses(Clauses):
         """At most so many items come at once, the oldest first."""
         store.enqueue([message(f"m{number:02}") for number in range(12)], ["hook"], now=NOW)
         assert [item.message.id for item in store.outbox(NOW, limit=3)] == ["m00", "m01", "m02"]
-
-    # Leases
-
-    def test_lease_is_one_holders(self, store: Store) -> None:
-        """While a lease is held nobody else gets it; its holder renews it under the same token."""
-        lease = store.acquire("table", "a", ttl=TTL, now=NOW)
-        assert lease == Lease(name="table", owner="a", token=1, expires_at=NOW + TTL)
-        assert store.acquire("table", "b", ttl=TTL, now=NOW + SECOND) is None
-        renewed = store.acquire("table", "a", ttl=TTL, now=NOW + SECOND)
-        assert renewed == Lease(name="table", owner="a", token=1, expires_at=NOW + SECOND + TTL)
-        assert store.acquire("other table", "b", ttl=TTL, now=NOW) is not None
-
-    def test_expired_lease_is_anybodys(self, store: Store) -> None:
-        """From the moment of its expiry a lease can be taken, and each new holding has a higher token."""
-        assert store.acquire("table", "a", ttl=TTL, now=NOW) is not None
-        taken = store.acquire("table", "b", ttl=TTL, now=NOW + TTL)
-        assert taken is not None
-        assert (taken.owner, taken.token) == ("b", 2)
-        assert store.acquire("table", "a", ttl=TTL, now=NOW + TTL) is None
-        lapsed = store.acquire("table", "b", ttl=TTL, now=NOW + 2 * TTL)
-        assert lapsed is not None
-        assert lapsed.token == 3
-
-    def test_released_lease_is_free(self, store: Store) -> None:
-        """A lease given back is free at once, and the next token is higher all the same."""
-        lease = store.acquire("table", "a", ttl=TTL, now=NOW)
-        assert lease is not None
-        store.release(lease)
-        store.release(lease)
-        following = store.acquire("table", "b", ttl=TTL, now=NOW)
-        assert following is not None
-        assert following.token == 2
-
-    def test_only_the_holder_releases(self, store: Store) -> None:
-        """Giving back a lease that has passed on, to another or to a later holding of one's own, changes nothing."""
-        first = store.acquire("table", "a", ttl=TTL, now=NOW)
-        second = store.acquire("table", "b", ttl=TTL, now=NOW + TTL)
-        assert first is not None
-        assert second is not None
-        store.release(first)
-        store.release(replace(second, owner="a"))
-        store.release(replace(second, name="unknown"))
-        assert store.acquire("table", "a", ttl=TTL, now=NOW + TTL) is None
-
-    def test_one_of_many_gets_the_lease(self, store: Store) -> None:
-        """Of owners that ask at once exactly one gets the lease."""
-        together = Barrier(8)
-
-        def ask(number: int) -> Lease | None:
-            together.wait()
-            return store.acquire("table", f"owner {number}", ttl=TTL, now=NOW)
-
-        with ThreadPoolExecutor(8) as threads:
-            assert len([lease for lease in threads.map(ask, range(8)) if lease is not None]) == 1
-
-    # Access
-
-    def test_tokens_are_kept_by_name(self, store: Store) -> None:
-        """Tokens come back as they were added, by name; one of the same name is replaced."""
-        operator = AccessToken(name="operator", role="operator", source=None, digest="a" * 64)
-        source = AccessToken(name="log", role="source", source="log", digest="b" * 64)
-        assert list(store.tokens()) == []
-        store.add_token(operator)
-        store.add_token(source)
-        assert list(store.tokens()) == [source, operator]
-        store.add_token(replace(operator, digest="c" * 64))
-        assert [token.digest for token in store.tokens()] == ["b" * 64, "c" * 64]
 
 
 def addresses(items: Iterable[OutboxItem]) -> list[tuple[str, str]]:

@@ -14,7 +14,8 @@ from keyturn.domain.model import Adopting, Force, Hold, Mark, Pause, Rotation, V
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline, Policy
 from keyturn.domain.reasons import Reason
-from keyturn.ports.store import Commit, Store
+from keyturn.ports.records import Commit
+from keyturn.ports.store import Store
 from keyturn.testing.store_samples import (
     NAME,
     NOW,

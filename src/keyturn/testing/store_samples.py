@@ -12,7 +12,9 @@ from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.succession import begin
-from keyturn.ports.store import Commit, HistoryEntry, Store
+from keyturn.ports.records import Commit, HistoryEntry
+from keyturn.ports.store import Store
+from keyturn.testing.fakes.clock import FakeClock
 
 NOW = datetime(2030, 3, 31, 0, 59, 59, 999_999, tzinfo=UTC)
 """To the microsecond, and a second before European clocks change."""
@@ -95,6 +97,16 @@ class Clauses:
     """Clauses need a store."""
 
     @pytest.fixture
-    def store(self) -> Store:
+    def clock(self) -> FakeClock:
+        """The store's clock, which stands still until told to go on."""
+        return FakeClock(NOW)
+
+    @pytest.fixture
+    def store(self, clock: FakeClock) -> Store:
         """An empty store."""
         raise NotImplementedError("override the fixture `store`")
+
+    @pytest.fixture
+    def other(self, store: Store) -> Store:
+        """The same store as another process has it, where several can; else as another thread has it."""
+        return store

@@ -11,7 +11,8 @@ from keyturn.domain.effects import EffectKind
 from keyturn.domain.errors import FailureKind, Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Commit, IntentState, Outcome, Store
+from keyturn.ports.records import Commit, IntentState, Outcome
+from keyturn.ports.store import Store
 from keyturn.testing.store_samples import (
     NAME,
     NOW,

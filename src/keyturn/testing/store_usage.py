@@ -5,8 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from keyturn.ports.store import SourceState, Store, UsageRow, Uses
-from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses
+import pytest
+
+from keyturn.domain.errors import Refused
+from keyturn.domain.observations import Hole
+from keyturn.ports.records import Dismissal, Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.store import Store
+from keyturn.stores.chain import first_broken
+from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, line
 
 BUCKET = timedelta(seconds=10)
 
@@ -47,9 +53,20 @@ def add(
     watermark: datetime | None = None,
     cursor: str | None = None,
     batch: str | None = None,
+    digest: str = "",
+    complete_from: datetime | None = None,
 ) -> bool:
     """Add rows with what is said beside them."""
-    return store.add_usage(source, rows, watermark=watermark, cursor=cursor, batch=batch, received_at=NOW)
+    return store.add_usage(
+        source,
+        rows,
+        watermark=watermark,
+        cursor=cursor,
+        batch=batch,
+        digest=digest,
+        complete_from=complete_from,
+        received_at=NOW,
+    )
 
 
 class UsageClauses(Clauses):
@@ -64,6 +81,15 @@ class UsageClauses(Clauses):
         add(store, bucket(0, failures=3, unauthenticated=1))
         add(store, bucket(0, successes=10, unauthenticated=5), source="push")
         assert self.everything(store) == [bucket(0, successes=13, failures=4, unauthenticated=6)]
+
+    def test_usage_of_some_sources(self, store: Store) -> None:
+        """Where sources are named, what others told is left out."""
+        add(store, bucket(0, successes=1))
+        add(store, bucket(0, successes=10), source="push")
+        add(store, bucket(0, successes=100), source="audit")
+        for told_by, successes in ((["log"], 1), (["push", "log"], 11), (["nobody"], 0), ([], 0)):
+            found = store.usage(NAME, start=at(0), end=at(1), sources=told_by)
+            assert [row.successes for row in found] == [successes] * bool(successes)
 
     def test_rows_come_by_start_and_client(self, store: Store) -> None:
         """Rows come ordered by start, then client, whatever order they came in."""
@@ -102,18 +128,21 @@ class UsageClauses(Clauses):
         add(store, bucket(7, failures=1))
         add(store, bucket(3, successes=1), bucket(0, failures=1))
         assert dict(store.uses(NAME)) == {
-            ("web", 1): Uses(first_use=at(0), last_use=at(8), last_success=at(6), last_refusal=at(8))
+            ("web", 1, "log"): Uses(first_use=at(0), last_use=at(8), last_success=at(6), last_refusal=at(8))
         }
 
-    def test_uses_stand_apart_by_client_and_version(self, store: Store) -> None:
-        """Each client's use of each version is remembered on its own; what never happened is None."""
+    def test_uses_stand_apart_by_client_version_and_source(self, store: Store) -> None:
+        """Each client's use of each version is remembered on its own, as each source tells it; what never happened is
+        None."""
         add(store, bucket(0, "web", 1, successes=1), bucket(1, "web", 2, failures=1), bucket(2, "job", 1, successes=1))
         add(store, bucket(3, credential="other", successes=1))
+        add(store, bucket(4, "web", 1, successes=1), source="push")
         uses = store.uses(NAME)
-        assert set(uses) == {("web", 1), ("web", 2), ("job", 1)}
-        assert uses["web", 1].last_refusal is None
-        assert uses["web", 2].last_success is None
-        assert uses["job", 1].last_use == at(3)
+        assert set(uses) == {("web", 1, "log"), ("web", 1, "push"), ("web", 2, "log"), ("job", 1, "log")}
+        assert uses["web", 1, "log"].last_refusal is None
+        assert uses["web", 2, "log"].last_success is None
+        assert uses["job", 1, "log"].last_use == at(3)
+        assert uses["web", 1, "push"].first_use == at(4)
 
     def test_pooled_refusals_are_nobodys_use(self, store: Store) -> None:
         """Refusals that prove nothing about who sent them are counted, and are no use of the named client's."""
@@ -121,6 +150,18 @@ class UsageClauses(Clauses):
         assert [row.unauthenticated for row in self.everything(store)] == [7, 0]
         assert dict(store.uses(NAME)) == {}
         assert list(store.use_starts(NAME, "web", end=at(9))) == []
+
+    def test_pools_add_up(self, store: Store) -> None:
+        """Pooled refusals are counted by version and source, late ones too, with the end of the newest bucket."""
+        add(store, bucket(3, unauthenticated=2), bucket(1, "job", unauthenticated=1), bucket(4, successes=1))
+        add(store, bucket(0, unauthenticated=4), bucket(0, serial=2, unauthenticated=1), watermark=at(9))
+        add(store, bucket(5, unauthenticated=8))
+        add(store, bucket(2, unauthenticated=1), bucket(2, credential="other", unauthenticated=1), source="push")
+        assert dict(store.pooled(NAME)) == {
+            (1, "log"): Pooled(count=15, last=at(6)),
+            (2, "log"): Pooled(count=1, last=at(1)),
+            (1, "push"): Pooled(count=1, last=at(3)),
+        }
 
     def test_use_starts_are_the_clients_history(self, store: Store) -> None:
         """Starts of used buckets of any version come ascending and once each, those before the end alone."""
@@ -162,8 +203,8 @@ class UsageClauses(Clauses):
         add(store, bucket(1, failures=1), bucket(2, successes=1), bucket(1, "job", successes=1), watermark=at(4))
         assert [(row.client, row.start) for row in self.everything(store)] == [("web", at(0)), ("web", at(2))]
         assert store.sources()["log"].late == 2
-        assert store.uses(NAME)["web", 1].last_refusal == at(2)
-        assert store.uses(NAME)["job", 1].last_use == at(2)
+        assert store.uses(NAME)["web", 1, "log"].last_refusal == at(2)
+        assert store.uses(NAME)["job", 1, "log"].last_use == at(2)
         assert list(store.use_starts(NAME, "web", end=at(9))) == [at(0), at(1), at(2)]
         add(store, bucket(3, successes=1, length=BUCKET + timedelta(microseconds=1)))
         assert len(self.everything(store)) == 3
@@ -182,10 +223,69 @@ class UsageClauses(Clauses):
         assert not add(store, bucket(1, successes=1), batch="b1", watermark=at(9), cursor="9")
         assert dict(store.sources()) == dict(before)
         assert self.everything(store) == [bucket(0, successes=1)]
-        assert set(store.uses(NAME)) == {("web", 1)}
+        assert set(store.uses(NAME)) == {("web", 1, "log")}
         assert add(store, bucket(0, successes=1), batch="b1", source="push")
         assert add(store, bucket(1, successes=1), batch="b2")
         assert self.everything(store) == [bucket(0, successes=2), bucket(1, successes=1)]
+
+    def test_batch_id_names_one_content(self, store: Store) -> None:
+        """An id that comes again with another content is refused, as its reports would be lost in silence."""
+        assert add(store, bucket(0, successes=1), batch="b1", digest="a")
+        assert not add(store, bucket(0, successes=1), batch="b1", digest="a")
+        with pytest.raises(Refused, match="'b1' with another content"):
+            add(store, bucket(1, successes=1), batch="b1", digest="b", watermark=at(1), cursor="9")
+        assert self.everything(store) == [bucket(0, successes=1)]
+        assert store.sources()["log"] == SourceState(name="log")
+        assert add(store, bucket(0, successes=1), batch="b1", digest="b", source="push")
+
+    def test_batches_are_forgotten(self, store: Store) -> None:
+        """Ids older than told are forgotten, the others not: a batch sent again then counts again."""
+        for number in range(3):
+            store.add_usage("log", [], watermark=None, cursor=None, batch=f"b{number}", received_at=at(number))
+        store.forget_batches(at(1))
+        assert [add(store, batch=f"b{number}") for number in range(3)] == [True, False, False]
+
+    def test_holes_are_remembered(self, store: Store) -> None:
+        """What a source has lost lies between its watermark and where its data goes on; before its first watermark
+        nothing was known anyway."""
+        add(store, complete_from=at(1), watermark=at(2))
+        add(store, complete_from=at(2), watermark=at(3))
+        add(store, complete_from=at(5), watermark=at(7))
+        add(store, complete_from=at(6), watermark=at(8))
+        add(store, complete_from=at(9), watermark=at(9), source="push")
+        add(store, complete_from=at(10), watermark=at(12))
+        assert list(store.holes("log")) == [Hole(start=at(3), end=at(5)), Hole(start=at(8), end=at(10))]
+        assert list(store.holes("push")) == []
+
+    def test_blind_source_is_remembered(self, store: Store) -> None:
+        """Since when a source is blind, and why, stays until it sees again, whatever it tells meanwhile; a source that
+        never reported can be blind too."""
+        store.set_blind("mute", at(1), "no word")
+        add(store, watermark=at(1), cursor="7")
+        store.set_blind("log", at(2), "stopped: start it")
+        add(store, watermark=at(3))
+        assert store.sources()["mute"] == SourceState(name="mute", blind_since=at(1), trouble="no word")
+        log = store.sources()["log"]
+        assert (log.blind_since, log.trouble, log.watermark, log.cursor) == (at(2), "stopped: start it", at(3), "7")
+        store.set_blind("log", None, "")
+        assert store.sources()["log"] == SourceState(name="log", cursor="7", watermark=at(3), since=at(1))
+
+    # Clients that are gone
+
+    def test_dismissals_are_kept_with_a_line_in_the_trail(self, store: Store) -> None:
+        """The newest word on each client of each credential counts, and each is in the trail."""
+        rotation = begun(store)
+        before = len(store.history(NAME))
+        first, second = (
+            Dismissal(client="web", at=at(number), by="Zoë", why=f"gone {number} ☃") for number in range(2)
+        )
+        other = Dismissal(client="job", at=at(3), by="ada", why="gone")
+        for one in (first, other, second):
+            store.dismiss(one, line(rotation, one.why))
+        assert dict(store.dismissals(NAME)) == {"web": second, "job": other}
+        assert dict(store.dismissals("other")) == {}
+        assert [entry.detail for entry in store.history(NAME)[before:]] == ["gone 0 ☃", "gone", "gone 1 ☃"]
+        assert first_broken(store.history(NAME)) is None
 
     def test_usage_from_threads_adds_up(self, store: Store) -> None:
         """Nothing is lost or counted twice when many threads report the same bucket, each batch sent twice."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -16,6 +17,10 @@ from keyturn.testing.trouble import Trouble
 
 class FailureClauses(TargetClauses):
     """What holds when calls fail, and what must show nowhere."""
+
+    def test_calls_are_bounded(self, target: Target) -> None:
+        """It says how long one call may take, so that a lease can be held for longer."""
+        assert target.timeout > timedelta(0)
 
     @pytest.mark.parametrize("trouble", list(Trouble))
     def test_trouble_maps_to_an_error_of_its_own(

@@ -14,7 +14,7 @@ from tests.integration.gateway.bench import Bench, Client
 from keyturn.demo.gateway import Gateway
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.secret_value import SecretValue
-from keyturn.ports.issuer import Issuer, Minted
+from keyturn.ports.issuer import Issued, Issuer, Minted
 from keyturn.testing.issuer import HeldConnection, IssuerConformance, IssuerHarness
 from keyturn.testing.trouble import Trouble
 
@@ -39,6 +39,7 @@ class Unprivileged:
         self._issuer = issuer
         self.origin = issuer.origin
         self.lease = issuer.lease
+        self.timeout = issuer.timeout
 
     def _do(self, call: Callable[[], T]) -> T:
         with as_nobody():
@@ -49,6 +50,9 @@ class Unprivileged:
 
     def mint(self, token: str) -> Minted:
         return self._issuer.mint(token)
+
+    def issued(self) -> Sequence[Issued]:
+        return self._issuer.issued()
 
     def room(self) -> int | None:
         return self._issuer.room()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -151,7 +152,8 @@ class House:
         token: str = "source-pushed",  # noqa: S107 - a token's name
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Push a batch of usage."""
+        """Push a batch of usage, with an id of its own unless the headers say another."""
+        headers = {"Idempotency-Key": secrets.token_hex(8), **(headers or {})}
         data = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines).encode()
         return self.ask("POST", "/v1/usage", token=token, data=data, headers=headers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import stat
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from keyturn.app.daemon import open_daemon
 from keyturn.app.state import TOKEN_PREFIX
 from keyturn.config import load_config
 from keyturn.domain.errors import ConfigError
+from keyturn.stores.sql import SqlStore
 
 READS = ["/v1/credentials", "/v1/credentials/payments/status", "/v1/credentials/payments/history"]
 COMMANDS = [f"/v1/credentials/payments/{what}" for what in ("rotate", "rollback", "force", "pause", "resume")]
@@ -127,10 +129,21 @@ def test_lost_fingerprint_key_stops_the_start(house: House) -> None:
 
 def test_lost_fingerprint_key_of_an_empty_store_is_made_anew(house: House) -> None:
     """A process that was killed between making the store and the key has lost nothing."""
-    with house.daemon():
-        (house.state / "fingerprint.key").unlink()
+    SqlStore.open(f"sqlite:///{house.state / 'keyturn.db'}").close()
     with house.daemon():
         assert len(bytes.fromhex((house.state / "fingerprint.key").read_text())) == 32
+
+
+def test_fingerprint_key_of_another_store_stops_the_start(house: House) -> None:
+    """A replica with a key of its own would take every version for a stranger's: it is told to use the others'."""
+    with house.daemon():
+        key = (house.state / "fingerprint.key").read_text()
+    (house.state / "fingerprint.key").write_text(secrets.token_hex(32))
+    with pytest.raises(ConfigError, match="copy the state folder"), house.daemon():
+        pass
+    (house.state / "fingerprint.key").write_text(key)
+    with house.daemon() as daemon:
+        assert daemon.unready() is None
 
 
 def test_source_that_is_not_configured_any_more_may_not_push(house: House) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,9 +13,19 @@ import pytest
 from tests.unit.api.house import House
 
 from keyturn.app.daemon import Daemon
+from keyturn.domain.observations import Hole
+from keyturn.runtime.nonsense import SKEW
+from keyturn.runtime.usage import BATCHES_KEPT, OLDEST
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-MARK = {"watermark": "2026-01-01T00:00:10Z"}
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+"""Reports of long ago are refused."""
+
+
+def later(seconds: float) -> str:
+    return (START + timedelta(seconds=seconds)).isoformat()
+
+
+MARK = {"watermark": later(10)}
 
 
 @contextmanager
@@ -30,7 +42,7 @@ def line(key_id: str | None, **changes: object) -> dict[str, Any]:
     report: dict[str, Any] = {
         "key_id": key_id,
         "client": "checkout",
-        "start": "2026-01-01T00:00:00Z",
+        "start": START.isoformat(),
         "successes": 3,
         "failures": 1,
         "matched": True,
@@ -81,12 +93,14 @@ def test_repeated_batch_counts_once(house: House) -> None:
         (line("k", client=""), "client"),
         (line("k", client="a\u0000b"), "client"),
         (line("k", start="yesterday"), "start"),
-        (line("k", start="2026-01-01T00:00:00"), "start"),
-        (line("k", start="2026-01-01T00:00:00.5Z"), "start: is no multiple of the source's resolution, 1 s"),
+        (line("k", start=START.replace(tzinfo=None).isoformat()), "start"),
+        (line("k", start=later(0.5)), "start: is no multiple of the source's resolution, 1 s"),
         (line("k", start="2999-01-01T00:00:00Z"), "start: lies in the future"),
         ({"watermark": "2999-01-01T00:00:00Z"}, "watermark: lies in the future"),
-        ({"watermark": "2026-01-01T00:00:00Z", "key_id": "k"}, "key_id"),
+        ({"watermark": later(0), "key_id": "k"}, "key_id"),
         ({"watermark": None}, "watermark"),
+        ({"watermark": later(0), "complete_from": later(1)}, "complete_from: lies after the watermark"),
+        (line("k", start=later(-8 * 86400)), "start: lies more than 7 days back"),
     ],
 )
 def test_malformed_line_refuses_the_whole_batch(house: House, wrong: object, said: str) -> None:
@@ -132,22 +146,104 @@ def test_watermark_a_little_ahead_is_now(house: House) -> None:
 def test_newest_watermark_of_a_batch_counts(house: House) -> None:
     """Wherever the lines stand."""
     with furnished(house) as (daemon, _):
-        house.push(MARK, {"watermark": "2026-01-01T00:00:05Z"})
+        house.push(MARK, {"watermark": later(5)})
         assert daemon.store.sources()["pushed"].watermark == START + timedelta(seconds=10)
 
 
 def test_size_is_limited(house: House) -> None:
     """A batch of more than 8 MiB is refused, by its declared length or as it comes."""
+    headers = {"Idempotency-Key": "large"}
     with furnished(house) as (daemon, _):
         chunk = b" " * (1 << 20)
         for data in (chunk * 9, (chunk for _ in range(9))):
-            answer = house.ask("POST", "/v1/usage", token="source-pushed", data=data)
+            answer = house.ask("POST", "/v1/usage", token="source-pushed", data=data, headers=headers)
             assert answer.status_code == 413
-        assert house.ask("POST", "/v1/usage", token="source-pushed", data=chunk * 8).status_code == 200
+        answer = house.ask("POST", "/v1/usage", token="source-pushed", data=chunk * 8, headers=headers)
+        assert answer.status_code == 200
         assert rows(daemon) == []
 
 
-def test_idempotency_key_is_bounded(house: House) -> None:
-    """It is kept: an endless one is refused."""
+def test_idempotency_key_is_needed_and_bounded(house: House) -> None:
+    """Without one, nobody could tell a batch sent again from another; it is kept, so an endless one is refused."""
     with furnished(house):
         assert house.push(MARK, headers={"Idempotency-Key": "x" * 201}).status_code == 422
+        answer = house.ask("POST", "/v1/usage", token="source-pushed", data=json.dumps(MARK).encode())
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("idempotency-key: ")
+
+
+def test_repeated_batch_counts_once_after_a_restart(house: House) -> None:
+    """The ids outlive the process: whoever saw no answer before the crash may send again after it."""
+    headers = {"Idempotency-Key": "batch-1"}
+    with furnished(house) as (_, key_id):
+        assert house.push(line(key_id), headers=headers).json()["accepted"] == 1
+    with house.daemon() as daemon:
+        assert house.push(line(key_id), headers=headers).json() == {"accepted": 0, "duplicate": True}
+        assert rows(daemon) == [("checkout", 3, 1)]
+
+
+def test_id_used_again_for_another_batch_is_refused(house: House) -> None:
+    """To take it for a repetition would lose its reports without a word."""
+    headers = {"Idempotency-Key": "batch-1"}
+    with furnished(house) as (daemon, key_id):
+        house.push(line(key_id), headers=headers)
+        answer = house.push(line(key_id, successes=7), headers=headers)
+        assert answer.status_code == 409
+        assert "'batch-1' with another content" in answer.json()["detail"]
+        assert rows(daemon) == [("checkout", 3, 1)]
+
+
+def test_ids_are_forgotten_when_their_reports_would_be_refused(house: House) -> None:
+    """Ids are kept for longer than any report is taken: what is sent again is known, or too old to be taken."""
+    assert BATCHES_KEPT > OLDEST + SKEW
+    headers = {"Idempotency-Key": "batch-1"}
+    with furnished(house) as (daemon, key_id):
+        house.push(line(key_id), headers=headers)
+        daemon.store.forget_batches(datetime.now(UTC) - BATCHES_KEPT)
+        assert house.push(line(key_id), headers=headers).json()["duplicate"] is True
+
+
+def test_rate_is_limited(house: House) -> None:
+    """A source that sends more than it may is told when to come again, and its batch is neither read nor taken; others
+    are served."""
+    house.configure(lambda config: config["sources"]["pushed"].update(reports_per_second=1))
+    with furnished(house) as (daemon, key_id):
+        assert house.push(*[line(key_id, client=f"c{number}") for number in range(100)]).status_code == 200
+        answer = house.push(line(key_id))
+        assert answer.status_code == 429
+        assert 60 < int(answer.headers["Retry-After"]) <= 90
+        assert "reports_per_second" in answer.json()["detail"]
+        assert len(rows(daemon)) == 100
+        assert house.push(MARK, token="source-other").status_code == 200
+
+
+def test_compressed_bodies_are_refused(house: House) -> None:
+    """A small body that becomes a large one has no way in."""
+    with furnished(house) as (daemon, key_id):
+        data = gzip.compress(json.dumps(line(key_id)).encode())
+        headers = {"Idempotency-Key": "g", "Content-Encoding": "gzip"}
+        answer = house.ask("POST", "/v1/usage", token="source-pushed", data=data, headers=headers)
+        assert answer.status_code == 415
+        assert "as they are" in answer.json()["detail"]
+        assert rows(daemon) == []
+
+
+def test_late_report_is_use_and_no_evidence(house: House) -> None:
+    """What comes after its bucket was declared complete shows a use at once, stays out of the detector's buckets, and is
+    counted (DESIGN §6)."""
+    with furnished(house) as (daemon, key_id):
+        house.push(MARK)
+        house.push(line(key_id))
+        assert rows(daemon) == []
+        assert daemon.store.uses("payments")["checkout", 1, "pushed"].last_refusal == START + timedelta(seconds=1)
+        assert daemon.store.sources()["pushed"].late == 1
+
+
+def test_source_says_what_it_has_lost(house: House) -> None:
+    """A watermark with the time that the data goes on from leaves a hole behind it, which silence cannot span."""
+    with furnished(house) as (daemon, _):
+        house.push(MARK)
+        house.push({"watermark": later(60), "complete_from": later(40)})
+        assert list(daemon.store.holes("pushed")) == [
+            Hole(start=START + timedelta(seconds=10), end=START + timedelta(seconds=40))
+        ]

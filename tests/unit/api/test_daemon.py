@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from random import Random, SystemRandom
 from typing import Any
 
 import pytest
 from tests.unit.api.house import House
 
-from keyturn.app.clock import ThreadExecutor
+from keyturn.app.clock import Jittered, ThreadExecutor
 from keyturn.app.daemon import open_daemon
 from keyturn.app.serving import listen
 from keyturn.config import load_config
@@ -191,3 +193,20 @@ def test_command_during_a_tick_gets_a_tick_of_its_own(house: House, monkeypatch:
         daemon.wake()
         go_on.set()
         assert began.acquire(timeout=WITHIN)
+
+
+def test_ticks_of_replicas_do_not_stay_in_step() -> None:
+    """Each interval is the configured one give or take a tenth, by chance, so that replicas started together drift
+    apart."""
+    seed = SystemRandom().randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201
+    every, now = timedelta(seconds=10), datetime(2030, 1, 1, tzinfo=UTC)
+    triggers = [Jittered(every, Random(seed + number)) for number in range(2)]
+    fires = [[now], [now]]
+    for _ in range(200):
+        for trigger, fired in zip(triggers, fires, strict=True):
+            fired.append(trigger.get_next_fire_time(fired[-1], fired[-1]))
+    gaps = [after - before for fired in fires for before, after in pairwise(fired)]
+    assert every * 0.9 <= min(gaps) < every * 0.95
+    assert every * 1.05 < max(gaps) <= every * 1.1
+    assert len({fired[-1] for fired in fires}) == 2

@@ -14,7 +14,7 @@ from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.domain.succession import begin
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
-from keyturn.ports.store import Credential
+from keyturn.ports.records import Credential
 from keyturn.runtime.tick import Status
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.unit.api.house import House
 
 from keyturn.cli.application import run
+from keyturn.ports.records import UsageRow
 
 
 def checked(house: House, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -108,3 +111,41 @@ def test_schema_needs_no_configuration(capsys: pytest.CaptureFixture[str]) -> No
     """Editors get the JSON Schema from the command."""
     assert run(["check", "--schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "ConfigFile"
+
+
+def test_credential_too_quiet_to_be_judged_is_named(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a daemon runs, its history says whose clients come too seldom, and what a canary would have to do."""
+
+    def listen(config: dict[str, Any]) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            config["http"]["listen"] = f"127.0.0.1:{free.getsockname()[1]}"
+        config["credentials"]["payments"]["clients"] = ["checkout", "batch"]
+        config["policies"]["quick"]["minimum_overlap"] = "1h"
+
+    house.configure(listen)
+    house.furnish()
+    assert "too quiet" not in checked(house, capsys)[1]
+    with house.daemon() as daemon:
+        daemon.tick()
+        now = datetime.now(UTC)
+        assert "too quiet" not in checked(house, capsys)[1]  # nothing is known yet
+        daemon.store.add_usage("pushed", [], watermark=now - timedelta(days=2), cursor=None, received_at=now)
+        for client, times in (("checkout", 48 * 13), ("batch", 48 * 11)):
+            row = UsageRow(
+                credential="payments",
+                serial=1,
+                client=client,
+                start=now.replace(microsecond=0) - timedelta(days=1),
+                length=timedelta(seconds=1),
+                successes=times,
+                failures=0,
+            )
+            daemon.store.add_usage("pushed", [row], watermark=None, cursor=None, received_at=now)
+        code, out, _ = checked(house, capsys)
+        (line,) = [line for line in out.splitlines() if "too quiet to be judged" in line]
+        assert line.startswith("warning   credential payments")
+        assert "batch present it fewer than 12 times within the minimum overlap of 1:00:00" in line
+        assert "a canary" in line
+        assert "every 0:05:00" in line
+        assert code == 0

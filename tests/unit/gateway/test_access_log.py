@@ -493,7 +493,7 @@ def test_an_operator_may_accept_a_gap(log: Path) -> None:
 
 def test_much_is_read_in_batches(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long log comes in several polls; meanwhile the watermark is at the last line read, behind it by the lag."""
-    monkeypatch.setattr("keyturn.plugins.gateway.log_source._BUDGET", 1)
+    monkeypatch.setattr("keyturn.plugins.logs.tail._BUDGET", 1)
     append(log, *(line(i) for i in range(30_000)))
     reader = Reader(log)
     reader.poll(40_000)

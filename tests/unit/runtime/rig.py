@@ -11,6 +11,7 @@ from keyturn.domain.observations import SourceKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.schedule import Schedule
+from keyturn.ports.issuer import ValueOrigin
 from keyturn.ports.store import Store
 from keyturn.ports.usage import UsageReport
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
@@ -68,13 +69,19 @@ class Rig:
     schedule: Schedule | None = None
     targets: tuple[str, ...] = ("t0", "t1")
     clock: FakeClock = field(default_factory=FakeClock)
-    store: Store = field(default_factory=MemoryStore)
+    open_store: Callable[[Callable[[], datetime]], Store] = lambda now: MemoryStore(now=now)
     reporting: bool = True
+    """Whether the source reports; what it does not, it tells when it is back."""
+    origin: ValueOrigin = ValueOrigin.KEYTURN
+    capacity: int | None = None
     before_tick: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
+        self.store = self.open_store(self.clock.now)
         self.backend = FakeBackend()
-        self.authority = FakeAuthority("one", "two", clock=self.clock, held_lag=SECOND)
+        self.authority = FakeAuthority(
+            "one", "two", clock=self.clock, held_lag=SECOND, origin=self.origin, capacity=self.capacity
+        )
         self.notifier = Heard()
         first = self.authority.new_key("first")
         self.first_key_id = first.key_id
@@ -105,6 +112,8 @@ class Rig:
             },
             notifiers={"ops": self.notifier},
         )
+        self._untold: list[UsageReport] = []
+        self._lost_until: datetime | None = None
         self.clients = [Client(name=f"client-{number}") for number in range(4)]
         self.restart()
 
@@ -124,10 +133,17 @@ class Rig:
         start = self.clock.now()
         reports = [self._present(client, start) for client in self.clients]
         self.clock.advance(SECOND)
+        self._untold += reports
         if self.reporting:
-            self.runtime.ingest.push("gateway", reports, watermark=self.clock.now(), batch=None)
+            now, lost = self.clock.now(), self._lost_until
+            self.runtime.ingest.push("gateway", self._untold, watermark=now, id=None, complete_from=lost)
+            self._untold, self._lost_until = [], None
         self.before_tick()
         self.runtime.tick()
+
+    def lose(self) -> None:
+        """What the source has not told yet is lost, and it says so when it is back."""
+        self._untold, self._lost_until = [], self.clock.now()
 
     def _present(self, client: Client, start: datetime) -> UsageReport:
         if client.refreshes or not client.value:

@@ -44,14 +44,13 @@ def test_a_calm_rotation_completes_with_nobody_refused() -> None:
 
 def test_a_calm_rotation_completes_on_sqlite_too(tmp_path: Path) -> None:
     """The store that the daemon has by default carries a whole rotation, and a restart in every phase of it."""
-    store = SqlStore.open(f"sqlite:///{tmp_path / 'keyturn.db'}")
-    rig = warmed(Rig(store=store))
+    rig = warmed(Rig(open_store=lambda now: SqlStore.open(f"sqlite:///{tmp_path / 'keyturn.db'}", now=now)))
     rig.runtime.start(NAME, by="ada", why="test")
     for phase in (Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE, Phase.COMPLETED):
         rig.until_phase(phase)
         rig.restart()
     assert rig.refused == {}
-    store.close()
+    rig.store.close()
 
 
 def test_nothing_of_ours_is_left_at_the_targets() -> None:

@@ -5,7 +5,7 @@ python store_process.py hold|stream URL
 
 import sys
 
-from keyturn.ports.store import Commit
+from keyturn.ports.records import Commit
 from keyturn.stores.sql import SqlStore
 from keyturn.testing.store_samples import NAME, begun, effect, line, message
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from keyturn.domain.effects import Effect, Message
 from keyturn.domain.errors import KeyturnError
 from keyturn.domain.model import Rotation
-from keyturn.ports.store import HistoryEntry, Outcome
+from keyturn.ports.records import HistoryEntry, Outcome
 from keyturn.stores.codec import EFFECT, EVIDENCE, MESSAGE, OUTCOME, ROTATION, Codec
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.store_rotations import everything

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from keyturn.domain.errors import ConfigError, Invalid, KeyturnError, Refused, Transient
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Commit
+from keyturn.ports.records import Commit, Lease
 from keyturn.stores.chain import first_broken
 from keyturn.stores.sql import SqlStore
 from keyturn.stores.sql.sqlite import open_sqlite
@@ -88,6 +88,7 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
         store.to_check(NOW)
         store.uncertain(NAME)
         store.live()
+        store.rotating()
         store.live_of(NAME)
         store.latest_of(NAME)
         store.rotation("r1")
@@ -98,16 +99,22 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
         store.bindings(NAME)
         store.outbox(NOW)
         store.usage(NAME, start=at(0), end=at(1))
+        store.usage(NAME, start=at(0), end=at(1), sources=["log"])
+        store.pooled(NAME)
+        store.holes("log")
+        store.dismissals(NAME)
         store.uses(NAME)
         store.use_starts(NAME, "web", end=at(1))
         store.detector("r1")
+        store.holds(Lease(name="table", owner="a", token=1, expires_at=NOW))
     plain.close()
     store.close()
-    assert len(plans) == 18
+    assert len(plans) == 24
     scans = [step for plan in plans.values() for step in plan if step.startswith("SCAN")]
     # These two indexes hold the live and the waiting alone, and are read from end to end.
     assert sorted(scans) == [
         "SCAN deliveries USING INDEX ix_deliveries_waiting",
+        "SCAN rotations USING INDEX ix_rotations_live",
         "SCAN rotations USING INDEX ix_rotations_live",
     ]
 
@@ -249,15 +256,15 @@ def test_state_survives_a_restart(path: Path) -> None:
     """A store opened again holds what the one before it was told."""
     store = SqlStore.open(f"sqlite:///{path}", now=lambda: NOW)
     rotation = store.commit(Commit(rotation=begun(store), intents=[effect()], messages=[message()], notifiers=["hook"]))
-    lease = store.acquire("table", "a", ttl=at(1) - at(0), now=NOW)
+    (lease,) = store.claim(["table"], "a", ttl=at(1) - at(0))
     journal, outbox, history = store.journal("r1"), store.outbox(NOW), store.history(NAME)
     assert journal[effect().id].opened_at == NOW
     store.close()
-    again = SqlStore.open(f"sqlite:///{path}")
+    again = SqlStore.open(f"sqlite:///{path}", now=lambda: NOW)
     assert (again.live_of(NAME), again.journal("r1"), again.outbox(NOW)) == (rotation, journal, outbox)
     assert again.history(NAME) == history
-    assert lease is not None
-    assert again.acquire("table", "b", ttl=at(1) - at(0), now=NOW) is None
+    assert again.holds(lease)
+    assert list(again.claim(["table"], "b", ttl=at(1) - at(0))) == []
     ended(again, rotation, Phase.COMPLETED)
     again.close()
 

@@ -9,7 +9,8 @@ import pytest
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import Commit, IntentState, Outcome, Store
+from keyturn.ports.records import Commit, IntentState, Outcome
+from keyturn.ports.store import Store
 from keyturn.stores.memory import MemoryStore
 from keyturn.stores.sql import SqlStore
 from keyturn.testing.fakes import FakeClock

@@ -6,8 +6,8 @@ import pytest
 
 from keyturn.domain.errors import Transient
 from keyturn.domain.observations import Acceptance, Entry
-from keyturn.ports.issuer import Issuer
-from keyturn.testing.fakes import FakeAuthority, FakeVerifier, Fault
+from keyturn.ports.issuer import Issuer, ValueOrigin
+from keyturn.testing.fakes import FakeAuthority, FakeClock, FakeVerifier, Fault
 from keyturn.testing.issuer import HeldConnection, IssuerConformance, IssuerHarness
 from keyturn.testing.trouble import Trouble
 
@@ -31,12 +31,15 @@ class FakeConnection:
 class FakeIssuerHarness(IssuerHarness):
     """An authority with three verifiers that lag."""
 
-    def __init__(self, lag: float, *, capacity: int | None = None) -> None:
+    def __init__(self, lag: float, *, capacity: int | None = None, origin: ValueOrigin = ValueOrigin.KEYTURN) -> None:
+        self.clock = FakeClock()
         self.authority = FakeAuthority(
             *("one", "two", "three"),
+            clock=self.clock,
             lag=timedelta(seconds=lag),
             held_lag=timedelta(seconds=2 * lag),
             capacity=capacity,
+            origin=origin,
         )
 
     def issuer(self) -> Issuer:
@@ -57,7 +60,7 @@ class FakeIssuerHarness(IssuerHarness):
         return self.authority.credential({})
 
     def wait(self) -> None:
-        self.authority.clock.advance(0.5)
+        self.clock.advance(0.5)
 
 
 class TestAtOnce(IssuerConformance):
@@ -66,6 +69,14 @@ class TestAtOnce(IssuerConformance):
     @pytest.fixture
     def harness(self) -> IssuerHarness:
         return FakeIssuerHarness(lag=0)
+
+
+class TestMadeByTheAuthority(IssuerConformance):
+    """An authority that makes the values itself, two keys at a time, as IAM does."""
+
+    @pytest.fixture
+    def harness(self) -> IssuerHarness:
+        return FakeIssuerHarness(lag=1, capacity=2, origin=ValueOrigin.AUTHORITY)
 
 
 class TestRoomForTwo(IssuerConformance):
@@ -86,18 +97,19 @@ class TestLagging(IssuerConformance):
 
 def test_held_connection_stays_on_older_rules() -> None:
     """A key disabled a moment ago is refused on new connections, accepted on a held one, and `UNSETTLED` meanwhile."""
-    authority = FakeAuthority("one", held_lag=timedelta(seconds=5))
+    clock = FakeClock()
+    authority = FakeAuthority("one", clock=clock, held_lag=timedelta(seconds=5))
     issuer, node = authority.credential({}), authority.nodes["one"]
     minted = issuer.mint("m")
     value = minted.value.reveal()
     issuer.install(minted.key_id, minted.value, ["one"])
-    authority.clock.advance(5)
-    opened = authority.clock.monotonic()
-    authority.clock.advance(1)
+    clock.advance(5)
+    opened = clock.monotonic()
+    clock.advance(1)
     issuer.disable(minted.key_id, ["one"])
     assert (node.accepts(value), node.accepts(value, opened=opened)) == (False, True)
     assert issuer.probe("one", minted.key_id, minted.value) is Acceptance.UNSETTLED
-    authority.clock.advance(5)
+    clock.advance(5)
     assert (node.accepts(value), node.accepts(value, opened=opened)) == (False, False)
     assert issuer.probe("one", minted.key_id, minted.value) is Acceptance.DISABLED
 

@@ -1,7 +1,7 @@
 """The kit can fail: each deliberate fault in an implementation is caught by the clause that is about it."""
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +10,7 @@ from keyturn.domain.errors import Conflict, Failure
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import TargetView
-from keyturn.ports.issuer import Issuer
+from keyturn.ports.issuer import Issued, Issuer, Minted, ValueOrigin
 from keyturn.testing.backend import BackendConformance, TargetHarness, Trouble
 from keyturn.testing.fakes import FakeAuthority, FakeIssuer, FakeTarget, KvPlace, Place
 from keyturn.testing.fakes.faults import Faults
@@ -209,9 +209,9 @@ def test_telling_target_is_caught() -> None:
 class OneAuthority(IssuerHarness):
     """Issuers of a given class at one authority."""
 
-    def __init__(self, kind: type[FakeIssuer]) -> None:
+    def __init__(self, kind: type[FakeIssuer], origin: ValueOrigin = ValueOrigin.KEYTURN) -> None:
         self.kind = kind
-        self.authority = FakeAuthority(capacity=3)
+        self.authority = FakeAuthority(capacity=3, origin=origin)
 
     def issuer(self) -> Issuer:
         return self.kind(self.authority)
@@ -252,6 +252,25 @@ class ThrowsOneOut(FakeIssuer):
         super().install(key_id, value, verifiers)
 
 
+class ForgetsWhoAsked(FakeIssuer):
+    def issued(self) -> Sequence[Issued]:
+        return [replace(one, token=None) for one in super().issued()]
+
+
+class HidesTheDisabled(FakeIssuer):
+    def issued(self) -> Sequence[Issued]:
+        tables = [node.entries() for node in self._authority.nodes.values()]
+        return [one for one in super().issued() if all(table[one.key_id] is Entry.ACTIVE for table in tables)]
+
+
+class GivesTheSameAgain(FakeIssuer):
+    def mint(self, token: str) -> Minted:
+        for one in self.issued():
+            if one.token == token:
+                return Minted(key_id=one.key_id, value=SecretValue(f"fake_{one.key_id}_"))
+        return super().mint(token)
+
+
 ISSUERS = IssuerConformance()
 
 
@@ -272,3 +291,31 @@ def test_faulty_issuer_is_caught(kind: type[FakeIssuer], clause: Callable[[Issue
     clause(sound, sound.issuer())
     with pytest.raises(CAUGHT):
         clause(faulty, faulty.issuer())
+
+
+@pytest.mark.parametrize(
+    ("kind", "clause"),
+    [
+        (ForgetsWhoAsked, ISSUERS.test_minted_key_is_listed_under_its_token),
+        (HidesTheDisabled, ISSUERS.test_revoked_key_is_not_issued_any_more),
+    ],
+)
+def test_faulty_issuer_of_the_authority_s_own_values_is_caught(
+    kind: type[FakeIssuer], clause: Callable[[IssuerHarness, Issuer], None]
+) -> None:
+    """The same where the authority makes the values: an orphan must be found again, and told from a stranger's key."""
+    sound, faulty = OneAuthority(FakeIssuer, ValueOrigin.AUTHORITY), OneAuthority(kind, ValueOrigin.AUTHORITY)
+    clause(sound, sound.issuer())
+    with pytest.raises(CAUGHT):
+        clause(faulty, faulty.issuer())
+
+
+def test_issuer_that_gives_a_key_twice_is_caught() -> None:
+    """A second mint that gives the first key, whose value it cannot have any more, is no mint."""
+    sound, faulty = (
+        OneAuthority(FakeIssuer, ValueOrigin.AUTHORITY),
+        OneAuthority(GivesTheSameAgain, ValueOrigin.AUTHORITY),
+    )
+    ISSUERS.test_second_mint_under_a_token_makes_a_second_key(sound.issuer())
+    with pytest.raises(CAUGHT):
+        ISSUERS.test_second_mint_under_a_token_makes_a_second_key(faulty.issuer())

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from keyturn.domain.evidence.buckets import BLOCK_SECONDS, Bucket, buckets_per_block
-from keyturn.domain.evidence.series import DEDUPLICATED, RAW, Floats, counts, enrol, widened
+from keyturn.domain.evidence.buckets import BLOCK_SECONDS, Arm, Bucket, buckets_per_block
+from keyturn.domain.evidence.series import DEDUPLICATED, RAW, Floats, enrol, tally
 from keyturn.domain.evidence.variance import PRIOR_CV2, PRIOR_EXCESS, PRIOR_RATE, Stream
 
 #: A history is bounded: older blocks are dropped (seven days).
@@ -77,7 +77,7 @@ def learn(buckets: Iterable[Bucket], *, planned_overlap: timedelta) -> Baseline:
     cube = np.zeros((2, 2, len(clients), len(blocks)))
     for position, block in enumerate(blocks):
         cube[:, :, : block.shape[2], position] = block
-    streams = [Stream(*cube[stream]) for stream in (RAW, DEDUPLICATED)]
+    streams = [Stream(*cube[:, stream]) for stream in (RAW, DEDUPLICATED)]
     scale = max(stream.block_length() for stream in streams)
     laws = [
         stream.fit(scale, least=(0.0, 0.0) if shortfall is None else (excess, PRIOR_CV2))
@@ -98,7 +98,8 @@ def _collect(buckets: Iterable[Bucket]) -> tuple[dict[str, int], list[Floats], f
     blocks: deque[Floats] = deque(maxlen=_MOST_BLOCKS)
     first: Bucket | None = None
     end = 0.0
-    position = -1
+    position = 0
+    arms: list[tuple[float, Arm]] = []
     for bucket in buckets:
         buckets_per_block(bucket)
         if first is None:
@@ -108,18 +109,18 @@ def _collect(buckets: Iterable[Bucket]) -> tuple[dict[str, int], list[Floats], f
         if bucket.start < end - 1e-3 * bucket.length:
             raise ValueError(f"bucket at {bucket.start} s: out of order, the last ended at {end} s")
         end = bucket.start + bucket.length
-        clients = enrol(clients, bucket.old.keys())
         block = int((bucket.start - first.start + bucket.length / 2) // BLOCK_SECONDS)
-        # A hole keeps its place as empty blocks, or neighbours would be compared across it.
-        for _ in range(min(block - position, _MOST_BLOCKS)):
-            blocks.append(np.zeros((2, 2, len(clients))))
-        position = block
-        if blocks[-1].shape[2] < len(clients):
-            blocks[-1] = widened(blocks[-1], len(clients) - blocks[-1].shape[2])
-        if bucket.old:
-            blocks[-1] += np.stack(counts(bucket.old, clients, bucket), axis=1)
+        if block > position:
+            blocks.append(tally(arms, clients).sum(axis=0))
+            arms = []
+            # A hole keeps its place as empty blocks, or neighbours would be compared across it.
+            blocks.extend(np.zeros((2, 2, len(clients))) for _ in range(min(block - position - 1, _MOST_BLOCKS)))
+            position = block
+        clients = enrol(clients, bucket.old)
+        arms.append((bucket.start, bucket.old))
     if first is None:
         return clients, [], None, 0.0
+    blocks.append(tally(arms, clients).sum(axis=0))
     return clients, list(blocks), first.length, end - first.start
 
 

@@ -43,7 +43,7 @@ class Culprit:
     """One client's part in a finding.
 
     `successes` and `failures` are its counts on the new version within the finding's window;
-    `share` (0 to 1) is its part of all failures beyond what the clients' null rates allow.
+    `share` (0 to 1) is its part of the evidence, compared with a trouble of all clients alike.
     """
 
     client: str
@@ -63,9 +63,11 @@ class Finding:
     * `e_value`: the evidence against "the new version is as good as the baseline"; by Ville's
       inequality it ever reaches x in a healthy rotation with probability at most 1/x. With
       `authority_ill` it is the evidence before the old version's traffic took it back;
-    * `culprits`: the clients that fail on the new version, largest share first;
+    * `culprits`: the clients that stand out by their own failures on the new version, largest
+      share first; where none does, those that fail more than they may, with a share of 0;
     * `control`: whether the old version's traffic was informative. If not, an outage looks like a
-      failing version, and the finding must be confirmed by probes;
+      failing version, and the finding must be confirmed by probes; such a one ends as
+      `authority_ill` does, unless its failures are confined to its culprits;
     * `baseline_rate`: failures per authentication, all clients, as learnt before the rotation;
     * `old_successes` … `new_failures`: all clients' counts from `since` to `until`, which are
       seconds since the rotation's start; the window covers the latest 30 to 60 minutes.

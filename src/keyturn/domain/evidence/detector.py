@@ -16,6 +16,7 @@ import numpy as np
 
 from keyturn.domain.evidence import eprocess
 from keyturn.domain.evidence.baseline import Baseline, learn
+from keyturn.domain.evidence.blame import blame, confined
 from keyturn.domain.evidence.buckets import (
     BLOCK_SECONDS,
     Bucket,
@@ -23,6 +24,7 @@ from keyturn.domain.evidence.buckets import (
     Verdict,
     buckets_per_block,
 )
+from keyturn.domain.evidence.processes import STAKE, Processes
 from keyturn.domain.evidence.series import (
     DEDUPLICATED,
     FIRST_CLIENT,
@@ -30,8 +32,8 @@ from keyturn.domain.evidence.series import (
     POOLED,
     RAW,
     Floats,
-    counts,
     enrol,
+    tally,
     widened,
 )
 from keyturn.domain.evidence.trouble import Trouble
@@ -41,7 +43,7 @@ from keyturn.domain.evidence.window import Window
 _LEAST_FAILURES = 3.0 - 1e-9
 #: Below this share of the block's expected failures, the old version's traffic is no control.
 _LEAST_CONTROL = 0.05
-_FORMAT = 2
+_FORMAT = 3
 
 _RATE, _NULL = 0, 1
 _NEW, _NEW_FAILED, _OLD, _OLD_FAILED = range(4)
@@ -64,19 +66,17 @@ class FailureDetector:
         self._baseline = baseline
         self._clients = {client: number for number, client in enumerate(baseline.clients)}
         self._laws = baseline.laws
-        self._ratio = eprocess.alternatives(baseline.laws[_NULL])
+        self._derive()
         series = baseline.laws.shape[2]
-        self._evidence: Floats = np.zeros((2, series, eprocess.ALTERNATIVES))
-        self._control: Floats = np.zeros((2, series, len(eprocess.WORSE)))
+        self._processes = Processes.none(series)
         self._block: Floats = np.zeros((4, 2, series))
         self._failed: Floats = np.zeros((2, series))
-        self._started = np.zeros(series, dtype=np.bool_)
         self._window = Window.empty(len(self._clients))
         self._length = baseline.length
         self._anchor: float | None = None
         self._count = 0
-        self._starts = 0
         self._ill = 0.0
+        self._calm = False
         self._trouble = Trouble.none(eprocess.ALTERNATIVES)
 
     @classmethod
@@ -117,15 +117,19 @@ class FailureDetector:
         next one, has another length than those before, or a negative count.
         """
         anchor = self._place(bucket)
-        clients = enrol(self._clients, {*bucket.new, *bucket.old})
-        new, new_failed = counts(bucket.new, clients, bucket)
-        old, old_failed = counts(bucket.old, clients, bucket)
+        clients = enrol(enrol(self._clients, bucket.new), bucket.old)
+        arms = tally([(bucket.start, bucket.new), (bucket.start, bucket.old)], clients).reshape(4, 2, -1)
         # From here on nothing raises, so that a refused bucket leaves no trace.
         self._anchor, self._length = anchor, bucket.length
         self._admit(clients)
-        self._add(new, new_failed, old, old_failed)
+        failed = arms[_NEW_FAILED].sum(axis=1)
+        self._add(arms, failed)
         self._count += 1
-        passed = self._shared(new + old, new_failed, old_failed)
+        passed = self._shared(arms)
+        # Good requests alone take evidence away. So what was not enough in this block is not enough
+        # now, and needs no look before the next failure.
+        if self._calm and not failed[RAW] and self._count % buckets_per_block(bucket):
+            return None
         return self._look(bucket, passed)
 
     def _place(self, bucket: Bucket) -> float:
@@ -150,41 +154,41 @@ class FailureDetector:
             return
         newcomers = np.repeat(self._laws[:, :, NEWCOMER, None], more, axis=2)
         self._laws = np.concatenate([self._laws, newcomers], axis=2)
-        self._ratio = eprocess.alternatives(self._laws[_NULL])
-        self._evidence = widened(self._evidence, more, 1)
-        self._control = widened(self._control, more, 1)
+        self._derive()
+        self._processes.admit(more)
         self._block = widened(self._block, more)
         self._failed = widened(self._failed, more)
-        self._started = np.concatenate([self._started, np.zeros(more, dtype=np.bool_)])
         self._window.admit(more)
 
-    def _add(self, new: Floats, new_failed: Floats, old: Floats, old_failed: Floats) -> None:
-        """Add one bucket's counts to the block and the window, and start what is used first."""
-        for part, arm in enumerate((new, new_failed, old, old_failed)):
-            self._block[part, :, FIRST_CLIENT:] += arm
-        self._window.add((new[RAW], new_failed[RAW], old[RAW], old_failed[RAW]))
-        # The pooled series is in units of the average client: who happens to have moved first may
-        # well be one that always failed more than others.
+    def _derive(self) -> None:
+        """What follows from the laws alone."""
         rate = self._laws[_RATE]
-        average = (new * rate[:, FIRST_CLIENT:]).sum(axis=1) / rate[:, POOLED]
-        self._block[_NEW, :, POOLED] += average
-        self._block[_NEW_FAILED, :, POOLED] += new_failed.sum(axis=1)
-        self._failed[:, FIRST_CLIENT:] += new_failed
-        self._failed[:, POOLED] += new_failed.sum(axis=1)
-        used = np.concatenate([[new.any(), False], new[RAW] > 0])
-        first = used & ~self._started
-        if first.any():
-            self._evidence[:, first] += 0.5
-            self._control[:, first] += 0.5
-            self._started |= first
+        self._ratio = eprocess.alternatives(self._laws[_NULL])
+        self._log_ratio: Floats = np.log(self._ratio)
+        self._weight: Floats = rate[:, FIRST_CLIENT:] / rate[:, POOLED, None]
 
-    def _shared(self, trials: Floats, new_failed: Floats, old_failed: Floats) -> bool:
+    def _add(self, arms: Floats, failed: Floats) -> None:
+        """Add one bucket's counts to the block and the window, and start what is used first."""
+        self._block[:, :, FIRST_CLIENT:] += arms
+        self._window.add(arms[:, RAW])
+        if failed[RAW]:
+            self._block[_NEW_FAILED, :, POOLED] += failed
+            self._failed[:, FIRST_CLIENT:] += arms[_NEW_FAILED]
+            self._failed[:, POOLED] += failed
+        used = (arms[_NEW, RAW] > 0) > self._processes.started[FIRST_CLIENT:]
+        if used.any():
+            pooled = not self._processes.started[POOLED]
+            self._processes.start(np.concatenate([[pooled, False], used]))
+
+    def _shared(self, arms: Floats) -> bool:
         """Whether a trouble of both versions together has passed with this bucket."""
-        rate, null, excess, cv2 = self._laws[:, RAW, POOLED]
-        average = np.sum(trials[RAW] * self._laws[_RATE, RAW, FIRST_CLIENT:]) / rate
-        _, failures = eprocess.old_arm(np.zeros_like(old_failed), old_failed)
-        failed = failures[RAW] + new_failed[RAW].sum()
-        log = eprocess.log_ratios(average, failed, null, excess, cv2, self._ratio[RAW, POOLED])
+        if not (arms[[_NEW_FAILED, _OLD_FAILED], RAW].any() or self._trouble.level.any()):
+            return False
+        failed = arms[_NEW_FAILED, RAW].sum() + eprocess.old_arm(arms[_OLD], arms[_OLD_FAILED])[1][RAW]
+        _, null, excess, cv2 = self._laws[:, RAW, POOLED]
+        average = np.vecdot(arms[_NEW, RAW] + arms[_OLD, RAW], self._weight[RAW])
+        ratio, log_ratio = self._ratio[RAW, POOLED], self._log_ratio[RAW, POOLED]
+        log = eprocess.log_ratios(average, failed, null, excess, cv2, ratio, log_ratio)
         # A CUSUM that rules at h errs once in e^h looks or less (Lorden, Annals of Mathematical
         # Statistics 42, 1971): at alpha squared an outage of a day is still one hold.
         return self._trouble.add(log, -2.0 * math.log(self._alpha))
@@ -192,34 +196,52 @@ class FailureDetector:
     def _look(self, bucket: Bucket, passed: bool) -> Finding | None:
         """Weigh the block so far, and close it where it ends."""
         rate, null, excess, cv2 = self._laws
-        new, new_failed = self._block[_NEW], self._block[_NEW_FAILED]
-        logs = eprocess.log_ratios(new, new_failed, null, excess, cv2, self._ratio)
-        processes = self._evidence * eprocess.bounded_exp(logs)
-        evidence = eprocess.mean(processes)
+        new, new_failed = self._block[_NEW].copy(), self._block[_NEW_FAILED]
+        # The pooled series is in units of the average client: who happens to have moved first may
+        # well be one that always failed more than others.
+        new[:, POOLED] = np.vecdot(new[:, FIRST_CLIENT:], self._weight)
+        logs = eprocess.log_ratios(new, new_failed, null, excess, cv2, self._ratio, self._log_ratio)
+        processes = eprocess.bounded_exp(logs)
+        processes *= self._processes.evidence
+        evidence = eprocess.mixture(processes)
+        heard = self._failed >= _LEAST_FAILURES
+        ungated = self._together(evidence * heard)
+        limit = 1.0 / self._alpha
+        self._calm = bool(ungated < limit and not self._ill and self._count % buckets_per_block(bucket))
+        if self._calm:
+            # The control can only take evidence away.
+            return None
         expected = new * rate
         old, old_failed = eprocess.old_arm(self._block[_OLD] * rate, self._block[_OLD_FAILED])
         informative = old >= _LEAST_CONTROL * (old + expected[:, FIRST_CLIENT:].sum(axis=1))
         informative &= old > 0
-        controls = self._control * np.where(
+        controls = self._processes.control * np.where(
             informative[:, None, None],
             eprocess.control_ratios(expected, new_failed, old, old_failed),
             1.0,
         )
         allowed = np.where(informative[:, None], eprocess.mean(controls), np.inf)
         gated = np.minimum(evidence, allowed)
-        heard = self._failed >= _LEAST_FAILURES
-        total, ungated = self._together(gated * heard), self._together(evidence * heard)
-        limit = 1.0 / self._alpha
+        total = self._together(gated * heard)
         ill = ungated if ungated >= limit > total else 0.0
-        passed = passed and (ill or self._ill) > 0.0
+        shares = blame((evidence if ill else gated) * heard, self._processes.cut)
+        # Without a control, failures of all alike are as little the new version's as with one.
+        alike = total >= limit and not (informative[RAW] or confined(shares.values(), len(self._clients)))
+        passed = passed and bool(ill or self._ill or alike)
         finding: Finding | None = None
-        if total >= limit:
-            finding = self._finding("roll_back", total, bool(informative[RAW]), bucket)
+        if total >= limit and not (alike and passed):
+            finding = self._finding("roll_back", total, shares, bool(informative[RAW]), bucket)
         elif (ill or self._ill) and not passed:
-            finding = self._finding("authority_ill", max(ill, self._ill), True, bucket)
+            finding = self._finding("authority_ill", max(ill, self._ill), shares, True, bucket)
         ends, block_ends = self._turn(bucket, ill)
+        # A block ends early when the authority is ill, and when it is well again: what the control
+        # explains away must be gone before the control is.
         if block_ends or passed or (ends and ill):
-            self._fold(processes, controls, evidence, gated, starts=block_ends or passed)
+            left = np.minimum(gated, STAKE) if alike and passed else gated
+            self._processes.fold(processes, controls, evidence, left)
+            self._block[:] = 0.0
+        if block_ends or passed:
+            self._processes.stake(self._planned)
         if passed:
             self._ill, self._trouble = 0.0, Trouble.none(eprocess.ALTERNATIVES)
         return finding
@@ -240,31 +262,15 @@ class FailureDetector:
         each = evidence[:, FIRST_CLIENT:].sum(axis=1) / clients
         return float((each[RAW] + evidence[RAW, POOLED] + each[DEDUPLICATED]) / 3)
 
-    def _fold(self, processes: Floats, controls: Floats, evidence: Floats, gated: Floats, *, starts: bool) -> None:
-        """End the block: carry the evidence over, and let a new process start if one is due.
-
-        What the control explains away is forgotten: kept, the evidence from an outage would turn
-        against the new version as soon as the old one falls silent. For the same reason a block
-        ends early when the authority is ill, and when it is well again.
-        """
-        kept = gated / np.maximum(evidence, 1e-300)
-        kept *= eprocess.MOST_EVIDENCE / np.maximum(gated, eprocess.MOST_EVIDENCE)
-        self._evidence = processes * kept[..., None]
-        self._control = np.minimum(controls, eprocess.MOST_EVIDENCE)
-        if starts:
-            weight = eprocess.start_weight(self._starts, self._planned)
-            self._evidence += weight
-            self._control += weight
-            self._starts += 1
-        self._block[:] = 0.0
-
-    def _finding(self, verdict: Verdict, e_value: float, control: bool, bucket: Bucket) -> Finding:
+    def _finding(
+        self, verdict: Verdict, e_value: float, shares: Mapping[int, float], control: bool, bucket: Bucket
+    ) -> Finding:
         old_successes, old_failures, new_successes, new_failures = self._window.totals()
         until = bucket.start + bucket.length
         return Finding(
             verdict=verdict,
             e_value=e_value,
-            culprits=self._window.culprits(self._clients, self._laws[_NULL, RAW, FIRST_CLIENT:]),
+            culprits=self._window.culprits(self._clients, shares, self._laws[_NULL, RAW, FIRST_CLIENT:]),
             control=control,
             baseline_rate=self.baseline_rate,
             old_successes=old_successes,
@@ -286,15 +292,12 @@ class FailureDetector:
             "length": self._length,
             "anchor": self._anchor,
             "count": self._count,
-            "starts": self._starts,
             "ill": self._ill,
             "trouble": self._trouble.state(),
-            "evidence": self._evidence.tolist(),
-            "control": self._control.tolist(),
+            "processes": self._processes.state(),
             "block": self._block.tolist(),
             "window": self._window.state(),
             "failed": self._failed.tolist(),
-            "started": self._started.tolist(),
         }
 
     @classmethod
@@ -310,12 +313,10 @@ class FailureDetector:
         detector._planned = state["planned_blocks"]
         detector._admit({client: number for number, client in enumerate(state["clients"])})
         detector._length, detector._anchor = state["length"], state["anchor"]
-        detector._count, detector._starts = state["count"], state["starts"]
+        detector._count = state["count"]
         detector._ill, detector._trouble = state["ill"], Trouble.from_state(state["trouble"])
-        detector._evidence = np.array(state["evidence"], dtype=np.float64)
-        detector._control = np.array(state["control"], dtype=np.float64)
+        detector._processes = Processes.from_state(state["processes"])
         detector._block = np.array(state["block"], dtype=np.float64)
         detector._window = Window.from_state(state["window"])
         detector._failed = np.array(state["failed"], dtype=np.float64)
-        detector._started = np.array(state["started"], dtype=np.bool_)
         return detector

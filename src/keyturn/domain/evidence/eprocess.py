@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from keyturn.domain.evidence.series import Floats
+from keyturn.domain.evidence.series import DEDUPLICATED, RAW, Floats
 
 #: Alternatives a stream's evidence is averaged over, and the factors by which the new version may
-#: be worse than the old one beside it.
+#: be worse than the old one beside it. The mildest alternatives weigh most: there every part of
+#: the evidence costs hundreds of requests, while a client that fails fully makes up for it at once.
 ALTERNATIVES = 8
+_WEIGHTS = 0.7 ** np.arange(ALTERNATIVES)
+WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 WORSE = np.array([3.0, 10.0, 30.0, 100.0])
 _LOG_WORSE = np.log(WORSE)
+_STREAMS = np.array([RAW, DEDUPLICATED])
 
 #: Evidence beyond this is not carried from block to block: it adds nothing to certainty, and what
 #: was a passing trouble must fade in good time. It leaves room for e-BH over a large fleet.
@@ -39,19 +43,23 @@ def log_ratios(
     excess: Floats,
     cv2: Floats,
     ratio: Floats,
+    log_ratio: Floats,
 ) -> Floats:
     """log L_j of counts: negative binomial with mean μ₁ against mean μ₀ = trials·null.
 
     Written with v = φ₁ + cv²μ₀ and r = μ₀/v, in which (r+μ₀)/(r+μ₁) = (1+v)/(1+v·ratio) stays
-    finite as the trials go to 0 and the likelihood ratio to 1.
+    finite as the trials go to 0 and the likelihood ratio to 1. (log is several times as fast as
+    log1p, and exact enough: v is no smaller than cv² times the mean of one trial.)
     """
     expected = trials * null
-    v = np.maximum(excess + cv2 * expected, 1e-12)
+    v = np.maximum(excess + cv2 * expected, 1e-9)
     shape = failures + expected / v
-    log: Floats = np.log1p(v[..., None] * ratio)
-    np.subtract(np.log1p(v)[..., None], log, out=log)
+    log: Floats = v[..., None] * ratio
+    log += 1.0
+    np.log(log, out=log)
+    np.subtract(np.log(v + 1.0)[..., None], log, out=log)
     log *= shape[..., None]
-    log += failures[..., None] * np.log(ratio)
+    log += failures[..., None] * log_ratio
     return log
 
 
@@ -71,10 +79,9 @@ def old_arm(expected: Floats, failures: Floats) -> tuple[Floats, Floats]:
     total = failures.sum(axis=1)
     if not total.any():
         return expected.sum(axis=1), total
-    worst = failures.argmax(axis=1)[:, None]
-    most = np.take_along_axis(failures, worst, axis=1)[:, 0]
+    worst = (_STREAMS, failures.argmax(axis=1))
+    most, excused = failures[worst], expected[worst]
     out = (total >= 6) & (most > total / 2)
-    excused = np.take_along_axis(expected, worst, axis=1)[:, 0]
     return expected.sum(axis=1) - np.where(out, excused, 0.0), total - np.where(out, most, 0.0)
 
 
@@ -84,9 +91,19 @@ def control_ratios(new: Floats, new_failures: Floats, old: Floats, old_failures:
     `new` is each series' expected failures on the new version, `old` each stream's on the old one.
     """
     share = new / np.maximum(new + old[:, None], 1e-300)
-    log = np.log1p(share[..., None] * (WORSE - 1.0))
-    factor = new_failures[..., None] * (_LOG_WORSE - log) - old_failures[:, None, None] * log
+    log = share[..., None] * (WORSE - 1.0)
+    log += 1.0
+    np.log(log, out=log)
+    factor = new_failures[..., None] * (_LOG_WORSE - log)
+    log *= old_failures[:, None, None]
+    factor -= log
     return bounded_exp(factor)
+
+
+def mixture(processes: Floats) -> Floats:
+    """The evidence of processes against each alternative (last axis) together."""
+    result: Floats = processes @ WEIGHTS
+    return result
 
 
 def mean(processes: Floats) -> Floats:

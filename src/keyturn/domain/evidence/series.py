@@ -8,14 +8,14 @@ inside a bucket counts once. Arrays have a row a stream, `RAW` and `DEDUPLICATED
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from keyturn.domain.evidence.buckets import Arm, Bucket
+from keyturn.domain.evidence.buckets import Arm
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -29,13 +29,12 @@ MOST_CLIENTS = 5000
 OTHERS = "(others)"
 
 
-def enrol(clients: dict[str, int], names: Set[str]) -> dict[str, int]:
-    """`clients` with the new ones among `names` numbered, whatever order a mapping had them in."""
-    unknown = names - clients.keys()
-    if not unknown:
+def enrol(clients: dict[str, int], arm: Arm) -> dict[str, int]:
+    """`clients` with the new ones of an arm numbered, whatever order the mapping had them in."""
+    if arm.keys() <= clients.keys():
         return clients
     known = dict(clients)
-    for name in sorted(unknown):
+    for name in sorted(arm.keys() - clients.keys()):
         if len(known) >= MOST_CLIENTS:
             known.setdefault(OTHERS, len(known))
             break
@@ -43,27 +42,27 @@ def enrol(clients: dict[str, int], names: Set[str]) -> dict[str, int]:
     return known
 
 
-def counts(arm: Arm, clients: dict[str, int], bucket: Bucket) -> tuple[Floats, Floats]:
-    """Trials and failures of one arm: a row a stream, a column a client of `clients`.
+def tally(arms: Sequence[tuple[float, Arm]], clients: dict[str, int]) -> Floats:
+    """Counts of arms, each with its bucket's start: [arm, trials or failures, stream, client].
 
     Raises `ValueError`, naming the bucket, when a count is negative.
     """
-    trials = np.zeros((2, len(clients)))
-    failures = np.zeros((2, len(clients)))
-    if not arm:
-        return trials, failures
-    pairs = np.fromiter(chain.from_iterable(arm.values()), np.float64, 2 * len(arm)).reshape(-1, 2)
-    if pairs.min() < 0:
-        raise ValueError(f"bucket at {bucket.start} s: a count is negative")
-    others = clients.get(OTHERS, 0)
-    columns = np.fromiter(map(clients.get, arm, repeat(others)), np.intp, len(arm))
-    # Several clients may share the column of OTHERS, so they are added, not assigned.
-    size = len(clients)
-    failures[RAW] = np.bincount(columns, weights=pairs[:, 1], minlength=size)
-    trials[RAW] = np.bincount(columns, weights=pairs[:, 0], minlength=size) + failures[RAW]
-    np.minimum(trials[RAW], 1.0, out=trials[DEDUPLICATED])
-    np.divide(failures[RAW], np.maximum(trials[RAW], 1.0), out=failures[DEDUPLICATED])
-    return trials, failures
+    size, others = len(clients), clients.get(OTHERS, 0)
+    tallied = np.zeros((len(arms), 2, 2, size))
+    for (start, arm), (trials, failures) in zip(arms, tallied, strict=True):
+        if not arm:
+            continue
+        pairs = np.fromiter(chain.from_iterable(arm.values()), np.float64, 2 * len(arm)).reshape(-1, 2)
+        if pairs.min() < 0:
+            raise ValueError(f"bucket at {start} s: a count is negative")
+        columns = np.fromiter(map(clients.get, arm, repeat(others)), np.intp, len(arm))
+        # Several clients may share the column of OTHERS, so they are added, not assigned.
+        failures[RAW] = np.bincount(columns, weights=pairs[:, 1], minlength=size)
+        trials[RAW] = np.bincount(columns, weights=pairs[:, 0], minlength=size) + failures[RAW]
+    trials, failures = tallied[:, 0], tallied[:, 1]
+    np.minimum(trials[:, RAW], 1.0, out=trials[:, DEDUPLICATED])
+    np.divide(failures[:, RAW], np.maximum(trials[:, RAW], 1.0), out=failures[:, DEDUPLICATED])
+    return tallied
 
 
 def widened(array: Floats, more: int, axis: int = -1) -> Floats:

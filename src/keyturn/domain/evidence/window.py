@@ -48,10 +48,9 @@ class Window:
         """Make room for `more` clients."""
         self.counts = widened(self.counts, more)
 
-    def add(self, arms: tuple[Floats, Floats, Floats, Floats]) -> None:
+    def add(self, arms: Floats) -> None:
         """Add one bucket's raw counts."""
-        for part, arm in enumerate(arms):
-            self.counts[1, part] += arm
+        self.counts[1] += arms
         self.buckets = (self.buckets[0], self.buckets[1] + 1)
 
     def turn(self, buckets_per_block: int) -> None:
@@ -66,19 +65,14 @@ class Window:
         old, new = int(totals[_OLD_FAILED]), int(totals[_NEW_FAILED])
         return int(totals[_OLD]) - old, old, int(totals[_NEW]) - new, new
 
-    def culprits(self, clients: Mapping[str, int], null: Floats) -> tuple[Culprit, ...]:
-        """The clients that fail more on the new version than `null` tolerates, by share of it."""
+    def culprits(self, clients: Mapping[str, int], shares: Mapping[int, float], null: Floats) -> tuple[Culprit, ...]:
+        """The clients that have a share, largest first, or those that fail more than `null` tolerates if none has."""
         trials, failures = self.counts[:, _NEW].sum(axis=0), self.counts[:, _NEW_FAILED].sum(axis=0)
-        beyond = np.maximum(failures - trials * null, 0.0)
-        total = float(beyond.sum())
+        beyond = failures - trials * null
+        numbers = list(shares) if shares else np.flatnonzero(beyond > 0).tolist()
+        names, failed, good = list(clients), failures.tolist(), (trials - failures).tolist()
         culprits = [
-            Culprit(
-                client=client,
-                successes=int(trials[number] - failures[number]),
-                failures=int(failures[number]),
-                share=float(beyond[number]) / total,
-            )
-            for client, number in clients.items()
-            if beyond[number] > 0
+            Culprit(names[number], int(good[number]), int(failed[number]), shares.get(number, 0.0))
+            for number in numbers
         ]
-        return tuple(sorted(culprits, key=lambda culprit: (-culprit.share, culprit.client)))
+        return tuple(sorted(culprits, key=lambda one: (-one.share, -beyond[clients[one.client]], one.client)))

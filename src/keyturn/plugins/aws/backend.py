@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from pydantic import Field
 
@@ -50,7 +51,15 @@ class SecretsManager:
                 timeout=self._options.timeout,
             )
 
-        target = SecretTarget(place, open_secret, field=read.field, clock=self._clock)
+        timeout = timedelta(seconds=self._options.timeout)
+        target = SecretTarget(
+            place,
+            open_secret,
+            location=read.secret_id,
+            field=read.field,
+            clock=self._clock,
+            timeout=timeout,
+        )
         self._targets[read.secret_id, read.field] = target
         return target
 

@@ -16,6 +16,7 @@ What the service cannot do, and what that means here:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from datetime import timedelta
 
 from keyturn.domain.errors import Absent, Conflict, Invalid
 from keyturn.domain.secret_value import SecretValue
@@ -45,7 +46,18 @@ from keyturn.ports.clock import Clock
 class SecretTarget:
     """One secret's AWSCURRENT, or one field of it. `open_secret` starts the calls of one method with their deadline."""
 
-    def __init__(self, place: str, open_secret: Callable[[], Secret], *, field: str | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        place: str,
+        open_secret: Callable[[], Secret],
+        *,
+        location: str,
+        field: str | None,
+        clock: Clock,
+        timeout: timedelta,
+    ) -> None:
+        self.location = location
+        self.timeout = timeout
         self._place = place
         self._open = open_secret
         self._field = field

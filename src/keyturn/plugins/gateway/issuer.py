@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 
 from keyturn.domain.errors import Absent, ConfigError, Failure, Invalid, Transient
 from keyturn.domain.observations import Acceptance, Entry
@@ -14,7 +15,7 @@ from keyturn.plugins.gateway.nginx_table import KeyTable
 from keyturn.plugins.gateway.probe_mark import make_mark, usable_secret
 from keyturn.plugins.gateway.verifier import Verifier
 from keyturn.plugins.options import read_options
-from keyturn.ports.issuer import Minted, ValueOrigin
+from keyturn.ports.issuer import Issued, Minted, ValueOrigin
 from keyturn.ports.plugin import Surroundings
 
 
@@ -32,7 +33,11 @@ class ApiKeyAuthority:
 
     def credential(self, options: object) -> ApiKeyIssuer:
         read = read_options(CredentialOptions, options, where="issuer")
-        return ApiKeyIssuer(authority=self.name, verifiers=self._verifiers, env=read.env, mark=self._mark)
+        # A change goes from node to node, each within the node's own time.
+        timeout = self._options.verifiers.timeout * len(self._verifiers)
+        return ApiKeyIssuer(
+            authority=self.name, verifiers=self._verifiers, env=read.env, mark=self._mark, timeout=timeout
+        )
 
     def check(self) -> Sequence[str]:
         """Everything short of a change: tables, nginx, and whether nodes refuse a key that nobody has."""
@@ -80,7 +85,9 @@ class ApiKeyIssuer:
         verifiers: Mapping[str, Verifier],
         env: str,
         mark: Callable[[str], str | None],
+        timeout: timedelta,
     ) -> None:
+        self.timeout = timeout
         self._authority = authority
         self._verifiers = verifiers
         self._env = env
@@ -97,6 +104,9 @@ class ApiKeyIssuer:
     def mint(self, token: str) -> Minted:  # noqa: ARG002  # nothing outside changes, so nothing needs the mark
         value = mint_key(self._env)
         return Minted(key_id=parse_kid(value), value=value)
+
+    def issued(self) -> Sequence[Issued]:
+        return ()
 
     def room(self) -> int | None:
         return None

@@ -7,25 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keyturn.domain.errors import Transient
-from keyturn.plugins.gateway.log_files import LogPosition
 from keyturn.plugins.gateway.probe_mark import ProbeMark
+from keyturn.plugins.logs import FileCursor, read_files, write_files
 
 _VERSION = 1
 _REMEMBERED_MARKS = 1024
 MARK_WINDOW = 60_000
 """Milliseconds by which a mark's time and that of its line may differ, clocks and slow answers included."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileCursor:
-    """How one log stands."""
-
-    position: LogPosition = field(default_factory=LogPosition)
-    complete_to: int | None = None
-    """Milliseconds since the epoch."""
-    nonsense: bool = False
-    """The last lines read made no sense: then nothing is known of what goes on."""
-    malformed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +28,9 @@ class LogCursor:
     """Marks issued until then excuse nothing any more: which of them were seen is forgotten."""
 
     def to_text(self) -> str:
-        files = {
-            path: {
-                "offsets": dict(one.position.offsets),
-                "unfinished": sorted(one.position.unfinished),
-                "lost": dict(one.position.lost),
-                "complete_to": one.complete_to,
-                "nonsense": one.nonsense,
-                "malformed": one.malformed,
-            }
-            for path, one in self.files.items()
-        }
         whole = {
             "version": _VERSION,
-            "files": files,
+            "files": write_files(self.files),
             "watermark": self.watermark,
             "spent": dict(self.spent),
             "spent_before": self.spent_before,
@@ -68,19 +45,8 @@ class LogCursor:
             whole = json.loads(text)
             if whole["version"] != _VERSION:
                 raise Transient(f"the cursor of an access log has version {whole['version']}, not {_VERSION}")
-            files = {
-                path: FileCursor(
-                    position=LogPosition(
-                        offsets=one["offsets"], unfinished=frozenset(one["unfinished"]), lost=one["lost"]
-                    ),
-                    complete_to=one["complete_to"],
-                    nonsense=one["nonsense"],
-                    malformed=one["malformed"],
-                )
-                for path, one in whole["files"].items()
-            }
             return cls(
-                files=files,
+                files=read_files(whole["files"]),
                 watermark=whole["watermark"],
                 spent=whole["spent"],
                 spent_before=whole["spent_before"],

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from keyturn.domain.observations import UNMAPPED
 from keyturn.plugins.gateway.log_options import AccessLogOptions
+from keyturn.plugins.logs import Networks
 
 _KID = re.compile(r"[A-Za-z0-9]{1,64}")
 _ENTRY = re.compile(r"(?P<kid>[A-Za-z0-9]{1,64}):(?P<state>[a-z]+)")
@@ -47,30 +48,26 @@ class LineReader:
 
     def __init__(self, options: AccessLogOptions) -> None:
         self._fields = options.fields
+        self._pattern = None if options.key_pattern is None else re.compile(options.key_pattern)
         self._client_field = options.client
-        self._addresses: dict[str, str | None] = {}
-        networks = [(ip_network(address), name) for address, name in options.clients.items()]
-        self._networks: list[tuple[IPv4Network | IPv6Network, str]] = sorted(
-            networks, key=lambda entry: entry[0].prefixlen, reverse=True
-        )
+        self._networks = Networks(options.clients)
 
     def read(self, line: bytes) -> LogLine | None:
         """The line's meaning; None when it has none."""
         try:
             # A client may send any byte: what is no UTF-8 must not make its line unreadable and so its use unseen.
             fields = json.loads(line.decode("utf-8", "replace"))
-            at = _milliseconds(fields[self._fields.time])
-            status = int(fields[self._fields.status])
+            at = _milliseconds(_field(fields, self._fields.time))
+            status = int(_field(fields, self._fields.status))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         return LogLine(at=at, presentation=self._presentation(fields, status)) if 0 <= at <= _LATEST else None
 
     def _presentation(self, fields: Mapping[str, object], status: int) -> Presentation | None:
         entry = _text(fields, self._fields.matched)
-        shown = _text(fields, self._fields.key_id)
         parsed = _ENTRY.fullmatch(entry)
         # The verifier's own word goes before what a pattern found in the presented value.
-        key_id = parsed["kid"] if parsed is not None else shown if _KID.fullmatch(shown) else None
+        key_id = parsed["kid"] if parsed is not None else self._shown(fields)
         refused = status in _REFUSALS
         if self._fields.matched is not None:
             # Whatever the status came from (a client that hung up, an error), a value without an active entry is refused.
@@ -87,33 +84,22 @@ class LineReader:
             probe=_text(fields, self._fields.probe),
         )
 
+    def _shown(self, fields: Mapping[str, object]) -> str | None:
+        shown = _text(fields, self._fields.key_id)
+        if self._pattern is not None:
+            found = self._pattern.search(shown)
+            shown = "" if found is None else found["kid"] or ""
+        return shown if _KID.fullmatch(shown) else None
+
     def _client(self, fields: Mapping[str, object], *, matched: bool) -> tuple[str, bool]:
         named = _printable(_text(fields, self._client_field.field)) if self._client_field is not None else ""
         if named and self._client_field is not None and self._client_field.identified:
             return named, True
-        mapped = self._mapped(_text(fields, self._fields.address))
+        mapped = self._networks.name(_text(fields, self._fields.address))
         if mapped is not None:
             return mapped, True
         # A name that anyone may claim is worth something only from one who holds a key.
         return (named, False) if named and matched else (UNMAPPED, False)
-
-    def _mapped(self, address: str) -> str | None:
-        if not self._networks:
-            return None
-        if address not in self._addresses:
-            if len(self._addresses) >= 10_000:
-                self._addresses.clear()
-            self._addresses[address] = self._look_up(address)
-        return self._addresses[address]
-
-    def _look_up(self, address: str) -> str | None:
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return None
-        if parsed.version == 6 and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
-        return next((name for network, name in self._networks if parsed in network), None)
 
 
 def _printable(name: str) -> str:
@@ -122,9 +108,24 @@ def _printable(name: str) -> str:
 
 
 def _text(fields: Mapping[str, object], name: str | None) -> str:
-    found = fields.get(name) if name is not None else None
-    # "-" is what nginx logs for a header that is not there, outside JSON escaping.
+    try:
+        found = None if name is None else _field(fields, name)
+    except (KeyError, TypeError):
+        return ""
+    if isinstance(found, list) and found:  # every header is a list to Caddy
+        found = found[0]
+    # "-" is what nginx and Envoy log for a header that is not there, outside JSON escaping.
     return found if isinstance(found, str) and found != "-" else ""
+
+
+def _field(fields: Mapping[str, object], name: str) -> Any:
+    """A field by its name; a dotted name leads into objects, unless a field is called just so."""
+    if name in fields:
+        return fields[name]
+    found: Any = fields
+    for part in name.split("."):
+        found = found[part]
+    return found
 
 
 def _milliseconds(given: object) -> int:

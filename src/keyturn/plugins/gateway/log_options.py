@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
+from keyturn.plugins.logs import ByNetwork
 from keyturn.plugins.options import Duration, Options
 
 
 class LogFields(Options):
-    """Which field of a line says what. The defaults are those of our example gateway."""
+    """Which field of a line says what; a dotted name leads into objects. The defaults are those of our example gateway."""
 
     time: str = "epoch"
     """When the request ended: seconds since the epoch, or ISO 8601 with its offset."""
     key_id: str = "kid"
-    """The public id, taken by pattern from what was presented; empty when nothing readable was."""
+    """The public id, taken by pattern from what was presented; empty when nothing readable was. A gateway that cannot
+    take it out logs the value's beginning here, and `key_pattern` does."""
     matched: str | None = "matched"
     """The table's entry for the whole presented value, `<kid>:<state>` or any word; empty when there is none. None for
     a log that does not tell: then nothing counts as matched."""
@@ -42,10 +44,14 @@ def _positive(length: timedelta) -> timedelta:
     return length
 
 
-def _networks(clients: dict[str, str]) -> dict[str, str]:
-    for address in clients:
-        ip_network(address)
-    return clients
+def _pattern(given: str) -> str:
+    try:
+        groups = re.compile(given).groupindex
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    if "kid" not in groups:
+        raise ValueError("name the group that is the public id: (?P<kid>[A-Za-z0-9]+)")
+    return given
 
 
 class AccessLogOptions(Options):
@@ -54,11 +60,11 @@ class AccessLogOptions(Options):
     files: tuple[Path, ...] = Field(min_length=1)
     """One log a node, as the node writes it; rotated siblings (`<name>.1`, `<name>-20260101`) are found beside it."""
     fields: LogFields = LogFields()
-    clients: Annotated[dict[str, Annotated[str, Field(min_length=1)]], AfterValidator(_networks)] = Field(
-        default_factory=dict
-    )
+    clients: ByNetwork = Field(default_factory=dict)
     """Client names by address or network; the narrowest network decides."""
     client: ClientField | None = None
+    key_pattern: Annotated[str, AfterValidator(_pattern)] | None = None
+    """A regular expression that finds the public id, as its group `kid`, in the field `key_id`."""
     resolution: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
     lag: Duration = timedelta(seconds=1)
     """How late a line may be written after the time that it bears: longer than the log's buffer, where it has one."""

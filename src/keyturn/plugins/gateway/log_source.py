@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 
 from keyturn.domain.errors import ConfigError, Transient
 from keyturn.domain.observations import SourceKind
 from keyturn.domain.secret_value import SecretValue
-from keyturn.plugins.gateway.log_cursor import FileCursor, LogCursor, SpentMarks
-from keyturn.plugins.gateway.log_files import LogFollower
+from keyturn.plugins.gateway.log_cursor import LogCursor, SpentMarks
 from keyturn.plugins.gateway.log_lines import LineReader, Presentation
 from keyturn.plugins.gateway.log_options import AccessLogOptions
 from keyturn.plugins.gateway.probe_mark import read_mark, usable_secret
+from keyturn.plugins.logs import LogTail, milliseconds, moment
 from keyturn.ports.plugin import Surroundings
 from keyturn.ports.usage import UsageBatch, UsageReport
 
-_BUDGET = 64 << 20
-"""Bytes read in one poll over all files, so that a first look at months of logs comes in batches."""
 _UNPROVEN_KEY_IDS = 64
 """Different key ids in a bucket that nobody proved to hold: anyone can make up more, and each would be a row."""
 _MILLISECOND = timedelta(milliseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SAMPLE = 1 << 16
 
 
 class AccessLog:
@@ -40,36 +34,43 @@ class AccessLog:
         self._options = options
         self._surroundings = surroundings
         self._reader = LineReader(options)
-        self._followers = [LogFollower(path, time_of=self._time_of) for path in options.files]
+        self._tail = LogTail(
+            options.files,
+            time_of=self._time_of,
+            lag=options.lag,
+            accept_gaps_before=options.accept_gaps_before,
+        )
 
     def __repr__(self) -> str:
         return f"AccessLog({self.name!r})"
 
     def poll(self, cursor: str | None, *, now: datetime) -> UsageBatch:
         former = LogCursor.from_text(cursor)
-        present = _milliseconds(now)
+        present = milliseconds(now)
         tally = _Tally(resolution=self.resolution, secret=self._secret(), spent=SpentMarks(former))
-        files: dict[str, FileCursor] = {}
-        there = False
-        for follower in self._followers:
-            path = str(follower.path)
-            files[path], opened = self._follow(follower, former.files.get(path, FileCursor()), tally, present)
-            there = there or opened
-        if not there and not tally.reports():
-            raise Transient(f"{self.name}: none of its logs can be opened: {', '.join(files)}")
-        marks = [one.complete_to for one in files.values() if one.complete_to is not None]
-        complete_to = min(marks) if len(marks) == len(files) else None
+
+        def take(line: bytes) -> int | None:
+            read = self._reader.read(line)
+            if read is not None and read.presentation is not None:
+                tally.add(read.at, read.presentation)
+            return None if read is None else read.at
+
+        tailed = self._tail.read(former.files, take=take, now=present)
+        if not tailed.there and not tally.reports():
+            raise Transient(f"{self.name}: none of its logs can be opened: {', '.join(tailed.files)}")
+        complete_to = tailed.complete_to
         watermark = max((mark for mark in (complete_to, former.watermark) if mark is not None), default=None)
         after = LogCursor(
-            files=files,
+            files=tailed.files,
             watermark=watermark,
             spent=tally.spent.left(complete_to=complete_to),
             spent_before=tally.spent.before,
         )
         return UsageBatch(
             reports=tally.reports(),
-            watermark=None if watermark is None else _moment(watermark),
+            watermark=None if watermark is None else moment(watermark),
             cursor=after.to_text(),
+            complete_from=None if tailed.complete_from is None else moment(tailed.complete_from),
         )
 
     def check(self) -> Sequence[str]:
@@ -82,45 +83,11 @@ class AccessLog:
                 self._secret()
             except Transient as failure:
                 lines.append(failure.message)
-        for path in self._options.files:
-            try:
-                last = _last_lines(path)
-            except OSError as error:
-                lines.append(f"{path}: {error.strerror}; the watermark stands still until keyturn can read it")
-                continue
-            if last and not any(self._reader.read(line) for line in last):
-                lines.append(f"{path}: no line can be read; set fields to what the gateway logs")
+        lines += self._tail.problems()
         return lines
 
     def close(self) -> None:
         """Nothing is held between polls."""
-
-    def _follow(self, follower: LogFollower, former: FileCursor, tally: _Tally, now: int) -> tuple[FileCursor, bool]:
-        counted = _Lines(self._reader, tally)
-        gaps = self._options.accept_gaps_before
-        reading = follower.read(
-            former.position,
-            take=counted.take,
-            budget=max(_BUDGET // len(self._followers), 1 << 20),
-            now=now,
-            gaps_until=None if gaps is None else _milliseconds(gaps),
-        )
-        nonsense = counted.last is None and (former.nonsense or counted.malformed > 0)
-        lag = self.lag // _MILLISECOND
-        reached: int | None = None
-        if not nonsense and not reading.position.lost:
-            if reading.at_end:
-                reached = now - lag
-            elif reading.exhausted and counted.last is not None:
-                reached = min(counted.last, now) - lag
-        marks = [mark for mark in (former.complete_to, reached) if mark is not None]
-        after = FileCursor(
-            position=reading.position,
-            complete_to=max(marks, default=None),
-            nonsense=nonsense,
-            malformed=former.malformed + counted.malformed,
-        )
-        return after, reading.there
 
     def _time_of(self, line: bytes) -> int | None:
         read = self._reader.read(line)
@@ -134,25 +101,6 @@ class AccessLog:
             return usable_secret(self._surroundings.resolve(reference), where=f"{self.name}.probe_secret")
         except ConfigError as error:
             raise Transient(str(error)) from None
-
-
-class _Lines:
-    """Takes the lines of one log."""
-
-    def __init__(self, reader: LineReader, tally: _Tally) -> None:
-        self._reader = reader
-        self._tally = tally
-        self.last: int | None = None
-        self.malformed = 0
-
-    def take(self, line: bytes) -> None:
-        read = self._reader.read(line)
-        if read is None:
-            self.malformed += 1
-            return
-        self.last = read.at
-        if read.presentation is not None:
-            self._tally.add(read.at, read.presentation)
 
 
 class _Tally:
@@ -184,7 +132,7 @@ class _Tally:
             UsageReport(
                 key_id=key_id,
                 client=client,
-                start=_moment(start),
+                start=moment(start),
                 successes=successes,
                 failures=failures,
                 matched=matched,
@@ -198,20 +146,3 @@ class _Tally:
             return False
         mark = read_mark(self._secret, seen.key_id, seen.probe)
         return mark is not None and self.spent.excuses(mark, at=at)
-
-
-def _milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def _moment(milliseconds: int) -> datetime:
-    return _EPOCH + milliseconds * _MILLISECOND
-
-
-def _last_lines(path: Path) -> list[bytes]:
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _SAMPLE))
-        lines = file.read().split(b"\n")
-    # The first may be cut, unless the sample starts with the file; the last is not written to its end.
-    return lines[0 if size <= _SAMPLE else 1 : -1]

@@ -11,10 +11,14 @@ from urllib.parse import quote
 
 import requests
 from hvac.adapters import RawAdapter
+from requests.adapters import HTTPAdapter
+from urllib3 import Timeout
 
 from keyturn.domain.errors import Conflict, Denied, Failure, Invalid, Throttled, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.vault.options import VaultOptions
+
+CONNECTIONS = 32
 
 
 class Deadline:
@@ -69,6 +73,9 @@ class Connection:
             # A redirect would carry the token to wherever it points.
             allow_redirects=False,
         )
+        # One for each of the daemon's threads: what the pool has no room for is thrown away after one request.
+        for scheme in ("http://", "https://"):
+            self._adapter.session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         self.address = options.address
 
     def send(
@@ -89,7 +96,7 @@ class Connection:
                 headers=_headers(method, token),
                 params=query,
                 json=body,
-                timeout=deadline.remaining(),
+                timeout=Timeout(total=deadline.remaining()),  # connecting and waiting together
                 raise_exception=False,
             )
         except requests.exceptions.SSLError:

@@ -32,6 +32,8 @@ class VaultTarget:
     """What readers of one secret get, and our copies under the prefix."""
 
     def __init__(self, kv: Kv, options: TargetOptions, *, prefix: str, clock: Clock) -> None:
+        self.location = f"{kv.mount}/{options.path}"
+        self.timeout = kv.timeout
         self.path = options.path
         self.field = options.field
         self.copies_path = f"{prefix}/{options.path}/{options.field}"

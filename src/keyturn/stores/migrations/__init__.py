@@ -16,21 +16,21 @@ from keyturn.domain.errors import ConfigError
 if TYPE_CHECKING:  # the store imports this package
     from keyturn.stores.sql.database import Database
 
-HEAD = "0002"
+HEAD = "0005"
 SCRIPTS = Path(__file__).parent
 
 
 def upgrade(database: Database, *, scripts: Path = SCRIPTS, head: str = HEAD) -> None:
-    """Run the revisions that the database lacks, all of them in one transaction. The caller keeps others out.
+    """Run the revisions that the database lacks, all of them in one transaction, while no other process does.
 
     Raises `ConfigError` when a newer keyturn has written the database, or when it is somebody else's.
     """
-    with database.write() as connection:
+    with database.upgrading() as connection:
         found = set(inspect(connection).get_table_names())
         if "alembic_version" in found:
             at = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
         elif found:
-            raise ConfigError(f"{database.place} holds somebody else's tables: set store.url to a file of its own")
+            raise ConfigError(f"{database.place} holds somebody else's tables: set store.url to one of its own")
         else:
             at = None
         if at == head:

@@ -1,46 +1,33 @@
-"""Leases, and the digests of access tokens."""
+"""The digests of access tokens, and of what all processes must agree on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select
 
-from keyturn.ports.store import AccessToken, Lease
-from keyturn.stores.rules import NEVER, leased
-from keyturn.stores.sql.database import Upsert
-from keyturn.stores.sql.tables import leases, tokens
+from keyturn.ports.records import AccessToken
+from keyturn.stores.sql.database import InsertOnce, Upsert
+from keyturn.stores.sql.tables import pins, tokens
 
-_HOLD = Upsert(leases)
 _PUT = Upsert(tokens)
-_HELD = select(leases).where(leases.c.name == bindparam("wanted"))
-
-
-def acquire(connection: Connection, wanted: Lease, now: datetime) -> Lease | None:
-    row = connection.execute(_HELD, {"wanted": wanted.name}).one_or_none()
-    held = None if row is None else Lease(name=row.name, owner=row.owner, token=row.token, expires_at=row.expires_at)
-    lease = leased(held, wanted, now)
-    if lease is not None:
-        values = {"name": lease.name, "owner": lease.owner, "token": lease.token, "expires_at": lease.expires_at}
-        _HOLD.run(connection, [values])
-    return lease
-
-
-def release(connection: Connection, lease: Lease) -> None:
-    # The row stays: the next holder's token grows from it.
-    connection.execute(
-        update(leases)
-        .where(leases.c.name == lease.name, leases.c.owner == lease.owner, leases.c.token == lease.token)
-        .values(expires_at=NEVER)
-    )
+_PIN = InsertOnce(pins)
+_PINNED = select(pins.c.digest).where(pins.c.name == bindparam("wanted"))
 
 
 def all_tokens(connection: Connection) -> Sequence[AccessToken]:
-    rows = connection.execute(select(tokens).order_by(tokens.c.name))
-    return [AccessToken(name=row.name, role=row.role, source=row.source, digest=row.digest) for row in rows]
+    rows = connection.execute(select(tokens))
+    found = [AccessToken(name=row.name, role=row.role, source=row.source, digest=row.digest) for row in rows]
+    return sorted(found, key=lambda token: token.name)
 
 
 def add_token(connection: Connection, token: AccessToken) -> None:
     row = {"name": token.name, "role": token.role, "source": token.source, "digest": token.digest}
     _PUT.run(connection, [row])
+
+
+def pin(connection: Connection, name: str, digest: str) -> str:
+    if _PIN.run(connection, {"name": name, "digest": digest}):
+        return digest
+    pinned: str = connection.execute(_PINNED, {"wanted": name}).scalar_one()
+    return pinned

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Version, VersionState
-from keyturn.ports.store import Credential
+from keyturn.ports.records import Credential
 from keyturn.stores.rules import check_marks
 from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.tables import bindings, credentials, rotations, versions
@@ -23,30 +23,43 @@ _ADD = InsertOnce(credentials)
 _PUT = Upsert(versions)
 _BIND = Upsert(bindings)
 _BY_NAME = select(credentials).where(credentials.c.name == bindparam("wanted"))
-_DUE = (
-    select(credentials.c.name)
-    .where(credentials.c.due_at.is_not(None), credentials.c.due_at <= bindparam("now"))
-    .order_by(credentials.c.due_at, credentials.c.name)
+# What is written of one credential comes one after another, where the database has more than one writer.
+_LOCKED = _BY_NAME.with_for_update(key_share=True)
+# Sorted by name only once it is read: databases do not agree on the order of text.
+_DUE = select(credentials.c.due_at, credentials.c.name).where(
+    credentials.c.due_at.is_not(None), credentials.c.due_at <= bindparam("now")
 )
-_TO_CHECK = (
-    select(credentials.c.name)
-    .where(
-        credentials.c.check_at.is_not(None),
-        credentials.c.check_at <= bindparam("now"),
-        # A check that was under way when the rotation began may have set its next date since.
-        ~exists().where(rotations.c.credential == credentials.c.name, rotations.c.live.is_(True)),
-    )
-    .order_by(credentials.c.check_at, credentials.c.name)
+_TO_CHECK = select(credentials.c.check_at, credentials.c.name).where(
+    credentials.c.check_at.is_not(None),
+    credentials.c.check_at <= bindparam("now"),
+    # A check that was under way when the rotation began may have set its next date since.
+    ~exists().where(rotations.c.credential == credentials.c.name, rotations.c.live.is_(True)),
 )
+_UNCONFIRMED = select(credentials.c.name).where(credentials.c.restored_at.is_not(None)).order_by(credentials.c.name)
 _BOUND = select(bindings).where(bindings.c.credential == bindparam("wanted"))
 _VERSIONS_OF = select(versions).where(versions.c.credential == bindparam("wanted"))
 _MARKED_OF = _VERSIONS_OF.where(versions.c.compromised_at.is_not(None))
 
 
-def register(connection: Connection, name: str, version: Version, due_at: datetime | None) -> None:
-    row = {"name": name, "next_serial": version.serial + 1, "due_at": due_at, "rolled_back": 0}
+def register(
+    connection: Connection, name: str, version: Version, due_at: datetime | None, others: Sequence[Version]
+) -> None:
+    known = {one.serial: one for one in (*others, version)}
+    row = {"name": name, "next_serial": max(known) + 1, "due_at": due_at, "rolled_back": 0}
     if _ADD.run(connection, row):
-        put_versions(connection, name, {version.serial: version})
+        put_versions(connection, name, known)
+
+
+def restored(connection: Connection, at: datetime) -> None:
+    connection.execute(update(credentials).values(restored_at=at))
+
+
+def unconfirmed(connection: Connection) -> Sequence[str]:
+    return connection.execute(_UNCONFIRMED).scalars().all()
+
+
+def confirm(connection: Connection, name: str) -> None:
+    connection.execute(update(credentials).where(credentials.c.name == name).values(restored_at=None))
 
 
 def find(connection: Connection, name: str) -> Credential | None:
@@ -57,11 +70,16 @@ def find(connection: Connection, name: str) -> Credential | None:
 
 
 def registered(connection: Connection, name: str) -> Row[Any]:
-    """The credential's row; `Refused` when there is none."""
-    row = connection.execute(_BY_NAME, {"wanted": name}).one_or_none()
+    """The credential's row, locked; `Refused` when there is none."""
+    row = connection.execute(_LOCKED, {"wanted": name}).one_or_none()
     if row is None:
         raise Refused(f"no credential {name} is registered")
     return row
+
+
+def lock(connection: Connection, name: str) -> None:
+    """Let nobody else write of the credential until the transaction ends."""
+    connection.execute(_LOCKED, {"wanted": name})
 
 
 def all_of_them(connection: Connection) -> Mapping[str, Credential]:
@@ -81,11 +99,11 @@ def set_check(connection: Connection, name: str, check_at: datetime | None) -> N
 
 
 def to_check(connection: Connection, now: datetime) -> Sequence[str]:
-    return connection.execute(_TO_CHECK, {"now": now}).scalars().all()
+    return [name for _, name in sorted(tuple(row) for row in connection.execute(_TO_CHECK, {"now": now}))]
 
 
 def due(connection: Connection, now: datetime) -> Sequence[str]:
-    return connection.execute(_DUE, {"now": now}).scalars().all()
+    return [name for _, name in sorted(tuple(row) for row in connection.execute(_DUE, {"now": now}))]
 
 
 def key_ids(connection: Connection, wanted: Sequence[str]) -> Mapping[str, tuple[str, int]]:
@@ -94,7 +112,8 @@ def key_ids(connection: Connection, wanted: Sequence[str]) -> Mapping[str, tuple
         statement = select(versions.c.key_id, versions.c.credential, versions.c.serial)
         statement = statement.where(versions.c.key_id.in_(wanted[start : start + AT_ONCE]))
         # One key id should name one version; if it does not, the newest of the first credential, always the same.
-        for row in connection.execute(statement.order_by(versions.c.credential.desc(), versions.c.serial)):
+        rows = sorted(connection.execute(statement), key=lambda row: row.serial)
+        for row in sorted(rows, key=lambda row: row.credential, reverse=True):
             found[row.key_id] = (row.credential, row.serial)
     return found
 
@@ -136,6 +155,7 @@ def _credential(row: Row[Any], issued: Iterable[Row[Any]]) -> Credential:
         due_at=row.due_at,
         rolled_back=row.rolled_back,
         check_at=row.check_at,
+        restored_at=row.restored_at,
     )
 
 

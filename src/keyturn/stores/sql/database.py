@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table
@@ -17,7 +18,8 @@ from keyturn.stores.sql.failures import failures_mapped
 class Database:
     """An engine with its lock. Each `with` of it is one transaction, committed at its end or not at all.
 
-    `to_read` and `to_write` are the statements that such transactions start with.
+    `to_read` and `to_write` are the statements that such transactions start with, and `to_upgrade` what is said after
+    `to_write` before the schema is looked at. `clock` reads the clock that leases run by.
     """
 
     def __init__(
@@ -27,13 +29,17 @@ class Database:
         *,
         to_read: str,
         to_write: str,
+        to_upgrade: Sequence[str] = (),
         one_writer: bool,
+        clock: Callable[[Connection], datetime],
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._place = place
         self._to_read = to_read
         self._to_write = to_write
+        self._to_upgrade = to_upgrade
+        self.clock = clock
         self._on_close = on_close
         self._closed = False
         # SQLite lets one transaction write at a time; threads that queue here do not wake up to look for their turn.
@@ -52,8 +58,16 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that no other's write comes between; on disk when it is left without an error."""
+        """A transaction that writes; on disk when it is left without an error."""
         with self._turn, failures_mapped(self._place), self._begun(self._to_write) as connection:
+            yield connection
+
+    @contextmanager
+    def upgrading(self) -> Iterator[Connection]:
+        """A transaction that changes the schema, while no other process does."""
+        with self.write() as connection:
+            for statement in self._to_upgrade:
+                connection.exec_driver_sql(statement)
             yield connection
 
     @contextmanager
@@ -111,7 +125,8 @@ class InsertOnce:
         """Whether the row was new."""
         dialect = connection.dialect.name
         if dialect not in self._built:
-            self._built[dialect] = _insert(dialect, self._table).on_conflict_do_nothing()
+            statement = _insert(dialect, self._table).on_conflict_do_nothing()
+            self._built[dialect] = statement.execution_options(preserve_rowcount=True)
         return connection.execute(self._built[dialect], row).rowcount == 1
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select, text, update
 
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.model import Rotation
-from keyturn.ports.store import Intent, IntentState, Outcome
+from keyturn.ports.records import Intent, IntentState, Outcome
 from keyturn.stores.codec import EFFECT, OUTCOME
 from keyturn.stores.rules import LANDS_WITHIN, may_land
 from keyturn.stores.sql.database import Upsert
@@ -25,6 +25,8 @@ _OPEN_OF_ENDED = _OF_ENDED.where(intents.c.credential == bindparam("wanted"), te
 _RECENT_OF_ENDED = _OF_ENDED.where(
     intents.c.credential == bindparam("wanted"), intents.c.opened_at > bindparam("since")
 )
+# The kind is part of the id; the document decides.
+_MINTS = select(intents).where(intents.c.effect.contains(f"/{EffectKind.MINT}/"))
 _CLOSE = (
     update(intents)
     .where(intents.c.effect == bindparam("wanted"), intents.c.attempts == bindparam("attempt"))
@@ -61,6 +63,11 @@ def of_rotation(connection: Connection, rotation: str) -> Mapping[str, Intent]:
 def open_of(connection: Connection, credential: str) -> Sequence[Intent]:
     found = [_intent(row) for row in connection.execute(_OPEN, {"wanted": credential})]
     return sorted(found, key=lambda intent: (intent.opened_at, intent.effect.id))
+
+
+def mints(connection: Connection) -> Sequence[Intent]:
+    found = [_intent(row) for row in connection.execute(_MINTS)]
+    return [intent for intent in found if intent.effect.kind is EffectKind.MINT]
 
 
 def uncertain(connection: Connection, credential: str, now: datetime) -> frozenset[tuple[EffectKind, int]]:

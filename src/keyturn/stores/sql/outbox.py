@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from keyturn.domain.effects import Message
-from keyturn.ports.store import OutboxItem
+from keyturn.ports.records import OutboxItem
 from keyturn.stores.codec import MESSAGE
 from keyturn.stores.sql.database import InsertOnce
 from keyturn.stores.sql.tables import EPOCH, deliveries, messages

@@ -12,7 +12,7 @@ from sqlalchemy.sql import Select
 
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation
-from keyturn.ports.store import Commit, HistoryEntry
+from keyturn.ports.records import Commit, HistoryEntry
 from keyturn.stores.codec import ROTATION
 from keyturn.stores.rules import check_serial, check_successor, rolled_back
 from keyturn.stores.sql import credentials, journal, outbox, trail
@@ -22,6 +22,7 @@ from keyturn.stores.sql.tables import rotations
 _DOCUMENTS = select(rotations.c.id, rotations.c.document)
 _LIVE = _DOCUMENTS.where(rotations.c.live.is_(True))
 _ALL_LIVE = _LIVE.order_by(rotations.c.number)
+_ROTATING = select(rotations.c.credential).where(rotations.c.live.is_(True)).order_by(rotations.c.number)
 _BY_ID = _DOCUMENTS.where(rotations.c.id == bindparam("wanted"))
 _LIVE_OF = _LIVE.where(rotations.c.credential == bindparam("wanted"))
 _LATEST_OF = (
@@ -71,6 +72,7 @@ def begin(connection: Connection, rotation: Rotation, entry: HistoryEntry | None
 
 def commit(connection: Connection, commit: Commit, now: datetime) -> Rotation:
     before = commit.rotation
+    credentials.lock(connection, before.credential)
     after = replace(before, revision=before.revision + 1)
     row = {"wanted": before.id, "expected": before.revision, **_columns(after)}
     moved = connection.execute(_MOVE, row).rowcount == 1
@@ -105,6 +107,10 @@ def _end(connection: Connection, rotation: Rotation, commit: Commit) -> None:
 
 def live(connection: Connection) -> Sequence[Rotation]:
     return [_read(row) for row in connection.execute(_ALL_LIVE)]
+
+
+def rotating(connection: Connection) -> Sequence[str]:
+    return connection.execute(_ROTATING).scalars().all()
 
 
 def find(connection: Connection, id: str) -> Rotation | None:

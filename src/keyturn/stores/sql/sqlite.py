@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,13 @@ def open_sqlite(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
         connection.execute("PRAGMA foreign_keys = ON")
 
     return Database(
-        engine, str(path), to_read="BEGIN", to_write="BEGIN IMMEDIATE", one_writer=True, on_close=lock.release
+        engine,
+        str(path),
+        to_read="BEGIN",
+        to_write="BEGIN IMMEDIATE",
+        one_writer=True,
+        clock=lambda _: datetime.now(UTC),
+        on_close=lock.release,
     )
 
 

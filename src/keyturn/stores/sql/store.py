@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.model import Rotation, Version
-from keyturn.ports.store import (
+from keyturn.domain.observations import Hole
+from keyturn.ports.records import (
     AccessToken,
     Commit,
     Credential,
+    Dismissal,
     HistoryEntry,
     Intent,
     Lease,
     OutboxItem,
     Outcome,
+    Pooled,
     SourceState,
     UsageRow,
     Uses,
 )
 from keyturn.stores.migrations import upgrade
-from keyturn.stores.sql import access, credentials, journal, outbox, rotations, trail, usage
+from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, trail, usage
 from keyturn.stores.sql.database import Database
+from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
-
-
-def utc_now() -> datetime:
-    """The machine's clock."""
-    return datetime.now(UTC)
 
 
 class SqlStore:
     """Keeps everything in one database. Safe to call from any number of threads."""
 
-    def __init__(self, database: Database, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, database: Database, *, now: Callable[[], datetime] | None = None) -> None:
         self._database = database
         self._now = now
 
     @classmethod
-    def open(cls, url: str, *, now: Callable[[], datetime] = utc_now) -> SqlStore:
-        """The store at a URL, `sqlite:///relative.db` or `sqlite:////absolute.db`, made when there is none and brought
-        to this release's schema. `now` dates intents and messages, for which the contract gives no time.
+    def open(cls, url: str | URL, *, now: Callable[[], datetime] | None = None) -> SqlStore:
+        """The store at a URL, brought to this release's schema: `sqlite:///relative.db` or `sqlite:////absolute.db`, made
+        when there is none, or `postgresql+psycopg://USER@HOST:PORT/DATABASE`, where the database must exist. `now` is the
+        clock that leases run by and intents are dated by; without it, the database's own.
 
-        Raises `ConfigError` when the URL is wrong, the file cannot be used, or another process holds the store.
+        Raises `ConfigError` when the URL is wrong, the database cannot be used, or another process holds a store that
+        one process can hold; and `Transient` when the server cannot be reached.
         """
-        database = open_sqlite(_sqlite_path(url))
+        database = _opened(url)
         try:
             upgrade(database)
         except BaseException:
@@ -60,9 +61,21 @@ class SqlStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None) -> None:
+    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
         with self._database.write() as connection:
-            credentials.register(connection, name, version, due_at)
+            credentials.register(connection, name, version, due_at, others)
+
+    def restored(self, at: datetime) -> None:
+        with self._database.write() as connection:
+            credentials.restored(connection, at)
+
+    def unconfirmed(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            return credentials.unconfirmed(connection)
+
+    def confirm(self, name: str) -> None:
+        with self._database.write() as connection:
+            credentials.confirm(connection, name)
 
     def credential(self, name: str) -> Credential | None:
         with self._database.read() as connection:
@@ -94,13 +107,18 @@ class SqlStore:
 
     # Rotations
 
-    def begin(self, rotation: Rotation, entry: HistoryEntry) -> None:
+    def begin(self, rotation: Rotation, entry: HistoryEntry, *, claim: Lease | None = None) -> None:
         with self._database.write() as connection:
+            leases.fence(connection, claim)
             rotations.begin(connection, rotation, entry)
 
     def live(self) -> Sequence[Rotation]:
         with self._database.read() as connection:
             return rotations.live(connection)
+
+    def rotating(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            return rotations.rotating(connection)
 
     def rotation(self, id: str) -> Rotation | None:
         with self._database.read() as connection:
@@ -116,7 +134,8 @@ class SqlStore:
 
     def commit(self, commit: Commit) -> Rotation:
         with self._database.write() as connection:
-            return rotations.commit(connection, commit, self._now())
+            leases.fence(connection, commit.claim)
+            return rotations.commit(connection, commit, self._moment(connection))
 
     def record(self, effect_id: str, attempt: int, outcome: Outcome) -> None:
         with self._database.write() as connection:
@@ -130,9 +149,13 @@ class SqlStore:
         with self._database.read() as connection:
             return journal.open_of(connection, credential)
 
+    def mints(self) -> Sequence[Intent]:
+        with self._database.read() as connection:
+            return journal.mints(connection)
+
     def uncertain(self, credential: str) -> frozenset[tuple[EffectKind, int]]:
         with self._database.read() as connection:
-            return journal.uncertain(connection, credential, self._now())
+            return journal.uncertain(connection, credential, self._moment(connection))
 
     def history(self, credential: str, *, limit: int = 1000) -> Sequence[HistoryEntry]:
         with self._database.read() as connection:
@@ -160,20 +183,59 @@ class SqlStore:
         watermark: datetime | None,
         cursor: str | None,
         batch: str | None = None,
+        digest: str = "",
+        complete_from: datetime | None = None,
         received_at: datetime,
+        claim: Lease | None = None,
     ) -> bool:
         with self._database.write() as connection:
+            leases.fence(connection, claim)
             return usage.add(
-                connection, source, rows, watermark=watermark, cursor=cursor, batch=batch, received_at=received_at
+                connection,
+                source,
+                rows,
+                watermark=watermark,
+                cursor=cursor,
+                batch=batch,
+                digest=digest,
+                complete_from=complete_from,
+                received_at=received_at,
             )
 
-    def usage(self, credential: str, *, start: datetime, end: datetime) -> Sequence[UsageRow]:
-        with self._database.read() as connection:
-            return usage.rows(connection, credential, start, end)
+    def forget_batches(self, before: datetime) -> None:
+        with self._database.write() as connection:
+            usage.forget_batches(connection, before)
 
-    def uses(self, credential: str) -> Mapping[tuple[str, int], Uses]:
+    def usage(
+        self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None = None
+    ) -> Sequence[UsageRow]:
+        with self._database.read() as connection:
+            return usage.rows(connection, credential, start, end, sources)
+
+    def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
         with self._database.read() as connection:
             return usage.remembered(connection, credential)
+
+    def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
+        with self._database.read() as connection:
+            return usage.pooled_of(connection, credential)
+
+    def holes(self, source: str) -> Sequence[Hole]:
+        with self._database.read() as connection:
+            return usage.holes_of(connection, source)
+
+    def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
+        with self._database.write() as connection:
+            usage.set_blind(connection, source, since, trouble)
+
+    def dismiss(self, dismissal: Dismissal, entry: HistoryEntry) -> None:
+        with self._database.write() as connection:
+            dismissals.add(connection, entry.credential, dismissal)
+            trail.append(connection, [entry])
+
+    def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
+        with self._database.read() as connection:
+            return dismissals.of(connection, credential)
 
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._database.read() as connection:
@@ -203,18 +265,26 @@ class SqlStore:
 
     def undelivered(self, item: int, *, retry_at: datetime | None, error: str) -> None:
         with self._database.write() as connection:
-            outbox.undelivered(connection, item, retry_at, error, self._now())
+            outbox.undelivered(connection, item, retry_at, error, self._moment(connection))
 
     # Leases and access
 
-    def acquire(self, name: str, owner: str, *, ttl: timedelta, now: datetime) -> Lease | None:
-        wanted = Lease(name=name, owner=owner, token=0, expires_at=now + ttl)
+    def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:
         with self._database.write() as connection:
-            return access.acquire(connection, wanted, now)
+            now = self._moment(connection)
+            return leases.claim(connection, names, owner, now, now + ttl)
+
+    def holds(self, lease: Lease) -> bool:
+        with self._database.read() as connection:
+            return leases.holds(connection, lease)
 
     def release(self, lease: Lease) -> None:
         with self._database.write() as connection:
-            access.release(connection, lease)
+            leases.release(connection, lease)
+
+    def resign(self, owner: str) -> None:
+        with self._database.write() as connection:
+            leases.resign(connection, owner)
 
     def tokens(self) -> Sequence[AccessToken]:
         with self._database.read() as connection:
@@ -224,19 +294,34 @@ class SqlStore:
         with self._database.write() as connection:
             access.add_token(connection, token)
 
+    def pin(self, name: str, digest: str) -> str:
+        with self._database.write() as connection:
+            return access.pin(connection, name, digest)
+
     def close(self) -> None:
         self._database.close()
 
+    def _moment(self, connection: Connection) -> datetime:
+        return self._database.clock(connection) if self._now is None else self._now()
 
-def _sqlite_path(url: str) -> Path:
-    form = "use sqlite:///relative.db or sqlite:////absolute.db"
+
+def checked(url: str | URL) -> URL:
+    """A URL that names a store that this keyturn can have. Raises `ConfigError` saying which it can."""
+    form = "use sqlite:///relative.db, sqlite:////absolute.db or postgresql+psycopg://USER@HOST:PORT/DATABASE"
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The URL itself is left out of the message: one to a server would hold a password.
         raise ConfigError(f"store.url is no database URL: {form}") from None
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        return parsed
     if parsed.drivername != "sqlite":
         raise ConfigError(f"store.url names {parsed.drivername}, which this keyturn has no store for: {form}")
     if not parsed.database or parsed.database == ":memory:" or parsed.query or parsed.database.startswith("file:"):
         raise ConfigError(f"store.url {url} names no plain file: {form}")
-    return Path(parsed.database)
+    return parsed
+
+
+def _opened(url: str | URL) -> Database:
+    parsed = checked(url)
+    return open_sqlite(Path(parsed.database or "")) if parsed.drivername == "sqlite" else open_postgres(parsed)

@@ -75,6 +75,7 @@ credentials = Table(
     Column("due_at", Moment),
     Column("rolled_back", Integer, nullable=False),
     Column("check_at", Moment),
+    Column("restored_at", Moment),
 )
 Index(
     "ix_credentials_due_at",
@@ -87,6 +88,13 @@ Index(
     credentials.c.check_at,
     sqlite_where=credentials.c.check_at.is_not(None),
     postgresql_where=credentials.c.check_at.is_not(None),
+)
+
+Index(
+    "ix_credentials_restored_at",
+    credentials.c.restored_at,
+    sqlite_where=credentials.c.restored_at.is_not(None),
+    postgresql_where=credentials.c.restored_at.is_not(None),
 )
 
 versions = Table(
@@ -187,6 +195,17 @@ sources = Table(
     Column("watermark", Moment),
     Column("since", Moment),
     Column("late", Integer, nullable=False),
+    Column("blind_since", Moment),
+    Column("trouble", Text),
+)
+
+holes = Table(
+    "holes",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("start", Moment, primary_key=True),
+    Column("end", Moment, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 batches = Table(
@@ -195,8 +214,10 @@ batches = Table(
     Column("source", String, primary_key=True),
     Column("batch", String, primary_key=True),
     Column("received_at", Moment, nullable=False),
+    Column("digest", String),
     sqlite_with_rowid=False,
 )
+Index("ix_batches_received_at", batches.c.received_at)
 
 usage = Table(
     "usage",
@@ -221,10 +242,33 @@ uses = Table(
     Column("credential", String, primary_key=True),
     Column("client", String, primary_key=True),
     Column("serial", Integer, primary_key=True, autoincrement=False),
+    Column("source", String, primary_key=True),
     Column("first_use", Moment, nullable=False),
     Column("last_use", Moment, nullable=False),
     Column("last_success", Moment),
     Column("last_refusal", Moment),
+    sqlite_with_rowid=False,
+)
+
+pooled = Table(
+    "pooled",
+    metadata,
+    Column("credential", String, primary_key=True),
+    Column("serial", Integer, primary_key=True, autoincrement=False),
+    Column("source", String, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last", Moment, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+dismissals = Table(
+    "dismissals",
+    metadata,
+    Column("credential", String, primary_key=True),
+    Column("client", String, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("by", String, nullable=False),
+    Column("why", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -262,6 +306,13 @@ leases = Table(
     Column("owner", String, nullable=False),
     Column("token", BigInteger, nullable=False),
     Column("expires_at", Moment, nullable=False),
+)
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("digest", String, nullable=False),
 )
 
 tokens = Table(

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select
 
 from keyturn.domain.phases import Phase
-from keyturn.ports.store import HistoryEntry
+from keyturn.ports.records import HistoryEntry
 from keyturn.stores.chain import linked
 from keyturn.stores.codec import EVIDENCE
 from keyturn.stores.sql.tables import history

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from keyturn.testing.fakes.places import KvPlace, LabelledPlace, Place
 T = TypeVar("T")
 
 TOKEN = re.compile(r"[A-Za-z0-9._-]{1,100}")
+TIMEOUT = timedelta(seconds=10)
 
 
 class Rules(StrEnum):
@@ -29,7 +31,9 @@ class Rules(StrEnum):
 class FakeTarget:
     """A target over a `Place`, whose calls meet the faults that the test has planned."""
 
-    def __init__(self, place: Place, faults: Faults, lock: threading.RLock) -> None:
+    def __init__(self, place: Place, faults: Faults, lock: threading.RLock, *, location: str = "fake") -> None:
+        self.location = location
+        self.timeout = TIMEOUT
         self._place = place
         self._faults = faults
         self._lock = lock
@@ -106,7 +110,7 @@ class FakeBackend:
         path = options.get("path") if isinstance(options, dict) else None
         if not isinstance(path, str) or set(options) != {"path"}:  # type: ignore[call-overload]
             raise ConfigError('fake target: give {"path": NAME} and nothing else')
-        return FakeTarget(self.place(path), self.faults, self._lock)
+        return FakeTarget(self.place(path), self.faults, self._lock, location=path)
 
     def check(self) -> Sequence[str]:
         return tuple(self.problems)

@@ -42,6 +42,8 @@ class InlineExecutor:
 
     def __init__(self) -> None:
         self._closed = False
+        self.paused: list[float] = []
+        """Seconds that calls would have waited before they were repeated."""
 
     def run(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         if self._closed:
@@ -56,6 +58,9 @@ class InlineExecutor:
         if defects:
             raise defects[0]
         return results
+
+    def pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
 
     def close(self) -> None:
         self._closed = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import secrets
+import random
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -12,21 +12,24 @@ from typing import TypeVar
 from keyturn.domain.errors import Absent, ConfigError, Conflict, Invalid, Transient
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.secret_value import SecretValue
-from keyturn.ports.issuer import Minted, ValueOrigin
+from keyturn.ports.clock import Clock
+from keyturn.ports.issuer import Issued, Minted, ValueOrigin
 from keyturn.testing.fakes.clock import FakeClock
 from keyturn.testing.fakes.faults import Faults
 from keyturn.testing.fakes.verifier import FakeVerifier, Row
 
 T = TypeVar("T")
 
+TIMEOUT = timedelta(seconds=10)
+
 
 class FakeIssuer:
     """One credential at a `FakeAuthority`."""
 
-    origin = ValueOrigin.KEYTURN
-
     def __init__(self, authority: FakeAuthority) -> None:
+        self.origin = authority.origin
         self.lease: str | None = authority.lease
+        self.timeout = TIMEOUT
         self._authority = authority
 
     def __repr__(self) -> str:
@@ -37,6 +40,9 @@ class FakeIssuer:
 
     def mint(self, token: str) -> Minted:
         return self._authority.faults.run("mint", lambda: self._authority.new_key(token))
+
+    def issued(self) -> Sequence[Issued]:
+        return self._authority.faults.run("issued", self._authority.issued)
 
     def room(self) -> int | None:
         return self._authority.faults.run("room", self._authority.room)
@@ -50,6 +56,8 @@ class FakeIssuer:
     def install(self, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:
         def change(row: Row | None) -> Row:
             if row is None:
+                if self.origin is ValueOrigin.AUTHORITY and key_id not in self._authority.made:
+                    raise Absent(f"fake: no key {key_id} was ever made here")
                 if self._authority.full_for(key_id):
                     raise Conflict(f"fake: no room for key {key_id}: {self._authority.capacity} are there")
                 return Row(entry=Entry.ACTIVE, value=value)
@@ -117,22 +125,28 @@ class FakeAuthority:
     A change is in the table at once and is served `lag` later, by `clock`; a connection that a client holds goes on
     being served by older rules for `held_lag` more. `nodes[name].leave()` takes a verifier off the network and
     `nodes[name].come_back()` brings it back with the table it left with, or an older one. With a `capacity` no more keys
-    than that are there at once, on all verifiers together, revoked ones not counted; a test may change it.
+    than that are there at once, on all verifiers together, revoked ones not counted; a test may change it. With the origin
+    `AUTHORITY` it makes the values itself: a minted key is accepted at once, its value is shown once, and `made` keeps
+    under which token and when each was made; `made_by_hand` is somebody else's. Values are random, or drawn from `draw`.
     """
 
     def __init__(
         self,
         *verifiers: str,
-        clock: FakeClock | None = None,
+        clock: Clock | None = None,
         lag: timedelta = timedelta(0),
         held_lag: timedelta = timedelta(0),
         lease: str | None = "fake-key-table",
         capacity: int | None = None,
+        origin: ValueOrigin = ValueOrigin.KEYTURN,
+        draw: random.Random | None = None,
     ) -> None:
-        self.clock = clock or FakeClock()
+        self.clock: Clock = clock or FakeClock()
         self.faults = Faults()
         self.lease = lease
         self.capacity = capacity
+        self.origin = origin
+        self.made: dict[str, Issued] = {}
         self.lock = threading.RLock()
         self.problems: list[str] = []
         self.nodes: dict[str, FakeVerifier] = {}
@@ -140,6 +154,7 @@ class FakeAuthority:
         for name in verifiers or ("one", "two"):
             self.nodes[name] = FakeVerifier(name, self.clock, lag=lag, held_lag=held_lag)
         self._serials = itertools.count(1)
+        self._draw = draw or random.SystemRandom()
 
     def credential(self, options: object) -> FakeIssuer:
         if options:
@@ -153,10 +168,30 @@ class FakeAuthority:
         """Nothing is held."""
 
     def new_key(self, token: str) -> Minted:
-        """A new key, with an id that counts up."""
-        del token
+        """A new key, with an id that counts up; in use at once where the authority makes it."""
+        if self.origin is ValueOrigin.AUTHORITY and self.room() == 0:
+            raise Conflict(f"fake: no room for another key: {self.capacity} are there")
         key_id = f"k{next(self._serials)}"
-        return Minted(key_id=key_id, value=SecretValue(f"fake_{key_id}_{secrets.token_hex(16)}"))
+        minted = Minted(key_id=key_id, value=SecretValue(f"fake_{key_id}_{self._draw.getrandbits(128):032x}"))
+        if self.origin is ValueOrigin.AUTHORITY:
+            self._enter(minted, token)
+        return minted
+
+    def made_by_hand(self) -> Minted:
+        """Another's hand: a key that bears no token of ours."""
+        minted = self.new_key("")
+        self._enter(minted, None)
+        return minted
+
+    def _enter(self, minted: Minted, token: str | None) -> None:
+        with self.lock:
+            self.made[minted.key_id] = Issued(key_id=minted.key_id, token=token, created_at=self.clock.now())
+            for node in self.nodes.values():
+                node.put(minted.key_id, Entry.ACTIVE, minted.value)
+
+    def issued(self) -> Sequence[Issued]:
+        """What was made here and is not revoked."""
+        return [one for key_id, one in self.made.items() if key_id in self._held()]
 
     def room(self) -> int | None:
         """How many more keys may be there; never below zero."""

@@ -185,6 +185,8 @@ class LabelledPlace(Place):
         held = self.copies().get(token)
         if held is None:
             self.put(f"stage/{token}", value, f"copy/{token}")
+            if f"copy/{token}" not in self._labels:  # a repeated put puts no label on
+                self.move(f"copy/{token}", to=f"stage/{token}", taken_from=None)
         elif held != value:
             raise Conflict(f"fake aws: copy {token} holds another value")
 

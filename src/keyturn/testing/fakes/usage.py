@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from keyturn.domain.observations import SourceKind
+from keyturn.ports.clock import Clock
 from keyturn.ports.usage import UsageBatch, UsageReport
-from keyturn.testing.fakes.clock import FakeClock
 from keyturn.testing.fakes.faults import Faults
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ class FakeUsageSource:
 
     def __init__(
         self,
-        clock: FakeClock,
+        clock: Clock,
         *,
         kind: SourceKind = SourceKind.AUTHENTICATION,
         sees_failures: bool = True,

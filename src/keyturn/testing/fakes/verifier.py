@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.secret_value import SecretValue
-from keyturn.testing.fakes.clock import FakeClock
+from keyturn.ports.clock import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +25,10 @@ Table = Mapping[str, Row]
 class FakeVerifier:
     """Checks presentations by the table that it serves, which follows the newest one after a lag."""
 
-    def __init__(self, name: str, clock: FakeClock, *, lag: timedelta, held_lag: timedelta) -> None:
+    def __init__(self, name: str, clock: Clock, *, lag: timedelta, held_lag: timedelta) -> None:
         self.name = name
         self.away = False
+        self._hangs = False
         self._clock = clock
         self._lag = lag.total_seconds()
         self._held_lag = held_lag.total_seconds()
@@ -45,23 +46,33 @@ class FakeVerifier:
             self._tables.pop()
         self.away = False
 
+    def hang(self) -> None:
+        """Take changes in, and go on serving what it serves now."""
+        self._hangs = True
+
+    def go_on(self) -> None:
+        """Serve what it has taken in meanwhile."""
+        self._hangs = False
+        now = self._clock.monotonic()
+        self._tables = [(min(loaded, now), table) for loaded, table in self._tables]
+
     def lose(self, key_id: str) -> None:
         """Another's hand: delete a key's row."""
-        self._load({key: row for key, row in self._newest.items() if key != key_id})
+        self.load({key: row for key, row in self.newest.items() if key != key_id})
 
     def put(self, key_id: str, entry: Entry, value: SecretValue | None) -> None:
         """Another's hand: write a row, past every rule."""
-        self._load({**self._newest, key_id: Row(entry=entry, value=value)})
+        self.load({**self.newest, key_id: Row(entry=entry, value=value)})
 
     def change(self, key_id: str, change: Callable[[Row | None], Row]) -> None:
         """Replace one row by what `change` makes of it; a row that stays as it is loads nothing."""
-        row = self._newest.get(key_id)
+        row = self.newest.get(key_id)
         changed = change(row)
         if row is None or row.entry is not changed.entry:
-            self._load({**self._newest, key_id: changed})
+            self.load({**self.newest, key_id: changed})
 
     def entries(self) -> Mapping[str, Entry]:
-        return {key: row.entry for key, row in self._newest.items()}
+        return {key: row.entry for key, row in self.newest.items()}
 
     def accepts(self, value: str, *, opened: float | None = None) -> bool:
         """Whether a client gets in now, on a new connection or on one held since `opened` (monotonic)."""
@@ -69,18 +80,25 @@ class FakeVerifier:
             return False
         return any(verdict(self._served(opened), key, value) is Acceptance.ACCEPTED for key in self._served(opened))
 
+    def knows(self, key_id: str, value: str) -> bool:
+        """Whether the whole value matches an entry of the newest table, active or disabled."""
+        row = self.newest.get(key_id)
+        return row is not None and row.value is not None and row.value.reveal() == value
+
     def probe(self, key_id: str, value: str) -> Acceptance:
         """The newest table's verdict, and `UNSETTLED` while an older one that differs may still be served."""
         said = {verdict(table, key_id, value) for table in self._still_served()}
-        newest = verdict(self._newest, key_id, value)
+        newest = verdict(self.newest, key_id, value)
         return newest if said == {newest} else Acceptance.UNSETTLED
 
     @property
-    def _newest(self) -> Table:
+    def newest(self) -> Table:
+        """The table as it was last written."""
         return self._tables[-1][1]
 
-    def _load(self, table: Table) -> None:
-        self._tables.append((self._clock.monotonic(), table))
+    def load(self, table: Table) -> None:
+        """Write the whole table."""
+        self._tables.append((float("inf") if self._hangs else self._clock.monotonic(), table))
 
     def _served(self, opened: float | None) -> Table:
         """The table that answers: for a held connection an older one, for as long as its worker may live."""

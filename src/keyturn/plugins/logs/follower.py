@@ -46,6 +46,8 @@ class Reading:
     """There is more to read, left for the next time."""
     there: bool
     """The file that is written to could be opened."""
+    forgiven: int | None
+    """When the last loss that is accepted was noticed (ms)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,17 +112,20 @@ class LogFollower:
             whole = whole and ended
             if generation.current or not ended:
                 unfinished.add(generation.head)
-        lost = {
-            head: position.lost.get(head, now)
-            for head in position.unfinished
-            if head not in found and not (gaps_until is not None and position.lost.get(head, now) <= gaps_until)
-        }
+        missing = {head: position.lost.get(head, now) for head in position.unfinished if head not in found}
+        lost = {head: at for head, at in missing.items() if gaps_until is None or at > gaps_until}
         after = LogPosition(
             offsets=_remembered(offsets, keep=found | lost.keys()),
             unfinished=frozenset(unfinished | lost.keys()),
             lost=lost,
         )
-        return Reading(position=after, at_end=whole and not lost, exhausted=budget <= 0, there=there)
+        return Reading(
+            position=after,
+            at_end=whole and not lost,
+            exhausted=budget <= 0,
+            there=there,
+            forgiven=max((at for head, at in missing.items() if head not in lost), default=None),
+        )
 
     @contextmanager
     def _generations(self) -> Iterator[tuple[list[_Generation], bool, bool]]:

@@ -1,0 +1,60 @@
+"""`python -m benchmarks.fleet`: three tables, and what stands beside each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.fleet import idle, restart, throughput
+
+PARTS = ("idle", "throughput", "restart")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and say it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
+    parser.add_argument("--part", choices=[*PARTS, "all"], default="all")
+    parser.add_argument("--credentials", type=int, default=100_000, help="registered, none due; a tenth of it too")
+    parser.add_argument("--rotations", type=int, default=2_000, help="at once, against OpenBao")
+    parser.add_argument("--live", type=int, default=10_000, help="rotations under way at the restart")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    # Logs are written, as the daemon writes them, and read by nobody.
+    with Path("/dev/null").open("w") as nowhere:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(nowhere))
+        found = measured(PARTS if options.part == "all" else (options.part,), options)
+    if options.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return 0
+    console = Console()
+    for title, rows in found.items():
+        table = Table(*dict.fromkeys(name for row in rows for name in row), title=title)
+        for row in rows:
+            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+        console.print(table)
+    return 0
+
+
+def measured(parts: Sequence[str], options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """One list of rows for each part."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    if "idle" in parts:
+        counts = (options.credentials // 10, options.credentials)
+        found["idle"] = [{"what": what, **idle.measure(count, what)} for what in ("ticks", "jobs") for count in counts]
+    if "throughput" in parts:
+        found["throughput"] = [throughput.measure(options.rotations)]
+    if "restart" in parts:
+        found["restart"] = [restart.measure(options.live)]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

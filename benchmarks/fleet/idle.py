@@ -1,0 +1,82 @@
+"""What credentials cost that are registered and not due: a tick's time and the process's memory, as their number grows,
+beside APScheduler with one job a credential. Each count is measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from benchmarks.fleet.wired import Fleet, names, register
+from keyturn.app.clock import ThreadExecutor
+from keyturn.stores.sql import SqlStore
+from keyturn.testing.fakes import FakeBackend
+
+TICKS = 50
+
+
+def measure(count: int, what: str) -> dict[str, Any]:
+    """One measurement, in another process, so that its memory is its own."""
+    with tempfile.TemporaryDirectory(prefix="keyturn-bench-") as folder:
+        command = [sys.executable, "-m", "benchmarks.fleet.idle", what, str(count), folder]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
+
+
+def _ticks(count: int, folder: Path) -> dict[str, Any]:
+    store = SqlStore.open(f"sqlite:///{folder}/store.db")
+    wanted = names(count)
+    register(store, wanted)
+    executor, backend = ThreadExecutor(), FakeBackend()
+    before = _mebibytes()
+    runtime = Fleet(wanted, lambda name: backend.target({"path": name})).runtime(store, executor)
+    runtime.tick()
+    spent = []
+    for _ in range(TICKS):
+        began = time.perf_counter()
+        runtime.tick()
+        spent.append(time.perf_counter() - began)
+    executor.close()
+    store.close()
+    return {"count": count, "tick_ms": median(spent) * 1000, "grown_mib": _mebibytes() - before}
+
+
+def _jobs(count: int, folder: Path) -> dict[str, Any]:
+    del folder
+    before = _mebibytes()
+    scheduler = BackgroundScheduler(timezone=UTC)
+    began = time.perf_counter()
+    later = datetime.now(UTC) + timedelta(days=1)
+    for name in names(count):
+        scheduler.add_job(print, IntervalTrigger(days=90, timezone=UTC), args=(name,), id=name, next_run_time=later)
+    scheduler.start(paused=True)
+    added = time.perf_counter() - began
+    spent = []
+    for _ in range(TICKS):
+        began = time.perf_counter()
+        scheduler._process_jobs()
+        spent.append(time.perf_counter() - began)
+    grown = _mebibytes() - before
+    scheduler.shutdown()
+    return {"count": count, "tick_ms": median(spent) * 1000, "grown_mib": grown, "added_s": added}
+
+
+def _mebibytes() -> float:
+    """The most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    kind, number, place = sys.argv[1:]
+    sys.stdout.write(json.dumps({"ticks": _ticks, "jobs": _jobs}[kind](int(number), Path(place))))

@@ -1,0 +1,144 @@
+"""Many rotations at once against a real OpenBao, beside a bare thread pool that makes the same calls in the same order."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import requests
+from hvac.adapters import RawAdapter
+
+from benchmarks.fleet.wired import SOURCE, Fleet, names
+from keyturn.app.clock import SystemClock, ThreadExecutor
+from keyturn.demo.openbao import OpenBao, start_openbao
+from keyturn.demo.processes import Family
+from keyturn.domain.secret_value import SecretValue
+from keyturn.plugins.vault.backend import VaultBackend
+from keyturn.ports.plugin import Surroundings
+from keyturn.stores.sql import SqlStore
+
+WORKERS = 16
+MOUNT = "bench"
+FIELD = "key"
+MOST_TICKS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, as it was sent."""
+
+    method: str
+    url: str
+    arguments: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(slots=True)
+class Recording:
+    """What was sent, by tick and credential."""
+
+    ticks: list[dict[str, list[Call]]] = field(default_factory=list)
+
+    def next_tick(self) -> None:
+        self.ticks.append(defaultdict(list))
+
+    def heard(self, method: str, url: str, arguments: Mapping[str, Any]) -> None:
+        # The credential's name is part of each path that is asked for it; logins and renewals are nobody's.
+        name = next((part for part in url.split("/") if part.startswith("credential-")), "")
+        self.ticks[-1][name[: len("credential-000000")]].append(Call(method, url, arguments))
+
+    @property
+    def calls(self) -> int:
+        return sum(len(calls) for tick in self.ticks for calls in tick.values())
+
+
+@contextmanager
+def recorded(recording: Recording) -> Iterator[None]:
+    """Every request of the backend's client is noted, and sent."""
+    real = RawAdapter.request
+
+    def request(adapter: RawAdapter, method: str, url: str, *args: Any, **arguments: Any) -> requests.Response:
+        recording.heard(method, url, arguments)
+        answer: requests.Response = real(adapter, method, url, *args, **arguments)
+        return answer
+
+    RawAdapter.request = request
+    try:
+        yield
+    finally:
+        RawAdapter.request = real
+
+
+def measure(count: int) -> dict[str, Any]:
+    """Wall seconds of `count` rotations by keyturn, and of their calls alone."""
+    recording = Recording()
+    with tempfile.TemporaryDirectory(prefix="keyturn-bench-") as place, Family() as family:
+        folder = Path(place)
+        bao = start_openbao(family, folder / "openbao")
+        bao.create_kv_mount(MOUNT)
+        spent, ended = _rotate(bao, folder, count, recording)
+        bare = _replay(bao, recording)
+    return {"rotations": ended, "calls": recording.calls, "keyturn_s": spent, "bare_s": bare, "ratio": spent / bare}
+
+
+def _rotate(bao: OpenBao, folder: Path, count: int, recording: Recording) -> tuple[float, int]:
+    clock = SystemClock()
+    token = SecretValue(bao.root_token)
+    backend = VaultBackend(
+        "bench",
+        {"address": bao.address, "mount": MOUNT, "prefix": "keyturn", "auth": {"token": "env:UNUSED"}},
+        Surroundings(clock=clock, resolve=lambda _: token),
+    )
+    wanted = names(count)
+    fleet = Fleet(wanted, lambda name: backend.target({"path": name, "field": FIELD}))
+    for name in wanted:
+        bao.write_secret(MOUNT, name, {FIELD: fleet.first_value(name)})
+    store = SqlStore.open(f"sqlite:///{folder}/store.db")
+    executor = ThreadExecutor(WORKERS)
+    runtime = fleet.runtime(store, executor)
+    runtime.tick()
+    with recorded(recording):
+        began = time.perf_counter()
+        recording.next_tick()
+        for name in wanted:
+            runtime.start(name, by="benchmark", why="all at once")
+        for _ in range(MOST_TICKS):
+            recording.next_tick()
+            runtime.ingest.push(SOURCE, [], watermark=clock.now(), id=None)
+            runtime.tick()
+            if not store.rotating():
+                break
+        spent = time.perf_counter() - began
+    ended = sum(rotation is not None and not rotation.live for rotation in map(store.latest_of, wanted))
+    executor.close()
+    backend.close()
+    store.close()
+    return spent, ended
+
+
+def _replay(bao: OpenBao, recording: Recording) -> float:
+    """The same calls, on a mount as it was before them: what one credential asked for in one tick follows one another,
+    what several did runs side by side."""
+    bao.call("DELETE", f"sys/mounts/{MOUNT}")
+    bao.create_kv_mount(MOUNT)
+    for name in sorted({name for tick in recording.ticks for name in tick if name}):
+        bao.write_secret(MOUNT, name, {FIELD: "before"})
+    adapter = RawAdapter(base_uri=bao.address)
+
+    def send(calls: list[Call]) -> None:
+        for call in calls:
+            adapter.request(call.method, call.url, **call.arguments)
+
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        began = time.perf_counter()
+        for tick in recording.ticks:
+            for done in [pool.submit(partial(send, calls)) for calls in tick.values()]:
+                done.result()
+        return time.perf_counter() - began

@@ -1,0 +1,77 @@
+"""Who uses which version, and who is gone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from keyturn.api.access import Operator, TheDaemon, Viewer
+from keyturn.api.commands import Command, Text
+from keyturn.api.reads import check_name
+from keyturn.api.usage_views import UsageView, usage_view
+from keyturn.api.views import CommandResult
+from keyturn.app.checkup import quiet
+from keyturn.runtime.dismiss import dismiss
+from keyturn.runtime.usage_report import usage_report
+
+router = APIRouter(prefix="/v1/credentials/{name}", tags=["clients"])
+
+
+findings = APIRouter(prefix="/v1/findings", tags=["clients"])
+
+
+class FindingView(BaseModel):
+    """One line of what the history tells."""
+
+    subject: str
+    message: str
+
+
+@findings.get("")
+def show_findings(daemon: TheDaemon, caller: Viewer) -> list[FindingView]:
+    """What `check` cannot find in the configuration: credentials too quiet to be judged."""
+    del caller
+    found = quiet(daemon.store, daemon.registry, daemon.clock.now())
+    return [FindingView(subject=one.subject, message=one.message) for one in found]
+
+
+class Dismiss(Command):
+    """Declare a client gone."""
+
+    client: Text
+    reason: Text
+
+
+@router.get("/usage")
+def show_usage(
+    name: str, daemon: TheDaemon, caller: Viewer, minutes: Annotated[int, Query(ge=1, le=60 * 24 * 7)] = 60
+) -> UsageView:
+    """Who uses which version, how it goes, and how long each client is silent on the old one."""
+    del caller
+    check_name(daemon, name)
+    status, window = daemon.runtime.status(name), timedelta(minutes=minutes)
+    return usage_view(usage_report(daemon.store, daemon.registry, status, now=daemon.clock.now(), window=window))
+
+
+@router.post("/dismiss")
+def dismiss_client(name: str, daemon: TheDaemon, caller: Operator, command: Dismiss) -> CommandResult:
+    """Declare a client gone: no rotation waits for it any more, until it is seen again."""
+    check_name(daemon, name)
+    dismiss(
+        daemon.store,
+        daemon.registry,
+        name,
+        command.client,
+        by=caller.named(command.by),
+        why=command.reason,
+        now=daemon.clock.now(),
+        dry_run=command.dry_run,
+    )
+    if not command.dry_run:
+        daemon.wake()
+    counts = "would count" if command.dry_run else "counts"
+    said = f"{name}: {command.client} {counts} as gone, and no rotation waits for it; a use of it proves otherwise"
+    return CommandResult(said=said, dry_run=command.dry_run, rotation=None)

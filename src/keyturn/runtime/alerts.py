@@ -1,0 +1,91 @@
+"""What usage itself gives cause to tell people at once: each thing once a day, whatever the traffic."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from keyturn.domain.effects import Message
+from keyturn.domain.model import VersionState
+from keyturn.ports.clock import Clock
+from keyturn.ports.records import UsageRow
+from keyturn.ports.store import Store
+from keyturn.runtime.registry import Registry
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """Puts messages into the outbox, whose ids make each once only."""
+
+    store: Store
+    registry: Registry
+    clock: Clock
+
+    def of(self, rows: Sequence[UsageRow]) -> None:
+        """What these rows give cause for."""
+        by_credential: dict[str, list[UsageRow]] = defaultdict(list)
+        for row in rows:
+            by_credential[row.credential].append(row)
+        for name, own in by_credential.items():
+            messages = [*self._tripwire(name, own), *_unauthenticated(name, own)]
+            if messages:
+                self._tell(name, messages)
+
+    def overreach(self, source: str, credential: str) -> None:
+        """A source spoke for a credential that it does not cover: its token may be in wrong hands (DESIGN §6)."""
+        log.warning("source spoke for another's credential", source=source, credential=credential)
+        message = Message(
+            id=f"overreach/{source}/{credential}/{self.clock.now():%Y-%m-%d}",
+            topic="source.overreach",
+            text=f"{credential}: the source {source} reports use of it, which it does not cover; its report was refused: "
+            f"name it under `sources:`, or renew its token if it is in wrong hands",
+            details=(("credential", credential), ("source", source)),
+        )
+        self._tell(credential, [message])
+
+    def _tripwire(self, name: str, rows: Sequence[UsageRow]) -> Iterator[Message]:
+        """Any use of a destroyed version raises an alert, once per client and day (promise P11)."""
+        credential = self.store.credential(name)
+        destroyed = {
+            serial
+            for serial, version in (credential.versions if credential is not None else {}).items()
+            if version.state is VersionState.DESTROYED
+        }
+        alerts = {
+            f"tripwire/{name}/v{row.serial}/{row.client}/{row.start:%Y-%m-%d}": row
+            for row in rows
+            if row.serial in destroyed
+        }
+        for name_of_alert, row in sorted(alerts.items()):
+            yield Message(
+                id=name_of_alert,
+                topic="tripwire",
+                text=f"{name}: {row.client} still presents v{row.serial}, which is destroyed",
+                details=(("client", row.client), ("credential", name), ("version", str(row.serial))),
+            )
+
+    def _tell(self, credential: str, messages: Sequence[Message]) -> None:
+        wired = self.registry.credentials.get(credential)
+        if wired is not None:
+            self.store.enqueue(messages, wired.notifiers, now=self.clock.now())
+
+
+def _unauthenticated(name: str, rows: Sequence[UsageRow]) -> Iterator[Message]:
+    """Refusals that prove nothing about who sent them move no rotation; somebody should know of them."""
+    refused: dict[tuple[str, int], int] = defaultdict(int)
+    for row in rows:
+        if row.unauthenticated:
+            refused[f"{row.start:%Y-%m-%d}", row.serial] += row.unauthenticated
+    for (day, serial), count in sorted(refused.items()):
+        yield Message(
+            id=f"unauthenticated/{name}/v{serial}/{day}",
+            topic="unauthenticated",
+            text=f"{name}: {count} presentations of v{serial}'s key id were refused and prove nothing about who sent them; "
+            f"somebody guesses at the key, or has it wrong: see `keyturn usage {name}`",
+            details=(("credential", name), ("version", str(serial))),
+        )

@@ -1,0 +1,172 @@
+"""Takes a credential into care by a person's word, where memory and world may differ: a store that was restored from a
+backup, or one that was lost whole. Looking changes nothing; what was seen is confirmed by its code, and by no other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from keyturn.domain.differences import differences
+from keyturn.domain.effects import Message
+from keyturn.domain.errors import Refused, Transient
+from keyturn.domain.model import Adopting, Rotation
+from keyturn.domain.observations import Entry, Observations, ServingKind
+from keyturn.domain.situation import Situation
+from keyturn.ports.clock import Clock
+from keyturn.ports.records import Commit, HistoryEntry
+from keyturn.ports.store import Store
+from keyturn.runtime.adopt import plan_rotation, remember, started
+from keyturn.runtime.gather import Gather
+from keyturn.runtime.registry import WiredCredential
+from keyturn.runtime.survey import rebuild, survey
+
+log = structlog.get_logger(__name__)
+
+REPORT_EVERY = timedelta(minutes=1)
+"""How often what a backup remembers is compared with the world, until somebody confirms it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """What was found of a credential, and what follows when that is confirmed."""
+
+    name: str
+    found: tuple[str, ...]
+    """A line each; nothing where everything is as the store remembers it."""
+    code: str
+    """Stands for just this: what is confirmed must be what was shown."""
+    follows: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """Looks, and takes what is confirmed into the store."""
+
+    store: Store
+    gather: Gather
+    clock: Clock
+    fingerprint_key: bytes
+    looked: dict[str, datetime] = field(default_factory=dict)
+    """When a credential is looked at again for the report."""
+
+    def report(self, wired: WiredCredential) -> None:
+        """Tell what has changed since the backup, and again whenever that has changed; only looked at now and then."""
+        now = self.clock.now()
+        if now < self.looked.get(wired.name, now):
+            return
+        self.looked[wired.name] = now + REPORT_EVERY
+        adoption = self.look(wired)
+        found = "; ".join(adoption.found) or "no difference"
+        log.warning("restored and not confirmed", credential=wired.name, found=found, code=adoption.code)
+        message = Message(
+            id=f"{wired.name}/restored/{adoption.code}",
+            topic="credential.restored",
+            text=f"{wired.name}: its store is from a backup, and nothing is done for it until `keyturn adopt {wired.name}` "
+            f"is confirmed: {found}",
+            details=(("credential", wired.name),),
+        )
+        self.store.enqueue([message], wired.notifiers, now=now)
+
+    def look(self, wired: WiredCredential) -> Adoption:
+        """What would be adopted. Raises `Refused` when there is nothing to adopt, and `Transient` or `Denied` when
+        something cannot be read."""
+        known = self.store.credential(wired.name)
+        if known is None:
+            found = survey(wired, self.fingerprint_key)
+            if found.unasked:
+                raise Transient(f"{', '.join(found.unasked)} cannot be asked now: nothing is known of what is accepted")
+            rebuilt = rebuild(found, self.clock.now())
+            follows = f"v{rebuilt.current.serial} is taken into care as what readers get; nothing outside is changed"
+            return _adoption(wired.name, tuple(rebuilt.lines(found)), follows)
+        if known.restored_at is None:
+            raise Refused(f"{wired.name} is in care and its store was not restored: see `keyturn status {wired.name}`")
+        _, _, lines = self._compare(wired)
+        live = self.store.live_of(wired.name)
+        if not lines:
+            follows = "everything is as the store remembers it: the credential is taken up again"
+        elif live is not None:
+            follows = f"{live.id} gives way to a rotation that takes over every version from what is there"
+        else:
+            follows = "a rotation starts that brings everything to what is there"
+        return _adoption(wired.name, lines, follows)
+
+    def confirm(self, wired: WiredCredential, code: str, *, by: str, why: str) -> Adoption:
+        """Adopt what was shown under this code. Raises `Refused` when the world has become another since."""
+        adoption = self.look(wired)
+        if adoption.code != code:
+            raise Refused(
+                f"{wired.name} is not as it was when {code} stood for it: look at `keyturn adopt {wired.name}` again"
+            )
+        now = self.clock.now()
+        if self.store.credential(wired.name) is None:
+            remember(self.store, wired, rebuild(survey(wired, self.fingerprint_key), now), now)
+            return adoption
+        if adoption.found:
+            self._go_by_the_world(wired, by=by, why=why, now=now)
+        elif (rotation := self.store.latest_of(wired.name)) is not None:
+            entry = _on_record(rotation, adoption.found, by=by, why=why, now=now)
+            self.store.commit(Commit(rotation=rotation, history=[entry], check_at=now))
+        self.store.confirm(wired.name)
+        if self.store.live_of(wired.name) is None:
+            self.store.set_check(wired.name, now)
+        return adoption
+
+    def _compare(self, wired: WiredCredential) -> tuple[Rotation, Observations, tuple[str, ...]]:
+        """The world beside the rotation under way, or the one that would start."""
+        now = self.clock.now()
+        live = self.store.live_of(wired.name)
+        rotation = live or plan_rotation(self.store, wired, by="keyturn", now=now, unconfirmed=True)
+        seen = self.gather.observe(rotation)
+        return rotation, seen, tuple(differences(Situation(rotation=rotation, seen=seen, now=now)))
+
+    def _go_by_the_world(self, wired: WiredCredential, *, by: str, why: str, now: datetime) -> None:
+        rotation, seen, lines = self._compare(wired)
+        adopting = _foreign(rotation, seen)
+        said = f"{by}: restored from a backup, and the world has moved: {why}"
+        entry = _on_record(rotation, lines, by=by, why=why, now=now)
+        if self.store.live_of(wired.name) is not None:
+            given_up = replace(rotation, abandoned=said, accepted=adopting, hold=None, halted=None, pause=None)
+            self.store.commit(Commit(rotation=given_up, history=[entry]))
+            return
+        planned = plan_rotation(self.store, wired, by=by, now=now, unconfirmed=True, adopting=adopting)
+        # What the authority has not any more is no way back, whatever the backup says.
+        gone = frozenset(serial for serial in planned.outgoing if _gone(seen, serial))
+        self.store.begin(replace(planned, revoked=gone), started(planned, why=said, now=now))
+
+
+def _on_record(rotation: Rotation, found: Sequence[str], *, by: str, why: str, now: datetime) -> HistoryEntry:
+    return HistoryEntry(
+        at=now,
+        credential=rotation.credential,
+        rotation=rotation.id,
+        phase=rotation.phase,
+        kind="command",
+        reason="adopt",
+        detail=f"adopt: {why}",
+        evidence={"found": list(found)},
+        by=by,
+    )
+
+
+def _adoption(name: str, found: Sequence[str], follows: str) -> Adoption:
+    code = hashlib.sha256("\n".join((name, *found, follows)).encode()).hexdigest()[:10]
+    return Adoption(name=name, found=tuple(found), code=code, follows=follows)
+
+
+def _gone(seen: Observations, serial: int) -> bool:
+    """Whether a version is revoked somewhere, or nowhere to be found."""
+    entries = {verifier.entries.get(serial, Entry.UNKNOWN) for verifier in seen.verifiers.values()}
+    return Entry.REVOKED in entries or entries == {Entry.ABSENT}
+
+
+def _foreign(rotation: Rotation, seen: Observations) -> Adopting | None:
+    """What readers get that the store does not know, to be the next version: at the first target that has any."""
+    for target in rotation.targets:
+        serving = seen.targets[target].serving
+        if serving.kind is ServingKind.FOREIGN and serving.id is not None:
+            return Adopting(target=target, id=serving.id)
+    return None

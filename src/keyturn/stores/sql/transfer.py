@@ -1,0 +1,48 @@
+"""Copies a whole store from one database into another, whatever they are: the tables are the same everywhere."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, insert, select, text
+
+from keyturn.domain.errors import ConfigError
+from keyturn.stores.migrations import HEAD
+from keyturn.stores.sql.database import Database
+from keyturn.stores.sql.tables import metadata
+
+AT_ONCE = 1000
+"""Rows written with one statement."""
+
+
+def transfer(source: Database, to: Database) -> None:
+    """Copy every row, as of one moment, into a store of the same schema that has none.
+
+    Raises `ConfigError` when the source has another schema, or the target has rows; then nothing is written.
+    """
+    with source.read() as reading, to.write() as writing:
+        schema = reading.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        if schema != HEAD:
+            raise ConfigError(
+                f"the store {source.place} has schema {schema}, and this keyturn {HEAD}: start this release once, or use "
+                "the one that wrote it"
+            )
+        for table in metadata.sorted_tables:
+            if writing.execute(select(func.count()).select_from(table)).scalar_one() > 0:
+                raise ConfigError(
+                    f"the store {to.place} is not empty: name another database, or empty this one yourself"
+                )
+        for table in metadata.sorted_tables:
+            rows = reading.execute(select(table)).mappings()
+            while some := rows.fetchmany(AT_ONCE):
+                writing.execute(insert(table), [dict(row) for row in some])
+        if writing.dialect.name == "postgresql":
+            _go_on_counting(writing)
+
+
+def _go_on_counting(connection: Connection) -> None:
+    """Rows that come later are numbered on from those that were copied."""
+    for table in metadata.sorted_tables:
+        column = table.autoincrement_column
+        if column is not None:
+            last = select(func.max(column)).scalar_subquery()
+            sequence = func.pg_get_serial_sequence(table.name, column.name)
+            connection.execute(select(func.setval(sequence, func.coalesce(last, 1), last.is_not(None))))

@@ -1,0 +1,150 @@
+"""Whoever presents credentials: applications that fetch, cache and hold connections, and people who should not have them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keyturn.testing.simulation.faults import ANY
+from keyturn.testing.simulation.plan import ClientShape
+
+if TYPE_CHECKING:
+    from keyturn.testing.simulation.world import Key, World
+
+NEVER = float("inf")
+EVERYWHERE = "all"
+SETTLED = 24.0
+"""Seconds after which every verifier serves the table that it was born with."""
+RESTARTS = (60.0, 200.0)
+"""Seconds between two starts of a client that reads at its start alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """One presentation, and how it went."""
+
+    client: Client
+    key: Key
+    verifier: str
+    opened: float
+    """When the connection was opened that it was presented on."""
+    fetched: float
+    """When the client read the value."""
+    accepted: bool
+
+
+class Client:
+    """An application: it fetches from its target, keeps what it fetched, and holds connections."""
+
+    def __init__(self, world: World, shape: ClientShape) -> None:
+        self.world = world
+        self.shape = shape
+        self.name = shape.name
+        self.cut: set[str] = set()
+        """Regions and verifiers that it cannot reach."""
+        self.value: str | None = None
+        self.fetched = -NEVER
+        self.opened = -NEVER
+        self.held: str | None = None
+        """What its connection was opened with."""
+        self.last_use: dict[str, float] = {}
+        """By key id: when it last presented it."""
+        self._rng = random.Random(f"{world.plan.seed}/{world.plan.run}/{shape.name}")
+        self._turn = self._rng.randrange(3)
+        self._restarts_at = NEVER
+        world.timeline.at(SETTLED + self._rng.uniform(0, shape.every), self.act)
+
+    def act(self) -> None:
+        """One request of the application."""
+        world, now = self.world, self.world.timeline.now
+        world.timeline.at(now + self.shape.every * self._rng.uniform(0.8, 1.2), self.act)
+        if self.value is None or now - self.fetched >= self.shape.refresh or now >= self._restarts_at:
+            self.fetch()
+        if self.held is None or now - self.opened >= self.shape.pool:
+            self.held, self.opened = self.value, now
+        if self.held is None:
+            return
+        if EVERYWHERE in self.cut:
+            self.held = None
+            return
+        names = [name for name in sorted(world.authority.nodes) if name not in self.cut]
+        if names:
+            self._turn += 1
+            self._present(self.held, names[self._turn % len(names)])
+
+    def fetch(self) -> None:
+        """Read the secret again, if its region can be reached."""
+        if self.shape.target in self.cut:
+            return
+        self.value = self.world.regions[self.shape.credential][self.shape.target].value
+        self.fetched = self.world.timeline.now
+        self.held = None
+        if self.shape.refresh == NEVER:
+            self._restarts_at = self.world.timeline.now + self._rng.uniform(*RESTARTS)
+
+    def _present(self, value: str, verifier: str) -> None:
+        world, now = self.world, self.world.timeline.now
+        key = world.by_value.get(value)
+        node = world.authority.nodes[verifier]
+        if key is None:
+            return
+        if node.away:
+            self.held = None
+            return
+        accepted = (
+            verifier not in world.ill and node.accepts(value, opened=self.opened) and not self._fails(key, verifier)
+        )
+        self.last_use[key.id] = now
+        world.source_of(verifier).present(
+            key.id, self.name, success=accepted, matched=node.knows(key.id, value), identified=True
+        )
+        world.promises.used(
+            Use(
+                client=self,
+                key=key,
+                verifier=verifier,
+                opened=self.opened,
+                fetched=self.fetched,
+                accepted=accepted,
+            )
+        )
+        if not accepted:
+            # Whoever is refused reads anew, and connects anew, the next time.
+            self.held, self.value = None, None
+            if world.timeline.telling:
+                world.timeline.tell(f"{self.name} is refused with {key} at {verifier}")
+
+    def _fails(self, key: Key, verifier: str) -> bool:
+        """Whether this key is one of those that do not work, for this client, there."""
+        if key.bad is None:
+            return False
+        client, where = key.bad
+        return client in (ANY, self.name) and where in (ANY, verifier)
+
+
+class Attacker:
+    """Presents garbage under key ids that it has seen, and every value that it ever got hold of."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._rng = random.Random(f"{world.plan.seed}/{world.plan.run}/attacker")
+        world.timeline.at(self._rng.uniform(20, 60), self.act)
+
+    def act(self) -> None:
+        """One attempt."""
+        world = self.world
+        world.timeline.at(world.timeline.now + self._rng.uniform(20, 60), self.act)
+        key = world.keys[self._rng.choice(list(world.keys))]
+        verifier = self._rng.choice(sorted(world.authority.nodes))
+        node = world.authority.nodes[verifier]
+        if node.away:
+            return
+        source = world.source_of(verifier)
+        stolen = key.reported is not None or world.promises.is_destroyed(key)
+        if not stolen or self._rng.random() < 0.5:
+            source.present(key.id, "stranger", success=False, matched=False, identified=False)
+            return
+        accepted = verifier not in world.ill and node.accepts(key.value)
+        source.present(key.id, "thief", success=accepted, matched=node.knows(key.id, key.value), identified=False)
+        world.promises.stolen(key, verifier, accepted=accepted)

@@ -1,0 +1,274 @@
+"""Looks on at every call and every step, and says which promise was broken.
+
+The promises are held against the world's own truth: what verifiers accept, what readers get, what clients met, what people
+were told. Of the store only that is used which a promise speaks of: a rotation's phase, a person's word.
+
+A tick that sees the world as it is, and is not interrupted, must do no harm at all (`at_once`). A call that arrives late
+may do some, which the ticks that follow must find and undo (promise P7): such a harm may stand for so long (`standing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keyturn.domain.model import Rotation, VersionState
+from keyturn.domain.policy import Policy
+from keyturn.domain.reasons import Reason
+from keyturn.ports.records import Commit, Lease, Outcome
+from keyturn.testing.simulation import at_once
+from keyturn.testing.simulation.clients import Use
+from keyturn.testing.simulation.faults import Disturbance
+from keyturn.testing.simulation.regions import Region
+from keyturn.testing.simulation.replica import Replica
+from keyturn.testing.simulation.truth import accepts
+
+if TYPE_CHECKING:
+    from keyturn.testing.simulation.world import Key, World
+
+STANDS = 120.0
+"""Seconds for which a harm may stand that a late call has done: the longest backoff, and some ticks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A promise that did not hold."""
+
+    promise: str
+    text: str
+    at: float
+
+    def __str__(self) -> str:
+        return f"{self.promise} at t+{self.at:.1f}: {self.text}"
+
+
+class Promises:
+    """What was seen so far of what a promise speaks of."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.violations: list[Violation] = []
+        self.told: dict[str, float] = {}
+        """By source: the watermark that it has given out."""
+        self.told_use: dict[tuple[str, str], float] = {}
+        """(key id, client) → the newest use that a source has told of."""
+        self.told_refusal: dict[tuple[str, str], float] = {}
+        """The same of those that were refused, although the client really holds the key."""
+        self.told_success: dict[tuple[str, str], float] = {}
+        self.messages: dict[str, str] = {}
+        """Every message that a commit promised to people, by id, with its topic."""
+        self.alarms: list[tuple[Key, float]] = []
+        """Destroyed versions that a thief presented, and when."""
+        self.committed: dict[tuple[str, str], tuple[str, int, Lease]] = {}
+        """(replica, credential) → the rotation and revision that it acts on, and the lease that it acts under."""
+        self.hands: dict[tuple[str, str], Key] = {}
+        """(verifier, key id) that another's hand has changed, and nobody has mended."""
+        self.next_is_bad: dict[str, Disturbance] = {}
+        """By credential: what is to befall its next version."""
+        self._late_until = -1.0
+        self._read: dict[tuple[str, str], int] = {}
+        """(replica, rotation) → the revision that it has read last."""
+        self._excused: set[str] = set()
+
+    def check(self, found: Iterable[tuple[str, str]]) -> None:
+        """The first of these (promise, what is wrong) ends the run."""
+        for promise, text in found:
+            self.violations.append(Violation(promise=promise, text=text, at=self.world.timeline.now))
+            self.world.timeline.tell(f"BROKEN {promise}: {text}")
+            self.world.timeline.ended = True
+            return
+
+    # What promises ask
+
+    def policy(self, credential: str) -> Policy:
+        """The policy of a credential."""
+        return next(one.policy for one in self.world.shape.credentials if one.name == credential)
+
+    def is_destroyed(self, key: Key) -> bool:
+        """Whether keyturn says that a version is gone for good."""
+        known = self.world.store.credential(key.credential)
+        version = known.versions.get(key.serial or 0) if known is not None else None
+        return version is not None and version.state is VersionState.DESTROYED and version.key_id == key.id
+
+    def strict(self, replica: Replica) -> bool:
+        """Whether what a replica does now may do no harm: it has seen the world as it is, and nothing came between."""
+        return replica.undisturbed and not self.world.landing_late
+
+    @property
+    def after_late(self) -> bool:
+        """Whether a late call may have done harm that is not undone yet."""
+        return self._late_until > self.world.timeline.now
+
+    def excused(self, verifier: str) -> bool:
+        """Whether a verifier has come back or joined, or is said to differ, and was not seen to be as it should since. How
+        long that may last is not asked here, but where harms that stand are watched."""
+        return verifier in self._excused
+
+    def excuse(self, verifier: str) -> None:
+        """A verifier comes back, or joins, or is said to differ."""
+        self._excused.add(verifier)
+
+    def settle(self) -> None:
+        """Whoever accepts by now what it should is no longer excused."""
+        self._excused -= {verifier for verifier in self._excused if self._as_it_should_be(verifier)}
+
+    def _as_it_should_be(self, verifier: str) -> bool:
+        node = self.world.authority.nodes.get(verifier)
+        if node is None or node.away:
+            return False
+        for shape in self.world.shape.credentials:
+            rotation = self.world.store.live_of(shape.name)
+            keys = [
+                self.world.key_of(shape.name, serial)
+                for serial in (rotation.served if rotation is not None else ())
+                if serial not in rotation.disabled_at and serial not in rotation.revoked
+            ]
+            keys += [self.world.by_value.get(one.value or "") for one in self.world.regions[shape.name].values()]
+            if any(key is not None and key.reported is None and not accepts(node, key) for key in keys):
+                return False
+        return True
+
+    def said_to_differ(self, verifier: str, credential: str) -> bool:
+        """Whether keyturn reports that somebody has changed a key there, which it leaves to a person to mend."""
+        rotation = self.world.store.latest_of(credential)
+        standing = rotation.hold if rotation is not None else None
+        return standing is not None and standing.reason is Reason.AUTHORITY_CHANGED and verifier in standing.detail
+
+    @property
+    def watermark(self) -> float:
+        """Up to when every use is known to the product."""
+        marks = [self.told.get(name) for name in self.world.sources]
+        return -1.0 if None in marks else min(mark for mark in marks if mark is not None)
+
+    # What is looked at
+
+    def watching(self, replica: Replica) -> Mapping[str, Callable[..., object]]:
+        """The store's methods whose calls are looked at."""
+        store, world = self.world.store, self.world
+
+        def commit(asked: Commit) -> Rotation:
+            before = store.rotation(asked.rotation.id)
+            after = store.commit(asked)
+            read = self._read.get((replica.name, asked.rotation.id))
+            if before is not None and read is not None and read != before.revision:
+                self.check(
+                    [("P7", f"{replica.name} commits over what {after.credential} has become since it was read")]
+                )
+            world.journal_writes += 1 + len(asked.intents)
+            if asked.claim is not None:
+                self.committed[replica.name, after.credential] = (after.id, after.revision, asked.claim)
+            for message in asked.messages:
+                self.messages.setdefault(message.id, message.topic)
+            if before is not None:
+                self._moved(replica, before, after, asked)
+            return after
+
+        def live() -> Sequence[Rotation]:
+            found = store.live()
+            for rotation in found:
+                self._read[replica.name, rotation.id] = rotation.revision
+            return found
+
+        def one(read: Callable[[str], Rotation | None]) -> Callable[[str], Rotation | None]:
+            def reading(credential: str) -> Rotation | None:
+                rotation = read(credential)
+                if rotation is not None:
+                    self._read[replica.name, rotation.id] = rotation.revision
+                return rotation
+
+            return reading
+
+        def record(effect_id: str, attempt: int, outcome: Outcome) -> None:
+            world.journal_writes += 1
+            if world.timeline.telling:
+                what = " ".join(effect_id.split("/")[2:5])
+                world.timeline.tell(f"{replica.name}: {what} {outcome.state} {outcome.message}".rstrip())
+            store.record(effect_id, attempt, outcome)
+
+        return {
+            "commit": commit,
+            "record": record,
+            "live": live,
+            "live_of": one(store.live_of),
+            "latest_of": one(store.latest_of),
+        }
+
+    def _moved(self, replica: Replica, before: Rotation, after: Rotation, asked: Commit) -> None:
+        world = self.world
+        for serial in after.forced:
+            if (key := world.key_of(after.credential, serial)) is not None:
+                key.forced = True
+        if after.credential in self.next_is_bad and (key := world.key_of(after.credential, after.incoming)) is not None:
+            world.spoil(key, self.next_is_bad.pop(after.credential))
+        if before.hold is not None and before.hold.reason is Reason.AUTHORITY_CHANGED:
+            for verifier in world.verifier_names:
+                if verifier in before.hold.detail:
+                    self.excuse(verifier)
+        if world.timeline.telling:
+            self._tell(replica, after, asked)
+        if before.phase is not after.phase:
+            world.edges[before.phase, after.phase] += 1
+            if self.strict(replica):
+                self.check(at_once.moved(self, replica, before, after))
+
+    def _tell(self, replica: Replica, after: Rotation, asked: Commit) -> None:
+        tell, name = self.world.timeline.tell, f"{replica.name}: {after.credential}"
+        for line in asked.history:
+            if line.kind in ("transition", "hold", "halt", "released", "cut", "deadline"):
+                tell(f"{name} {line.kind} {line.phase}: {line.reason} {line.detail}".rstrip())
+        for one in asked.intents:
+            place = one.target or ", ".join(one.verifiers)
+            tell(f"{name} means to {one.kind} v{one.serial} {place}".rstrip())
+        if asked.successor is not None:
+            outgoing = ", ".join(f"v{serial}" for serial in asked.successor.outgoing)
+            tell(f"{name} is taken over: {outgoing} → v{asked.successor.incoming}")
+
+    def polled(self, source: str, watermark: float, uses: Iterator[tuple[str, str, float, bool]]) -> None:
+        """A source has told a replica of uses, as (key id, client, when, whether any was refused)."""
+        self.told[source] = max(self.told.get(source, watermark), watermark)
+        for key_id, client, when, refused in uses:
+            for told in (self.told_use, self.told_refusal if refused else self.told_success):
+                told[key_id, client] = max(told.get((key_id, client), when), when)
+
+    def sending(self, replica: Replica, credential: str, method: str) -> None:
+        """A replica begins a call that cannot be undone."""
+        if not self.world.landing_late:
+            self.check(at_once.sending(self, replica, credential, method))
+
+    def promoted(self, replica: Replica, region: Region) -> None:
+        """Readers of a region get what a replica has promoted."""
+        if region.touched:
+            region.touched, region.answered = False, self.world.timeline.now
+        if self.strict(replica):
+            self.check(at_once.promoted(self, replica, region))
+        else:
+            self._came_late()
+
+    def at_authority(self, replica: Replica, method: str, key_id: str) -> None:
+        """A replica is about to change a key at verifiers."""
+        if not self.strict(replica):
+            self._came_late()
+        elif (key := self.world.keys.get(key_id)) is not None:
+            self.check(at_once.at_authority(self, replica, method, key))
+
+    def removing(self, replica: Replica, region: Region, token: str) -> None:
+        """A replica is about to remove a copy."""
+        if self.strict(replica):
+            self.check(at_once.removing(self, replica, region, token))
+
+    def used(self, use: Use) -> None:
+        """A client has presented what it read."""
+        if not use.accepted:
+            self.check(at_once.refused(self, use))
+
+    def stolen(self, key: Key, verifier: str, *, accepted: bool) -> None:
+        """A thief has presented a version that is destroyed or compromised."""
+        if key.serial is None or not self.is_destroyed(key):
+            return
+        self.alarms.append((key, self.world.timeline.now))
+        if accepted and not (self.excused(verifier) or self.after_late):
+            self.check([("P11", f"{verifier} accepts {key} from a thief, and it is said to be destroyed")])
+
+    def _came_late(self) -> None:
+        self._late_until = self.world.timeline.now + STANDS

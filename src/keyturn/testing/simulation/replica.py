@@ -1,0 +1,255 @@
+"""One daemon of several: the product's runtime on a machine whose clock, disk and network go wrong.
+
+Every call that it makes, to the store or to the outside, goes over a `line`, where a disturbance may meet it. A replica
+that is paused sleeps inside that very call while the others go on, as under SIGSTOP; a crash unwinds the tick, and a call
+of the dead process never happens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from keyturn.domain.errors import KeyturnError, Throttled, Transient
+from keyturn.runtime.tick import Runtime
+from keyturn.testing.simulation.faults import ANY, LOOKS, STORE, Disturbance
+from keyturn.testing.simulation.plan import ReplicaShape
+from keyturn.testing.simulation.timeline import ReplicaClock
+
+if TYPE_CHECKING:
+    from keyturn.testing.simulation.world import World
+
+T = TypeVar("T")
+
+STORE_WRITES = frozenset(
+    [
+        "register",
+        "confirm",
+        "set_due",
+        "set_check",
+        "begin",
+        "commit",
+        "record",
+        "bind",
+        "add_usage",
+        "forget_batches",
+        "set_blind",
+        "dismiss",
+        "save_detector",
+        "enqueue",
+        "delivered",
+        "undelivered",
+        "claim",
+        "release",
+        "resign",
+    ]
+)
+DEEPEST = 3
+"""So many replicas at most sleep inside each other."""
+IN_TABLE = "table"
+"""The moment between reading a shared key table and writing it."""
+LONGEST_CALL = 45.0
+"""Seconds: a call's own timeout, which ends before the lease of the table does."""
+
+
+class Crash(BaseException):
+    """The process dies here. Not an `Exception`: nothing of the product may catch it."""
+
+
+class InOrder:
+    """Runs independent calls one after another, in an order of its own."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    def run(self, calls: Sequence[Callable[[], T]]) -> list[T]:
+        return [call() for call in calls]
+
+    def pause(self, seconds: float) -> None:
+        """No time passes between the tries of one call."""
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class Replica:
+    """A daemon, its machine, and what is about to go wrong with it."""
+
+    def __init__(self, world: World, shape: ReplicaShape) -> None:
+        self.world = world
+        self.name = shape.name
+        self.interval = shape.interval
+        self.phase = shape.phase
+        self.clock = ReplicaClock(world.timeline, shape.skew)
+        self.armed: list[Disturbance] = []
+        self.skipped: Counter[int] = Counter()
+        self.cut: dict[str, Disturbance] = {}
+        """Places that it cannot reach."""
+        self.generation = 0
+        """Which start of the process this is; calls of an earlier one are dead."""
+        self.down_until = 0.0
+        self.in_tick = False
+        self.undisturbed = True
+        """Whether this tick has seen the world as it is, and nothing has moved since."""
+        self.runtime = self._started()
+
+    def _started(self) -> Runtime:
+        self.generation += 1
+        world = self.world
+        return Runtime(
+            store=world.store_over(self),
+            registry=world.registry_over(self),
+            clock=self.clock,
+            executor=InOrder(self),
+            fingerprint_key=world.fingerprint_key,
+            owner=f"{self.name}{self.generation}",
+        )
+
+    def restart(self) -> None:
+        """Start the process again."""
+        self.runtime = self._started()
+
+    @property
+    def up(self) -> bool:
+        """Whether it can tick now."""
+        return not self.in_tick and self.world.timeline.now >= self.down_until
+
+    def tick(self) -> None:
+        """One tick of the daemon, as its clock calls it: what it raises ends the tick, not the daemon."""
+        if self.up:
+            self.within(self.runtime.tick)
+
+    def within(self, call: Callable[[], object]) -> None:
+        """Do something in this process. Raises `KeyturnError` never: the daemon reports it and lives."""
+        self.in_tick, self.undisturbed = True, True
+        try:
+            call()
+        except Crash:
+            self.restart()
+        except KeyturnError as error:
+            self.world.timeline.tell(f"{self.name}: {error}")
+        finally:
+            self.in_tick = False
+
+    def line(
+        self, place: str, method: str, real: Callable[..., T], *, stale: Callable[..., T] | None = None
+    ) -> Callable[..., T]:
+        """The call `real` as this process makes it."""
+        generation = self.generation
+
+        def call(*arguments: object, **named: object) -> T:
+            if generation != self.generation:
+                raise Crash
+            if self.armed or self.cut or self.world.disk_full:
+                return self._disturbed(
+                    place,
+                    method,
+                    lambda: real(*arguments, **named),
+                    None if stale is None else lambda: stale(*arguments, **named),
+                )
+            return real(*arguments, **named)
+
+        return call
+
+    def _disturbed(self, place: str, method: str, real: Callable[[], T], stale: Callable[[], T] | None) -> T:
+        world = self.world
+        if place in self.cut:
+            world.happened(self.cut[place])
+            raise Transient(f"{place}: no route from {self.name}")
+        if world.disk_full and place == STORE and method in STORE_WRITES:
+            world.happened(world.disk_full)
+            raise Transient("the store's disk is full")
+        armed = self._due(place, method, readable=stale is not None)
+        if armed is None:
+            return real()
+        world.happened(armed)
+        if world.timeline.telling:
+            world.timeline.tell(f"{self.name}: {armed.fault} {armed.choice}".rstrip() + f" at {method} ({place})")
+        if armed.fault == "replica-pause":
+            if armed.choice == "before":
+                self.sleep(armed.lasting)
+                return real()
+            result = real()
+            self.sleep(armed.lasting)
+            return result
+        if armed.fault == "stale-read" and stale is not None:
+            self.undisturbed = False
+            return stale()
+        if armed.fault == "duplicate-delivery":
+            result = real()
+            self._later(armed.lasting, method, real)
+            return result
+        if armed.fault in ("lost-response", "lost-ack") or (armed.fault == "crash" and armed.choice == "after"):
+            with suppress(KeyturnError):
+                real()
+        if armed.fault == "crash":
+            self._dies(armed.lasting)
+        if armed.fault == "throttling":
+            raise Throttled(f"{place}: slow down", retry_after=timedelta(seconds=5))
+        raise Transient(f"{place}: no answer to {method}")
+
+    def _due(self, place: str, method: str, *, readable: bool) -> Disturbance | None:
+        for position, armed in enumerate(self.armed):
+            if armed.method not in (ANY, method):
+                continue
+            if armed.fault == "stale-read" and not readable:
+                continue
+            if armed.fault == "duplicate-delivery" and (place == STORE or method in LOOKS):
+                continue
+            if armed.fault == "throttling" and place == STORE:
+                continue
+            if armed.fault == "replica-pause" and self.world.asleep >= DEEPEST:
+                continue
+            key = id(armed)
+            self.skipped[key] += 1
+            if self.skipped[key] <= armed.skip:
+                continue
+            if self.skipped[key] >= armed.skip + armed.times:
+                del self.armed[position], self.skipped[key]
+            return armed
+        return None
+
+    def sleep(self, lasting: float) -> None:
+        """Stand still, as under SIGSTOP, while the world goes on. Raises `Crash` if the process has died meanwhile."""
+        world, generation = self.world, self.generation
+        world.asleep += 1
+        world.timeline.run_until(world.timeline.now + lasting)
+        world.asleep -= 1
+        self.undisturbed = False
+        world.timeline.tell(f"{self.name}: wakes")
+        if generation != self.generation:
+            raise Crash
+
+    def in_table(self) -> None:
+        """Between reading a shared key table and writing it: the process may stand still here, shorter than a lease."""
+        for position, armed in enumerate(() if self.world.landing_late else self.armed):
+            if armed.method == IN_TABLE and armed.fault == "replica-pause" and self.world.asleep < DEEPEST:
+                del self.armed[position]
+                self.world.happened(armed)
+                self.world.timeline.tell(f"{self.name}: replica-pause between reading a key table and writing it")
+                self.sleep(min(armed.lasting, LONGEST_CALL))
+                return
+
+    def _dies(self, lasting: float) -> None:
+        self.generation += 1
+        self.down_until = self.world.timeline.now + lasting
+        raise Crash
+
+    def _later(self, delay: float, method: str, real: Callable[[], object]) -> None:
+        """Let a call of this process arrive once more."""
+        world = self.world
+
+        def lands() -> None:
+            world.timeline.tell(f"a {method} of {self.name} arrives late")
+            world.landing_late = True
+            try:
+                real()
+            except KeyturnError as error:
+                world.timeline.tell(f"the late {method} is refused: {error}")
+            finally:
+                world.landing_late = False
+
+        world.timeline.at(world.timeline.now + delay, lands)

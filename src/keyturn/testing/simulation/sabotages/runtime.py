@@ -1,0 +1,98 @@
+"""Breaks how decisions are carried out: leases, revisions, the journal, the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from keyturn.domain.model import Rotation
+from keyturn.domain.secret_value import SecretValue
+from keyturn.ports.records import Commit
+from keyturn.runtime import tick
+from keyturn.runtime.claims import Claim, Claims
+from keyturn.runtime.execute import Execute
+from keyturn.runtime.registry import WiredCredential
+from keyturn.runtime.sending import Sender
+from keyturn.runtime.tick import Runtime
+from keyturn.testing.fakes import FakeIssuer, KvPlace, LabelledPlace
+from keyturn.testing.simulation.sabotages.patching import patched
+
+_change = FakeIssuer._change
+_kv = KvPlace.promote
+_labelled = LabelledPlace.promote
+
+
+@contextmanager
+def _unleased(self: Execute, wired: WiredCredential, sender: Sender) -> Iterator[None]:
+    del self, wired, sender
+    yield
+
+
+_commit = Runtime._commit
+_take = Claims.take
+
+
+def _taken(self: Claims, names: Sequence[str]) -> dict[str, Claim]:
+    """Every replica claims in one and the same name."""
+    return _take(replace(self, owner="everybody"), names)
+
+
+def _without_intents(**named: Any) -> Commit:
+    return Commit(**{**named, "intents": ()})
+
+
+def _without_last_message(**named: Any) -> Commit:
+    """The last message of a decision does not reach the outbox."""
+    return Commit(**{**named, "messages": tuple(named.get("messages", ()))[:-1]})
+
+
+def _overwriting(self: Runtime, before: Rotation, decision: Any, seen: Any, now: Any, claim: Any) -> Rotation:
+    """Whatever has been committed since the rotation was read is overwritten."""
+    stored = self._store.rotation(before.id)
+    if stored is not None:
+        decision = replace(decision, rotation=replace(decision.rotation, revision=stored.revision))
+    return _commit(self, before, decision, seen, now, claim)
+
+
+def _kv_promote(self: KvPlace, value: SecretValue, *, expected: str | None, token: str) -> str:
+    """A write that compares with nothing."""
+    del expected
+    now = self.serving()
+    return _kv(self, value, expected=now and now[0], token=token)
+
+
+def _labelled_promote(self: LabelledPlace, value: SecretValue, *, expected: str | None, token: str) -> str:
+    """The label is moved from wherever it is."""
+    del expected
+    now = self.serving()
+    return _labelled(self, value, expected=now and now[0], token=token)
+
+
+def _rebuilt(
+    self: FakeIssuer, method: str, key_id: str, verifiers: Collection[str], change: Callable[..., Any]
+) -> None:
+    """The table is written anew with this one key alone, as if nobody else had any in it."""
+    if method == "install":
+        for name in verifiers:
+            node = self._authority.nodes.get(name)
+            if node is not None and not node.away:
+                node.load({key: row for key, row in node.newest.items() if key == key_id})
+    _change(self, method, key_id, verifiers, change)
+
+
+SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "skip-lease-check": patched((Execute, "_lease", _unleased)),
+    "zombie-writes": patched((Sender, "check", lambda *_: None)),
+    "skip-claims": patched((Claims, "take", _taken), (Sender, "check", lambda *_: None)),
+    "skip-revision-check": patched((Runtime, "_commit", _overwriting)),
+    "forget-an-intent": patched((tick, "Commit", _without_intents)),
+    "drop-outbox-row": patched((tick, "Commit", _without_last_message)),
+    "promote-without-compare": patched(
+        (KvPlace, "promote", _kv_promote), (LabelledPlace, "promote", _labelled_promote)
+    ),
+    "forget-late-calls": patched((tick, "_next_check", lambda _decision, _seen, now: now + timedelta(days=365))),
+    "rebuild-shared-table-from-one-credential": patched((FakeIssuer, "_change", _rebuilt)),
+}

@@ -1,0 +1,169 @@
+"""Harms that may stand for a while, since a late call or somebody's hand has done them, but must be found and undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from keyturn.domain.model import Rotation, VersionState
+from keyturn.domain.observations import Acceptance, Entry
+from keyturn.domain.phases import Phase
+from keyturn.testing.fakes import FakeVerifier
+from keyturn.testing.simulation.at_once import RESTORABLE
+from keyturn.testing.simulation.promises import STANDS
+from keyturn.testing.simulation.timeline import moment
+from keyturn.testing.simulation.truth import ALIVE, accepts, seconds_of, settled
+
+if TYPE_CHECKING:
+    from keyturn.testing.simulation.world import Key, World
+
+Condition = tuple[str, str]
+"""Promise and what is wrong."""
+
+CALM = 10
+"""So many ticks without any disturbance are enough to undo it."""
+
+
+class Standing:
+    """Watches how long each harm stands."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.calm = 0
+        self._since: dict[Condition, tuple[float, int]] = {}
+        self._heard: dict[str, float] = {}
+        self._read = 0
+
+    def step(self, *, calm: bool) -> None:
+        """Look at everything once more, after a tick that was undisturbed or not."""
+        world = self.world
+        self.calm += calm
+        world.promises.settle()
+        now = world.timeline.now
+        since = {found: self._since.get(found, (now, self.calm)) for found in self._found()}
+        self._since = since
+        for (promise, text), (first, then) in since.items():
+            if now - first > STANDS and self.calm - then > CALM:
+                world.promises.check([(promise, f"{text}, for {now - first:.0f} s")])
+                return
+
+    def left(self) -> Iterator[Condition]:
+        """What is wrong now, however new it is."""
+        yield from self._found()
+
+    def _found(self) -> Iterator[Condition]:
+        for shape in self.world.shape.credentials:
+            name = shape.name
+            rotation = self.world.store.live_of(name)
+            yield from self._served(name)
+            yield from self._forgotten(name, rotation)
+            yield from self._copies(name, rotation)
+            if rotation is not None:
+                yield from self._way_back(rotation)
+                yield from self._in_use(rotation)
+                yield from self._silent(rotation)
+        yield from self._compromised()
+
+    def _served(self, name: str) -> Iterator[Condition]:
+        """P1: what readers get is accepted by every verifier that answers."""
+        world = self.world
+        for region in world.regions[name].values():
+            key = world.by_value.get(region.value or "")
+            if key is None or key.reported is not None or key.serial is None or region.touched:
+                continue
+            for node in world.authority.nodes.values():
+                if not self._excused(node, key) and not accepts(node, key):
+                    yield "P1", f"{region.name} gives {key} to readers, which {node.name} may refuse"
+
+    def _excused(self, node: FakeVerifier, key: Key) -> bool:
+        """Whether a verifier cannot be expected to accept what it should, and why is known."""
+        world, promises = self.world, self.world.promises
+        changed = (node.name, key.id) in promises.hands or promises.said_to_differ(node.name, key.credential)
+        return node.away or node.name in world.ill or changed
+
+    def _forgotten(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
+        """P5: every key that is alive at the authority is one that keyturn knows to be alive."""
+        world = self.world
+        known = world.store.credential(name)
+        versions = known.versions if known is not None else {}
+        for key in world.keys.values():
+            if key.credential != name or key.serial is None:
+                continue
+            version = versions.get(key.serial)
+            in_care = rotation is not None and key.serial in rotation.versions
+            current = version is not None and version.state is VersionState.CURRENT and version.key_id == key.id
+            if known is None or in_care or current:
+                continue
+            for node in world.authority.nodes.values():
+                if not node.away and node.entries().get(key.id) in ALIVE:
+                    yield "P5", f"{key} is alive at {node.name}, and nobody remembers it"
+
+    def _copies(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
+        """P5: no copy outlives the rotation that needs it."""
+        if rotation is not None:
+            return
+        for region in self.world.regions[name].values():
+            for token in sorted(region.place.copies()):
+                yield "P5", f"the copy {token} is left at {region.name}"
+
+    def _in_use(self, rotation: Rotation) -> Iterator[Condition]:
+        """P2: while clients move, the old version is accepted by every verifier that answers."""
+        world = self.world
+        if rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
+            return
+        for serial in rotation.outgoing:
+            key = world.key_of(rotation.credential, serial)
+            given_up = serial in rotation.revoked or serial in rotation.waived or serial not in rotation.served
+            if key is None or key.reported is not None or key.forced or given_up or self._lost(key):
+                continue
+            for node in world.authority.nodes.values():
+                if not self._excused(node, key) and not accepts(node, key):
+                    yield "P2", f"{node.name} may refuse {key} in {rotation.phase}"
+
+    def _lost(self, key: Key) -> bool:
+        """Whether somebody's hand has taken the value from everywhere."""
+        regions = self.world.regions[key.credential].values()
+        token = f"{key.credential}.v{key.serial}"
+        return not any(token in region.place.copies() or region.value == key.value for region in regions)
+
+    def _way_back(self, rotation: Rotation) -> Iterator[Condition]:
+        """P3: until DESTROY the old version can come back."""
+        world, old = self.world, rotation.outgoing[0]
+        key = world.key_of(rotation.credential, old)
+        given_up = old in rotation.revoked or old in rotation.waived or rotation.supersedes is not None
+        if key is None or key.reported is not None or given_up or rotation.phase not in RESTORABLE:
+            return
+        for node in world.authority.nodes.values():
+            if node.entries().get(key.id) is Entry.REVOKED:
+                yield "P3", f"{key} is revoked at {node.name} in {rotation.phase}"
+        for name, region in world.regions[rotation.credential].items():
+            token = f"{rotation.credential}.v{old}"
+            kept = token in region.place.copies() or token in region.robbed
+            if not kept and (name, rotation.incoming) in rotation.promised:
+                yield "P3", f"{name} keeps no copy of {key} in {rotation.phase}"
+
+    def _compromised(self) -> Iterator[Condition]:
+        """P2, P8: what is compromised is refused once its time is over."""
+        world = self.world
+        for key in world.keys.values():
+            if key.reported is None or key.cut > world.timeline.now:
+                continue
+            for node in world.authority.nodes.values():
+                if not node.away and settled(node, key) is Acceptance.ACCEPTED:
+                    yield "P8", f"{key} is compromised, its time is over, and {node.name} accepts it"
+
+    def _silent(self, rotation: Rotation) -> Iterator[Condition]:
+        """P10: nothing stands for longer than its deadline without a word to a person."""
+        world = self.world
+        for message in world.mail.delivered[self._read :]:
+            name = message.payload.get("credential")
+            if message.payload["topic"] != "client.remind":
+                self._heard[str(name)] = world.timeline.now
+        self._read = len(world.mail.delivered)
+        if rotation.pause is not None and moment(world.timeline.now) < rotation.pause.until:
+            self._heard[rotation.credential] = world.timeline.now
+        heard = max(self._heard.get(rotation.credential, 0.0), seconds_of(rotation.started_at))
+        policy = rotation.policy
+        allowed = (policy.deadline(rotation.phase).after + policy.page_every).total_seconds() + STANDS
+        if world.timeline.now - heard > allowed:
+            yield "P10", f"{rotation.credential} stands in {rotation.phase}, and nobody was told"

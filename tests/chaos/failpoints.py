@@ -1,0 +1,308 @@
+"""keyturn's daemon with failpoints, as a test starts it: `python failpoints.py PLAN serve --config FILE`.
+
+The product has none. Here each write of the store and each outside call is wrapped from outside, and at every point
+before, within and after it the plan is asked whether to die (SIGKILL) or to fall asleep (SIGSTOP) there. A point is met
+once: the next life passes it and dies at the next new one, so a rotation that is killed at every point still ends.
+
+This process only loads the code and watches: each life is a process forked from it, which runs `keyturn serve` whole.
+Killed, it is followed by the next at once; any other end is this process's end too, unless the plan says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from functools import wraps
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from keyturn.cli import main
+from keyturn.domain.effects import Effect
+from keyturn.domain.model import Rotation
+from keyturn.plugins.gateway import nginx_processes
+from keyturn.plugins.gateway.issuer import ApiKeyIssuer
+from keyturn.plugins.gateway.nginx_node import NginxNode
+from keyturn.plugins.gateway.nginx_table_file import Replacement, TableFile
+from keyturn.plugins.generic.webhook import WebhookNotifier
+from keyturn.plugins.vault.kv import Kv
+from keyturn.plugins.vault.target import VaultTarget
+from keyturn.ports.records import Commit
+from keyturn.runtime import claims, tick
+from keyturn.runtime.execute import Execute
+from keyturn.stores.sql import SqlStore
+from keyturn.stores.sql.database import Database
+
+WRITES = (
+    *("register", "set_due", "set_check", "begin", "commit", "record", "bind", "add_usage", "save_detector"),
+    *("enqueue", "delivered", "undelivered", "claim", "release", "resign", "add_token"),
+)
+TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
+ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")
+LOOKS = ("get", "list")
+PATIENCE = 0.5
+"""Seconds before the next life of one that ended by itself."""
+ROTATION = re.compile(r"-[0-9a-f]{12}\b")
+SERIAL = re.compile(r"\bv([0-9]+)\b")
+EXPECTED = re.compile(r"(/promote/.*?)/[0-9]+(?=[] :,])")
+
+
+@dataclass
+class Points:
+    """Where this life is, and what becomes of it there."""
+
+    plan: Path
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    here: threading.local = field(default_factory=threading.local)
+    standing: dict[str, Rotation] = field(default_factory=dict)
+    """By credential: its rotation, for writes that do not name it."""
+    passed: set[str] = field(default_factory=set)
+    tables: threading.RLock = field(default_factory=threading.RLock)
+    """Held with any key table's lock: who falls asleep before a call must not do so with a lock that another of its threads
+    happened to have, since the operating system keeps that for it and nobody else can go on."""
+
+    def meet(self, point: str) -> None:
+        """Pass a point, or die or sleep at it, as the plan says now."""
+        plan = json.loads(self.plan.read_text())
+        point = self._whichever(point)
+        self._pass(point, Path(plan["passed"]))
+        if not plan["chance"] or not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
+            return
+        if random.Random(f"{plan['seed']}/{point}").random() >= plan["chance"]:
+            return
+        with self.turn:
+            journal = Path(plan["journal"])
+            met = {json.loads(line)["point"] for line in journal.read_text().splitlines()} if journal.exists() else ()
+            if point in met:
+                return
+            line = {"point": point, "at": time.time(), "pid": os.getpid(), "signal": plan["signal"]}
+            with journal.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            with self.tables:
+                # To this thread: sent to the process, it would find another one first, and this one would go on a while.
+                signal.pthread_kill(threading.get_ident(), signal.Signals[plan["signal"]])
+
+    def _whichever(self, point: str) -> str:
+        """The point of any rotation: which one it is, is left to chance and to how many there were before."""
+        incoming = {rotation.incoming for rotation in self.standing.values()}
+        point = SERIAL.sub(lambda found: "new" if int(found[1]) in incoming else "old", ROTATION.sub("", point))
+        return EXPECTED.sub(r"\1", point)
+
+    def _pass(self, point: str, file: Path) -> None:
+        with self.turn:
+            if point not in self.passed:
+                self.passed.add(point)
+                with file.open("a") as lines:
+                    lines.write(f"{point}\n")
+
+    def around(self, name: str, call: Callable[[], Any]) -> Any:
+        """Make a call between two points; what it writes within knows its name."""
+        former, self.here.name = getattr(self.here, "name", ""), name
+        try:
+            self.meet(f"{name}: before")
+            result = call()
+            self.meet(f"{name}: after")
+        finally:
+            self.here.name = former
+        return result
+
+    @property
+    def name(self) -> str:
+        """What this thread is about."""
+        return str(getattr(self.here, "name", ""))
+
+
+def wrap(owner: Any, method: str, name: Callable[..., str | None], points: Points) -> None:
+    """Put a point before and after a method of a class, or a function of a module; None: not around this call."""
+    inner = getattr(owner, method)
+
+    @wraps(inner)
+    def outer(*words: Any, **named: Any) -> Any:
+        about = name(*words, **named)
+        if about is None:
+            return inner(*words, **named)
+        return points.around(about, lambda: inner(*words, **named))
+
+    setattr(owner, method, outer)
+
+
+def install(points: Points) -> None:
+    """Every write of the journal, every outside call, and the steps within the calls that have several."""
+    for method in WRITES:
+        wrap(SqlStore, method, lambda _, *words, method=method, **__: _write(points, method, words), points)
+    _within_transactions(points)
+    _remember_standing(points)
+    _one_table_at_a_time(points)
+
+    run = Execute.run
+
+    def running(self: Execute, effect: Effect, *words: Any) -> Any:
+        points.here.effect = effect.id
+        try:
+            return run(self, effect, *words)
+        finally:
+            points.here.effect = ""
+
+    Execute.run = running  # type: ignore[method-assign, assignment]
+
+    def effect() -> str:
+        return str(getattr(points.here, "effect", ""))
+
+    for method in TARGET_CALLS:
+        wrap(VaultTarget, method, lambda *_, method=method, **__: f"{effect()} {method}", points)
+    for method in ISSUER_CALLS:
+        wrap(ApiKeyIssuer, method, lambda *_, method=method, **__: f"{effect()} {method}", points)
+    wrap(WebhookNotifier, "deliver", lambda _, message, *__: f"deliver {message}", points)
+
+    def sent(_: Kv, method: str, path: str, *__: object, **___: object) -> str | None:
+        return None if method in LOOKS or not effect() else f"{effect()} {method} {path}"
+
+    wrap(Kv, "request", sent, points)
+    wrap(NginxNode, "_record", lambda self, _: f"{effect()} record at {self!r}", points)
+    wrap(Replacement, "take_place", lambda self: f"{effect()} table of {self.table.path.parent.name}", points)
+    wrap(nginx_processes, "hang_up", lambda pid_file: f"{effect()} reload of {pid_file.parent.name}", points)
+
+
+def _write(points: Points, method: str, words: tuple[Any, ...]) -> str:
+    first = words[0] if words else None
+    match method:
+        case "commit" if isinstance(first, Commit):
+            effects = sorted(effect.id.partition("/")[2] for effect in first.intents)
+            return f"commit {_named(first.rotation)} [{', '.join(effects)}]"
+        case "begin" if isinstance(first, Rotation):
+            return f"begin {_named(first)}"
+        case "record" | "register":
+            return f"{method} {first}"
+        case "bind":
+            return f"bind {words[0]} {words[1]} v{words[3]}"
+        case "claim" if isinstance(first, (list, tuple)):
+            first = min(first, default="nothing")
+        case "save_detector" | "enqueue" | "release" | "resign" | "delivered" | "undelivered":
+            first = ""
+        case _:
+            first = getattr(first, "name", first)
+    return f"{method} {first} while {', '.join(sorted(map(_named, points.standing.values()))) or 'nothing rotates'}"
+
+
+def _named(rotation: Rotation) -> str:
+    return f"{rotation.credential} v{rotation.incoming} {rotation.phase}"
+
+
+def _remember_standing(points: Points) -> None:
+    for method in ("commit", "live_of"):
+        inner = getattr(SqlStore, method)
+
+        def outer(*words: Any, inner: Callable[..., Any] = inner, **named: Any) -> Any:
+            rotation = inner(*words, **named)
+            if isinstance(rotation, Rotation):
+                points.standing[rotation.credential] = rotation
+            return rotation
+
+        setattr(SqlStore, method, outer)
+
+
+def _within_transactions(points: Points) -> None:
+    """A point where everything is written and nothing is committed yet."""
+    begun = Database.write
+
+    @contextmanager
+    def write(self: Database) -> Iterator[Any]:
+        with begun(self) as connection:
+            yield connection
+            points.meet(f"{points.name}: within")
+
+    Database.write = write  # type: ignore[method-assign]
+
+
+def _one_table_at_a_time(points: Points) -> None:
+    inner = TableFile.locked
+
+    @contextmanager
+    def locked(self: TableFile, *, within: float) -> Iterator[None]:
+        with points.tables, inner(self, within=within):
+            yield
+
+    TableFile.locked = locked  # type: ignore[method-assign]
+
+
+def shorten_leases(length: timedelta) -> None:
+    """As policies in seconds: what a dead replica held lies still for no longer than this."""
+    claims.LEASE = length
+    tick.LEASE = length  # type: ignore[attr-defined]
+
+
+def note_looks(file: Path) -> None:
+    """Write down when each credential is worked on and how long each tick takes."""
+    work, whole = tick.Runtime._work_on, tick.Runtime.tick
+
+    def note(what: str, began: float) -> None:
+        with file.open("a") as lines:
+            lines.write(json.dumps({"what": what, "at": began, "took": time.time() - began, "pid": os.getpid()}) + "\n")
+
+    def worked(self: tick.Runtime, name: str, claim: claims.Claim) -> str | None:
+        began = time.time()
+        try:
+            return work(self, name, claim)
+        finally:
+            note(name, began)
+
+    def ticked(self: tick.Runtime) -> None:
+        began = time.time()
+        try:
+            whole(self)
+        finally:
+            note("tick", began)
+
+    tick.Runtime._work_on = worked  # type: ignore[method-assign]
+    tick.Runtime.tick = ticked  # type: ignore[method-assign]
+
+
+def live_again_and_again(plan: Path, lives: Path, *, always: bool) -> int:
+    """One life after another, until one ends otherwise than by SIGKILL, or until we are told to stop."""
+    child = 0
+    stopping = False
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+        if child:
+            os.kill(child, number)
+
+    signal.signal(signal.SIGTERM, stop)
+    while not stopping:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            install(Points(plan=plan))
+            main()
+        with lives.open("a") as file:
+            file.write(f"{child}\n")
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code != -signal.SIGKILL and not always:
+            return code if code >= 0 else 128 - code
+        if code != -signal.SIGKILL:
+            time.sleep(PATIENCE)
+    return 0
+
+
+if __name__ == "__main__":
+    plan_file = Path(sys.argv[1])
+    settings = json.loads(plan_file.read_text())
+    if settings.get("lease"):
+        shorten_leases(timedelta(seconds=settings["lease"]))
+    if settings.get("looks"):
+        note_looks(Path(settings["looks"]))
+    sys.argv[1:] = sys.argv[2:]
+    sys.exit(live_again_and_again(plan_file, plan_file.with_suffix(".lives"), always=settings["always"]))

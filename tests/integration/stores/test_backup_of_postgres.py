@@ -1,0 +1,100 @@
+"""A backup of PostgreSQL is the same file as one of SQLite, and each becomes the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from keyturn.domain.errors import ConfigError
+from keyturn.domain.phases import Phase
+from keyturn.ports.records import Commit
+from keyturn.stores.chain import first_broken
+from keyturn.stores.sql import SqlStore
+from keyturn.stores.sql.backup import back_up, examine, restore
+from keyturn.stores.sql.tables import metadata
+from keyturn.testing.store_samples import NAME, NOW, begun, effect, ended, line, message, version
+
+
+def furnished(url: str) -> SqlStore:
+    """A store with something of most kinds."""
+    store = SqlStore.open(url)
+    first = begun(store, id="r0", name="other")
+    ended(store, first, Phase.COMPLETED)
+    rotation = begun(store)
+    store.commit(
+        Commit(
+            rotation=rotation,
+            intents=[effect()],
+            messages=[message()],
+            notifiers=["ops"],
+            history=[line(rotation, "☃ on the way")],
+        )
+    )
+    store.bind(NAME, "north", "7", 1)
+    return store
+
+
+def rows(store: SqlStore) -> dict[str, list[tuple[object, ...]]]:
+    with store._database.read() as connection:
+        return {
+            table.name: sorted((tuple(row) for row in connection.execute(select(table))), key=repr)
+            for table in metadata.sorted_tables
+            if table.name not in ("credentials", "leases")
+        }
+
+
+def test_postgres_to_file_to_sqlite_and_back(postgres_url: str, tmp_path: Path) -> None:
+    """Every row is the same after PostgreSQL → backup → SQLite → backup, and the trail's chain is unbroken."""
+    store = furnished(postgres_url)
+    before = rows(store)
+    file = tmp_path / "of-postgres.db"
+    made = back_up(postgres_url, file)
+    assert (made.credentials, made.rotating) == (2, 1)
+    store.close()
+
+    url = f"sqlite:///{tmp_path / 'keyturn.db'}"
+    restore(file, url, now=NOW)
+    copy = SqlStore.open(url)
+    assert rows(copy) == before
+    assert first_broken(copy.history(NAME)) is None
+    assert set(copy.unconfirmed()) == {NAME, "other"}
+    back_up(url, tmp_path / "of-sqlite.db")
+    copy.close()
+
+
+def test_file_to_postgres_goes_on_counting(postgres_url: str, tmp_path: Path) -> None:
+    """A backup becomes a PostgreSQL store in which rotations begin and messages are queued as if it had always been one."""
+    url = f"sqlite:///{tmp_path / 'keyturn.db'}"
+    store = furnished(url)
+    before = rows(store)
+    file = tmp_path / "backup.db"
+    back_up(url, file)
+    store.close()
+    restore(file, postgres_url, now=NOW)
+    assert {path.name for path in tmp_path.iterdir() if "restored" in path.name} == set()
+
+    server = SqlStore.open(postgres_url)
+    assert rows(server) == before
+    assert set(server.unconfirmed()) == {NAME, "other"}
+    second = begun(server, id="r9", name="third")
+    server.commit(Commit(rotation=second, messages=[message("m9")], notifiers=["ops"]))
+    assert {item.message.id for item in server.outbox(NOW)} >= {"m1", "m9"}
+    assert server.live()[-1].id == "r9"
+    server.close()
+
+
+def test_no_row_of_a_server_is_overwritten(postgres_url: str, tmp_path: Path) -> None:
+    """A database that holds something is left as it is, whatever is said."""
+    url = f"sqlite:///{tmp_path / 'keyturn.db'}"
+    furnished(url).close()
+    file = tmp_path / "backup.db"
+    back_up(url, file)
+    server = SqlStore.open(postgres_url)
+    server.register("theirs", version(name="theirs"), due_at=None)
+    with pytest.raises(ConfigError, match="not empty"):
+        restore(file, postgres_url, now=NOW, replace=True)
+    assert list(server.credentials()) == ["theirs"]
+    server.close()
+    assert examine(file).credentials == 2

@@ -1,0 +1,107 @@
+"""`keyturn simulate` as it is called: exit codes, what it prints where, and that a seed says it all."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keyturn.domain.tables import EDGES
+from keyturn.testing.simulation.faults import FAULTS
+from keyturn.testing.simulation.sabotages import SABOTAGES
+
+COMMAND = "import sys; from keyturn.cli.application import run; sys.exit(run(sys.argv[1:]))"
+
+
+def simulate(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from keyturn.cli.application import run; sys.exit(run(sys.argv[1:]))",
+            "simulate",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+def test_seed_is_the_whole_trace(tmp_path: Path) -> None:
+    """One seed gives one trace, to the byte, under any PYTHONHASHSEED."""
+    seed = str(random.SystemRandom().randrange(2**32))
+    traces = []
+    for hashing in ("0", "1", "4242"):
+        file = tmp_path / hashing
+        done = simulate("--runs", "6", "--seed", seed, "--trace", str(file), PYTHONHASHSEED=hashing)
+        assert done.returncode == 0, f"seed {seed}: {done.stdout}"
+        traces.append(file.read_bytes())
+    assert len(traces[0]) > 1000
+    assert traces[0] == traces[1] == traces[2], f"seed {seed}"
+
+
+@pytest.mark.slow
+def test_json_is_one_object_on_stdout() -> None:
+    """With --json standard output holds one object with the counts that were asked for, and progress goes elsewhere."""
+    done = simulate("--runs", "3", "--seed", "1", "--json")
+    report = json.loads(done.stdout)
+    assert (report["runs"], report["violations"], report["seed"]) == (3, [], 1)
+    assert report["rotations"] >= 3
+    assert report["steps"] > report["rotations"]
+    assert report["seconds"] > 0
+    assert set(report["strength"]["faults"]) == set(FAULTS)
+    assert len(report["strength"]["edges"]) == len({(before, to) for (before, _), (to, _) in EDGES.items()})
+    assert "seed 1" in done.stderr
+
+
+@pytest.mark.slow
+def test_violation_is_exit_1_with_a_trace_for_people() -> None:
+    """A broken product ends the run with exit 1, and with the seed, the run, the promise and what led there."""
+    done = simulate("--runs", "50", "--seed", "2", "--sabotage", "never-revoke", "--json")
+    assert done.returncode == 1
+    (violation,) = json.loads(done.stdout)["violations"]
+    assert violation["promise"] == "P5"
+    assert violation["seed"] == 2
+    assert any("means to promote v2" in line for line in violation["trace"])
+    assert violation["trace"][-1].startswith("t+")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--runs", "0"], "at least one run"),
+        (["--runs", "many"], "'many' is no whole number"),
+        (["--seed", "x"], "'x' is no whole number"),
+        (["--seconds", "-1"], "above zero"),
+        (["--faults", "crash,rain"], "'rain' is no fault; there are crash"),
+        (["--sabotage", "nothing"], "'nothing' is no sabotage"),
+        (["--stores", "memory"], "unrecognized arguments"),
+        (["--trace", "/nowhere/at/all", "--runs", "1"], "cannot write /nowhere/at/all"),
+    ],
+)
+def test_wrong_argument_is_exit_2_with_one_line(arguments: list[str], told: str) -> None:
+    """A wrong argument is one clear line on standard error and exit 2, and nothing is simulated."""
+    done = simulate(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("seed ")]
+    assert len(lines) == 1
+    assert told in lines[0]
+
+
+def test_sabotages_are_listed_by_name_alone() -> None:
+    """`--list-sabotages` prints one name a line, at least twenty, and nothing else."""
+    done = simulate("--list-sabotages")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == list(SABOTAGES)
+    assert len(SABOTAGES) >= 20
