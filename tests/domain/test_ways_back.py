@@ -27,6 +27,7 @@ def test_rollback_from_every_phase_before_destroy(phase: Phase) -> None:
     world.command(commands.roll_back, by="ada", why="it fails")
     decisions = until(world, ended(world))
     assert decisions[0].verdict.reason is Reason.OPERATOR_ROLLBACK
+    assert decisions[0].rotation.phase is Phase.ROLLBACK
     assert decisions[-1].rotation.phase is Phase.ROLLED_BACK
     assert decisions[-1].rotation.versions[0].state is VersionState.CURRENT
     drained = any(d.verdict.reason is Reason.DRAINING for d in decisions)
