@@ -29,6 +29,8 @@ ASKED = (
     "force",
     "force",
     "force",
+    "force",
+    "force",
     "force final",
     "abandon",
     "accept",
