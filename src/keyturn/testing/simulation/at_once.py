@@ -97,6 +97,8 @@ def _revoking(p: Promises, replica: Replica, key: Key) -> Found:
     rotation = p.world.store.live_of(key.credential)
     if rotation is None or key.reported is not None or p.is_destroyed(key):
         return
+    if p.world.key_of(key.credential, key.serial or 0) is not key:
+        return  # an orphan: made when no answer came, so that nobody has its value
     if rotation.phase in RESTORABLE:
         yield "P3", f"{replica.name} revokes {key} in {rotation.phase}"
     if key.serial == rotation.survivor:

@@ -219,7 +219,7 @@ class People:
             if key.credential != name or key.serial is not None:
                 continue
             if key.value in served:
-                self.command(name, "reassert")
+                self.command(name, "accept")
                 self._let_pass(name, key)
                 continue
             for node in self.world.authority.nodes.values():
