@@ -106,6 +106,12 @@ def _source(daemon: Daemon, name: str) -> WiredSource:
 def take(daemon: Daemon, source: WiredSource, body: bytes, batch: str) -> UsageResult:
     """Read a body and hand it to the runtime, whole or not at all."""
     intake = daemon.runtime.ingest
+    with intake.arriving():
+        return _take(daemon, source, body, batch)
+
+
+def _take(daemon: Daemon, source: WiredSource, body: bytes, batch: str) -> UsageResult:
+    intake = daemon.runtime.ingest
     try:
         pushed = read_lines(body, source, daemon.clock.now())
         added = intake.push(

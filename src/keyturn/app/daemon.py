@@ -158,7 +158,13 @@ def open_daemon(config: Config) -> Daemon:
         store.close()
         raise
     runtime = Runtime(
-        store=store, registry=registry, clock=clock, executor=executor, fingerprint_key=key, owner=_owner(config)
+        store=store,
+        registry=registry,
+        clock=clock,
+        executor=executor,
+        fingerprint_key=key,
+        owner=_owner(config),
+        retention=config.retention,
     )
     return Daemon(
         config=config,

@@ -133,7 +133,8 @@ def words(seconds: float | None) -> str | None:
     """A length of time as people say it, its two largest units."""
     if seconds is None:
         return None
-    left, parts = round(seconds), []
+    left = round(seconds)
+    parts: list[str] = []
     for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or (name == "s" and not parts):

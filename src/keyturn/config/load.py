@@ -18,6 +18,7 @@ from keyturn.config.model import Config, CredentialConfig, PluginConfig, PushCon
 from keyturn.config.problems import ConfigProblems, KeyPath, Problem
 from keyturn.config.schema import ConfigFile, CredentialEntry, PluginEntry, PushEntry
 from keyturn.domain.errors import ConfigError
+from keyturn.runtime.retention import Retention
 
 SQLITE = "sqlite:///"
 
@@ -42,6 +43,7 @@ def load_config(path: Path) -> Config:
         host=host.strip("[]"),
         port=int(port),
         tick=file.tick,
+        retention=Retention(buckets=file.retention.buckets, history=file.retention.history),
         backends=_plugins(file.backends),
         issuers=_plugins(file.issuers),
         sources={name: _source(name, entry) for name, entry in file.sources.items()},

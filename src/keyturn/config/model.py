@@ -11,6 +11,7 @@ from keyturn.config.document import Document
 from keyturn.domain.observations import SourceKind
 from keyturn.domain.policy import Policy
 from keyturn.domain.schedule import Schedule
+from keyturn.runtime.retention import Retention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,7 @@ class Config:
     host: str
     port: int
     tick: timedelta
+    retention: Retention
     backends: Mapping[str, PluginConfig]
     issuers: Mapping[str, PluginConfig]
     sources: Mapping[str, PluginConfig | PushConfig]

@@ -49,6 +49,18 @@ def _not_too_short(tick: timedelta) -> timedelta:
     return tick
 
 
+def _learnt_from(length: timedelta) -> timedelta:
+    if length < timedelta(days=4):
+        raise ValueError("should be at least 4d: the failure detector learns from the 3 days before a rotation")
+    return length
+
+
+def _judged_by(length: timedelta) -> timedelta:
+    if length < timedelta(days=30):
+        raise ValueError("should be at least 30d: a client's silence is judged by its history")
+    return length
+
+
 class StoreOptions(Options):
     """Where state is kept."""
 
@@ -153,6 +165,15 @@ class CredentialEntry(Options):
     schedule: ScheduleOptions | None = None
 
 
+class RetentionOptions(Options):
+    """How long usage is kept."""
+
+    buckets: Annotated[Duration, AfterValidator(_learnt_from)] = timedelta(days=7)
+    """In full detail; then, of each client, when it used a credential, to five minutes."""
+    history: Annotated[Duration, AfterValidator(_judged_by)] = timedelta(days=90)
+    """When each client used a credential: what silence is judged by."""
+
+
 class ConfigFile(Options):
     """The whole file."""
 
@@ -161,6 +182,7 @@ class ConfigFile(Options):
     """Fingerprint key and access tokens; default: the folder of a SQLite store."""
     http: HttpOptions = HttpOptions()
     tick: Annotated[Duration, AfterValidator(_not_too_short)] = timedelta(seconds=10)
+    retention: RetentionOptions = RetentionOptions()
     backends: dict[Name, PluginEntry] = Field(default_factory=dict)
     issuers: dict[Name, PluginEntry] = Field(default_factory=dict)
     sources: dict[Name, SourceEntry] = Field(default_factory=dict)

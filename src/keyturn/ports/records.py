@@ -144,6 +144,24 @@ class UsageRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a source tells at one time: taken whole or not at all."""
+
+    source: str
+    rows: Sequence[UsageRow]
+    watermark: datetime | None
+    """Up to when its data is complete from now on; None says nothing."""
+    cursor: str | None = None
+    """Where a polled source goes on; None leaves it."""
+    batch: str | None = None
+    """The id of a batch that may be sent again."""
+    digest: str = ""
+    """What the batch with this id holds."""
+    complete_from: datetime | None = None
+    """With it, what the source could have told between its watermark and then is lost: that hole is remembered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Uses:
     """What is remembered of one client's use of one version: ends of the newest buckets. Successes and failures are
     use; pooled refusals are not, they say nothing about who sent them."""

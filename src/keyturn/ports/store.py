@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from keyturn.domain.effects import EffectKind, Message
+from keyturn.domain.errors import Refused
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
@@ -21,6 +22,7 @@ from keyturn.ports.records import (
     Outcome,
     Pooled,
     SourceState,
+    Told,
     UsageRow,
     Uses,
 )
@@ -142,23 +144,13 @@ class Store(Protocol):
         """Every usage source that ever reported."""
 
     def add_usage(
-        self,
-        source: str,
-        rows: Sequence[UsageRow],
-        *,
-        watermark: datetime | None,
-        cursor: str | None,
-        batch: str | None = None,
-        digest: str = "",
-        complete_from: datetime | None = None,
-        received_at: datetime,
-        claim: Lease | None = None,
-    ) -> bool:
-        """Add rows, move the source's watermark (never back) and cursor (None leaves either), all in one transaction.
-        False, and nothing changed, when `batch` was seen from this source before; `Refused` when it was seen with
-        another `digest`. Rows whose bucket the source had declared complete are late: they count as use at once, but
-        stay out of `usage` (the detector's buckets) and are counted. With `complete_from`, what the source could have
-        told between its watermark and then is lost: that hole is remembered."""
+        self, told: Sequence[Told], *, received_at: datetime, claim: Lease | None = None
+    ) -> Sequence[bool | Refused]:
+        """Add what sources tell, in this order, in one transaction: rows, each source's watermark (never back) and cursor.
+        For each: whether it was added. False, and nothing of it changed, when its batch was seen from its source before;
+        `Refused` in its place when that was with another `digest`. Rows whose bucket the source had declared complete are
+        late: they count as use at once, but stay out of `usage` (the detector's buckets) and are counted. Raises
+        `StaleRevision`, and adds nothing, when `claim` is not held any more."""
 
     def forget_batches(self, before: datetime) -> None:
         """Forget the ids of batches that were received before then."""
@@ -186,9 +178,17 @@ class Store(Protocol):
     def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
         """By client: who was declared gone, the newest word each."""
 
+    def roll_up(self, credential: str, before: datetime) -> bool:
+        """Take the buckets of one day, the oldest that has any which start before then, out of `usage`; of each client only
+        the five-minute slots that it used the credential in are kept. Whether there was anything to do."""
+
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        """Forget the slots of the days that end before then."""
+
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
-        """Starts of the buckets before `end` in which the client used any version of the credential, ascending: the
-        history that silence is judged by. At most the newest 10,000."""
+        """When the client used any version of the credential before `end`, ascending: the history that silence is judged
+        by. The newest 2,000 buckets by their starts, what came before them by five-minute slots, as what was rolled up
+        is."""
 
     def detector(self, rotation: str) -> str | None:
         """The detector's saved state."""

@@ -32,6 +32,7 @@ from keyturn.runtime.gather import Gather
 from keyturn.runtime.outbox import Outbox
 from keyturn.runtime.reconcile import Reconcile
 from keyturn.runtime.registry import Registry
+from keyturn.runtime.retention import Housekeeping, Retention
 from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.trail import trail
 from keyturn.runtime.usage import Intake
@@ -76,6 +77,7 @@ class Runtime:
         executor: Executor,
         fingerprint_key: bytes,
         owner: str,
+        retention: Retention | None = None,
     ) -> None:
         """`owner` is this process's name among the replicas: no other, and none before it, has the same."""
         self._store = store
@@ -106,6 +108,9 @@ class Runtime:
         )
         self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
         self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
+        self._housekeeping = Housekeeping(
+            store=store, registry=registry, clock=clock, retention=retention or Retention()
+        )
         self._unknown = set(registry.credentials)
         # Not yet seen to be registered; a tick's cost follows what is due, not what exists.
         self._looks: dict[str, tuple[Verdict, Observations]] = {}
@@ -128,6 +133,7 @@ class Runtime:
         self._silences.forget_all_but(moved)
         self._looks = {rotation: look for rotation, look in self._looks.items() if rotation in moved}
         self._outbox.deliver()
+        self._housekeeping.tidy()
 
     def resign(self) -> None:
         """Leave everything to the other replicas, at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 import structlog
@@ -12,12 +13,13 @@ from keyturn.domain.errors import Failure, Refused, StaleRevision
 from keyturn.domain.observations import UNMAPPED
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.records import Lease, UsageRow
+from keyturn.ports.records import Lease, Told, UsageRow
 from keyturn.ports.store import Store
 from keyturn.ports.usage import StoreRead, UsageBatch, UsageReport, UsageSource
 from keyturn.runtime.alerts import Alerts
 from keyturn.runtime.blindness import Blindness
 from keyturn.runtime.claims import Claims
+from keyturn.runtime.flush import Flush
 from keyturn.runtime.nonsense import nonsense_in
 from keyturn.runtime.registry import Registry, WiredSource
 
@@ -44,6 +46,7 @@ class Intake:
         self._claims = claims
         self._alerts = Alerts(store=store, registry=registry, clock=clock)
         self._blindness = Blindness(store=store, registry=registry, clock=clock)
+        self._flush = Flush(self._write)
         self.counts: Counter[tuple[str, str]] = Counter()
         """What came, by source and what became of it: for people to look at."""
 
@@ -58,7 +61,6 @@ class Intake:
         ]
         self._executor.run([self._poll_one(one, one.poll, claim) for one, claim in ours if one.poll is not None])
         self._blindness.look([one for one, _ in ours])
-        self._store.forget_batches(self._clock.now() - BATCHES_KEPT)
 
     def _poll_one(self, wired: WiredSource, source: UsageSource, claim: Lease) -> Callable[[], None]:
         def poll() -> None:
@@ -82,6 +84,10 @@ class Intake:
                 log.warning("usage source asked by another replica", source=wired.name, error=str(error))
 
         return poll
+
+    def arriving(self) -> AbstractContextManager[None]:
+        """While a batch is read that will be pushed: those that come together are written together."""
+        return self._flush.arriving()
 
     def push(
         self,
@@ -111,15 +117,15 @@ class Intake:
                 self._alerts.overreach(source, credential)
                 raise NotCovered(f"source {source!r} may not speak for {credential!r}, which does not name it")
             rows.append(_row(wired, report, credential, serial))
-        added = self._store.add_usage(
-            source,
-            rows,
-            watermark=self._reached(watermark),
-            cursor=None,
-            batch=id,
-            digest=digest,
-            complete_from=complete_from,
-            received_at=self._clock.now(),
+        added = self._flush.add(
+            Told(
+                source=source,
+                rows=rows,
+                watermark=self._reached(watermark),
+                batch=id,
+                digest=digest,
+                complete_from=complete_from,
+            )
         )
         self._after(source, rows, added=added)
         return added
@@ -135,16 +141,20 @@ class Intake:
             for report, credential, serial in self._resolved(batch.reports, covered)
             if credential in covered
         ]
-        self._store.add_usage(
-            source.name,
-            rows,
+        told = Told(
+            source=source.name,
+            rows=rows,
             watermark=self._reached(batch.watermark),
             cursor=batch.cursor,
             complete_from=batch.complete_from,
-            received_at=self._clock.now(),
-            claim=claim,
         )
+        self._write([told], claim)
         self._after(source.name, rows, added=True)
+
+    def _write(self, told: Sequence[Told], claim: Lease | None = None) -> Sequence[bool | Refused]:
+        answers = self._store.add_usage(told, received_at=self._clock.now(), claim=claim)
+        self._alerts.of([row for one, answer in zip(told, answers, strict=True) if answer is True for row in one.rows])
+        return answers
 
     def _after(self, source: str, rows: Sequence[UsageRow], *, added: bool) -> None:
         if not added:
@@ -152,7 +162,6 @@ class Intake:
             return
         self.counts[source, "reports"] += len(rows)
         self.counts[source, "unauthenticated"] += sum(row.unauthenticated for row in rows)
-        self._alerts.of(rows)
 
     def _resolved(
         self, reports: Sequence[UsageReport], covered: frozenset[str]

@@ -23,6 +23,7 @@ from keyturn.ports.records import (
     Outcome,
     Pooled,
     SourceState,
+    Told,
     UsageRow,
     Uses,
 )
@@ -231,30 +232,11 @@ class MemoryStore:
             return self._usage.sources()
 
     def add_usage(
-        self,
-        source: str,
-        rows: Sequence[UsageRow],
-        *,
-        watermark: datetime | None,
-        cursor: str | None,
-        batch: str | None = None,
-        digest: str = "",
-        complete_from: datetime | None = None,
-        received_at: datetime,
-        claim: Lease | None = None,
-    ) -> bool:
+        self, told: Sequence[Told], *, received_at: datetime, claim: Lease | None = None
+    ) -> Sequence[bool | Refused]:
         with self._lock:
             self._leases.fence(claim)
-            return self._usage.add(
-                source,
-                rows,
-                watermark=watermark,
-                cursor=cursor,
-                batch=batch,
-                digest=digest,
-                complete_from=complete_from,
-                received_at=received_at,
-            )
+            return [self._usage.add(one, received_at) for one in told]
 
     def forget_batches(self, before: datetime) -> None:
         with self._lock:
@@ -290,6 +272,14 @@ class MemoryStore:
     def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
         with self._lock:
             return dict(self._dismissals.get(credential, {}))
+
+    def roll_up(self, credential: str, before: datetime) -> bool:
+        with self._lock:
+            return self._usage.roll_up(credential, before)
+
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        with self._lock:
+            self._usage.forget_slots(credential, before)
 
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._lock:

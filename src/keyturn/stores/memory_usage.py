@@ -8,9 +8,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Hole
-from keyturn.ports.records import Pooled, SourceState, UsageRow, Uses
-from keyturn.stores.rules import USE_STARTS, check_batch, hole_of, is_late, is_use, moved, with_pooled, with_use
+from keyturn.ports.records import Pooled, SourceState, Told, UsageRow, Uses
+from keyturn.stores.rules import (
+    hole_of,
+    is_late,
+    is_use,
+    moved,
+    reused,
+    slot_of,
+    slot_start,
+    thinned,
+    with_pooled,
+    with_use,
+)
 
 Key = tuple[str, int, timedelta, str]
 """Client, serial, length, source."""
@@ -41,31 +53,24 @@ class MemoryUsage:
         self._rows: dict[str, _Series] = defaultdict(_Series)
         self._uses: dict[str, dict[tuple[str, int, str], Uses]] = defaultdict(dict)
         self._starts: dict[tuple[str, str], _Series] = defaultdict(_Series)
+        self._slots: dict[tuple[str, str], set[tuple[int, int]]] = defaultdict(set)
 
     def sources(self) -> Mapping[str, SourceState]:
         return dict(self._sources)
 
-    def add(
-        self,
-        source: str,
-        rows: Sequence[UsageRow],
-        *,
-        watermark: datetime | None,
-        cursor: str | None,
-        batch: str | None,
-        digest: str,
-        complete_from: datetime | None,
-        received_at: datetime,
-    ) -> bool:
-        if batch is not None:
-            if (source, batch) in self._batches:
-                check_batch(source, batch, self._batches[source, batch][0], digest)
-                return False
-            self._batches[source, batch] = digest, received_at
+    def add(self, told: Told, received_at: datetime) -> bool | Refused:
+        source = told.source
+        if told.batch is not None:
+            before = self._batches.get((source, told.batch))
+            if before is not None:
+                return reused(told, before[0]) or False
+            self._batches[source, told.batch] = told.digest, received_at
         state = self._sources.get(source, SourceState(name=source))
-        late = [row for row in rows if is_late(row, state.watermark)]
-        for row in rows:
-            if not is_late(row, state.watermark):
+        late = 0
+        for row in told.rows:
+            if is_late(row, state.watermark):
+                late += 1
+            else:
                 self._count(row, source)
             if is_use(row):
                 uses, used = self._uses[row.credential], (row.client, row.serial, source)
@@ -74,9 +79,9 @@ class MemoryUsage:
             if row.unauthenticated:
                 pools, pool = self._pooled[row.credential], (row.serial, source)
                 pools[pool] = with_pooled(pools.get(pool), row)
-        if (hole := hole_of(state, complete_from)) is not None:
+        if (hole := hole_of(state, told.complete_from)) is not None:
             self._holes[source].append(hole)
-        self._sources[source] = moved(state, watermark=watermark, cursor=cursor, late=len(late))
+        self._sources[source] = moved(state, told, late=late)
         return True
 
     def forget_batches(self, before: datetime) -> None:
@@ -114,10 +119,36 @@ class MemoryUsage:
     def holes(self, source: str) -> Sequence[Hole]:
         return list(self._holes.get(source, []))
 
+    def roll_up(self, credential: str, before: datetime) -> bool:
+        buckets = self._rows.get(credential, _Series())
+        used = [series.starts for (name, _), series in self._starts.items() if name == credential]
+        oldest = min([start for starts in (buckets.starts, *used) for start in starts[:1]], default=before)
+        if oldest >= before:
+            return False
+        day, _ = slot_of(oldest)
+        end = min(before, slot_start(day + 1, 0))
+        for start in buckets.starts[: bisect_left(buckets.starts, end)]:
+            del buckets.at[start]
+        del buckets.starts[: bisect_left(buckets.starts, end)]
+        for (name, client), series in self._starts.items():
+            if name == credential:
+                last = bisect_left(series.starts, end)
+                self._slots[credential, client].update(slot_of(start) for start in series.starts[:last])
+                for start in series.starts[:last]:
+                    del series.at[start]
+                del series.starts[:last]
+        return True
+
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        first, _ = slot_of(before)
+        for (name, _), slots in self._slots.items():
+            if name == credential:
+                slots -= {slot for slot in slots if slot[0] < first}
+
     def starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
-        starts = self._starts.get((credential, client), _Series()).starts
-        last = bisect_left(starts, end)
-        return starts[max(0, last - USE_STARTS) : last]
+        exact = self._starts.get((credential, client), _Series()).starts
+        rolled = [slot_start(*slot) for slot in self._slots.get((credential, client), ())]
+        return thinned(sorted({start for start in (*rolled, *exact) if start < end}))
 
 
 def _sum(known: UsageRow | None, row: UsageRow) -> UsageRow:

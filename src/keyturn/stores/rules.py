@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,13 +10,16 @@ from keyturn.domain.errors import FailureKind, Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
 from keyturn.domain.phases import Phase
-from keyturn.ports.records import Intent, IntentState, Lease, Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.records import Intent, IntentState, Lease, Pooled, SourceState, Told, UsageRow, Uses
 
-USE_STARTS = 10_000
-"""At most so many starts of used buckets are given back, the newest."""
+EXACT = 2_000
+"""So many of the newest used buckets are given back by their own starts, what came before by slots."""
+SLOT = timedelta(minutes=5)
+SLOTS_A_DAY = timedelta(days=1) // SLOT
 LANDS_WITHIN = timedelta(days=7)
 """No call of ours is on its way for longer: each is bounded by its plugin's timeout, which is seconds."""
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER = EPOCH
 """When a lease that was given back expires."""
 NOBODY = ""
 """Who holds it then."""
@@ -67,6 +70,23 @@ def may_land(intent: Intent, now: datetime) -> bool:
     return doubtful and intent.opened_at > now - LANDS_WITHIN
 
 
+def slot_of(start: datetime) -> tuple[int, int]:
+    """The day since the epoch, and the five-minute slot of it, that a bucket starts in."""
+    return divmod((start - EPOCH) // SLOT, SLOTS_A_DAY)
+
+
+def slot_start(day: int, slot: int) -> datetime:
+    """When a slot of a day begins."""
+    return EPOCH + (day * SLOTS_A_DAY + slot) * SLOT
+
+
+def thinned(starts: Sequence[datetime]) -> list[datetime]:
+    """Ascending starts of used buckets as silence is judged by: the newest exactly, the others by their slots."""
+    old, new = starts[:-EXACT], starts[-EXACT:]
+    slots = dict.fromkeys(slot_start(*slot_of(start)) for start in old)
+    return [*slots, *new]
+
+
 def is_use(row: UsageRow) -> bool:
     """Whether the client is known to have presented the version: pooled refusals say nothing about who sent them."""
     return row.successes > 0 or row.failures > 0
@@ -87,13 +107,14 @@ def with_pooled(before: Pooled | None, row: UsageRow) -> Pooled:
     return Pooled(count=before.count + row.unauthenticated, last=max(before.last, end))
 
 
-def check_batch(source: str, batch: str, known: str | None, digest: str) -> None:
+def reused(told: Told, known: str | None) -> Refused | None:
     """A batch's id names one content: a sender that uses it again for another would lose what it reports."""
-    if known is not None and known != digest:
-        raise Refused(
-            f"{source} has sent a batch {batch!r} with another content before: give each batch an id of its own, and "
-            "send it again unchanged"
-        )
+    if known is None or known == told.digest:
+        return None
+    return Refused(
+        f"{told.source} has sent a batch {told.batch!r} with another content before: give each batch an id of its own, and "
+        "send it again unchanged"
+    )
 
 
 def is_late(row: UsageRow, watermark: datetime | None) -> bool:
@@ -116,13 +137,23 @@ def with_use(before: Uses | None, row: UsageRow) -> Uses:
     )
 
 
-def moved(state: SourceState, *, watermark: datetime | None, cursor: str | None, late: int) -> SourceState:
-    """A source's state after a batch: the watermark never goes back, and what a batch does not say stays."""
+def joined(one: Uses, other: Uses) -> Uses:
+    """What is remembered of a use by two words on it."""
+    return Uses(
+        first_use=min(one.first_use, other.first_use),
+        last_use=max(one.last_use, other.last_use),
+        last_success=_newer(one.last_success, other.last_success),
+        last_refusal=_newer(one.last_refusal, other.last_refusal),
+    )
+
+
+def moved(state: SourceState, told: Told, *, late: int) -> SourceState:
+    """A source's state after what it told: the watermark never goes back, and what it does not say stays."""
     return replace(
         state,
-        cursor=state.cursor if cursor is None else cursor,
-        watermark=_newer(state.watermark, watermark),
-        since=state.since if state.since is not None else watermark,
+        cursor=state.cursor if told.cursor is None else told.cursor,
+        watermark=_newer(state.watermark, told.watermark),
+        since=state.since if state.since is not None else told.watermark,
         late=state.late + late,
     )
 

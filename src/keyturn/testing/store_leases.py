@@ -12,7 +12,7 @@ import pytest
 
 from keyturn.domain.errors import StaleRevision
 from keyturn.domain.phases import Phase
-from keyturn.ports.records import Commit, IntentState, Lease, Outcome
+from keyturn.ports.records import Commit, IntentState, Lease, Outcome, Told
 from keyturn.ports.store import Store
 from keyturn.testing.fakes.clock import FakeClock
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, effect, line, message, planned, version
@@ -179,12 +179,14 @@ class LeaseClauses(Clauses):
         mine = taken(store, "source/log")
         clock.advance(TTL)
         theirs = taken(other, "source/log", "b")
-        other.add_usage("log", [], watermark=NOW, cursor="2", received_at=NOW, claim=theirs)
+        other.add_usage([Told(source="log", rows=[], watermark=NOW, cursor="2")], received_at=NOW, claim=theirs)
+        late = Told(source="log", rows=[], watermark=NOW + SECOND, cursor="1", batch="x")
         with pytest.raises(StaleRevision):
-            store.add_usage("log", [], watermark=NOW + SECOND, cursor="1", batch="x", received_at=NOW, claim=mine)
+            store.add_usage([late], received_at=NOW, claim=mine)
         state = store.sources()["log"]
         assert (state.cursor, state.watermark) == ("2", NOW)
-        assert other.add_usage("log", [], watermark=NOW, cursor="3", batch="x", received_at=NOW, claim=theirs)
+        again = Told(source="log", rows=[], watermark=NOW, cursor="3", batch="x")
+        assert other.add_usage([again], received_at=NOW, claim=theirs) == [True]
 
     def test_outcome_is_recorded_whoever_holds_the_claim(self, store: Store, other: Store, clock: FakeClock) -> None:
         """A call that was made is known to have been made, also when another replica has taken over meanwhile; but once

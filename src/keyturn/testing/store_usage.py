@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Hole
-from keyturn.ports.records import Dismissal, Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.records import Dismissal, Pooled, SourceState, Told, UsageRow, Uses
 from keyturn.ports.store import Store
 from keyturn.stores.chain import first_broken
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, line
 
 BUCKET = timedelta(seconds=10)
+SLOT = timedelta(minutes=5)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def bucket(
@@ -57,21 +59,24 @@ def add(
     complete_from: datetime | None = None,
 ) -> bool:
     """Add rows with what is said beside them."""
-    return store.add_usage(
-        source,
-        rows,
+    told = Told(
+        source=source,
+        rows=rows,
         watermark=watermark,
         cursor=cursor,
         batch=batch,
         digest=digest,
         complete_from=complete_from,
-        received_at=NOW,
     )
+    (answer,) = store.add_usage([told], received_at=NOW)
+    if isinstance(answer, Refused):
+        raise answer
+    return answer
 
 
 class UsageClauses(Clauses):
     def everything(self, store: Store, credential: str = NAME) -> list[UsageRow]:
-        return list(store.usage(credential, start=at(-1000), end=at(1000)))
+        return list(store.usage(credential, start=at(-100_000), end=at(100_000)))
 
     # Rows
 
@@ -171,12 +176,55 @@ class UsageClauses(Clauses):
         assert list(store.use_starts(NAME, "web", end=at(4))) == [at(1), at(3)]
         assert list(store.use_starts(NAME, "web", end=at(4) + timedelta(microseconds=1)))[-1] == at(4)
 
-    def test_use_starts_are_bounded(self, store: Store) -> None:
-        """Of a long history the newest 10,000 starts are given."""
-        add(store, *(bucket(number, successes=1) for number in range(10_050)))
-        starts = store.use_starts(NAME, "web", end=at(20_000))
-        assert len(starts) == 10_000
-        assert (starts[0], starts[-1]) == (at(50), at(10_049))
+    def test_long_history_is_told_by_slots(self, store: Store) -> None:
+        """Of a long history the newest 2,000 starts are given, and what came before them by five-minute slots."""
+        add(store, *(bucket(number, successes=1) for number in range(2_500)))
+        starts = list(store.use_starts(NAME, "web", end=at(20_000)))
+        assert starts[-2_000:] == [at(number) for number in range(500, 2_500)]
+        slots = starts[:-2_000]
+        assert all((start - EPOCH) % SLOT == timedelta(0) for start in slots)
+        assert slots == sorted({at(number) - (at(number) - EPOCH) % SLOT for number in range(500)})
+
+    def test_rolled_up_buckets_leave_slots(self, store: Store) -> None:
+        """Day by day, the buckets go, late ones too, and which slots each client used stays; pooled refusals leave none.
+        What is remembered of uses stays as it was."""
+        day = int(timedelta(days=1) / BUCKET)
+        for number in (0, 1, 40, day, 2 * day, 3 * day):
+            add(store, bucket(number, successes=1), bucket(number, "job", failures=1))
+        add(store, bucket(200, unauthenticated=1), bucket(7, credential="other", successes=1), watermark=at(50))
+        add(store, bucket(41, "late", successes=1))
+        uses = dict(store.uses(NAME))
+        while store.roll_up(NAME, at(2 * day)):
+            pass
+        assert {row.start for row in self.everything(store)} == {at(2 * day), at(3 * day)}
+        assert dict(store.uses(NAME)) == uses
+        expected = {at(number) - (at(number) - EPOCH) % SLOT for number in (0, 1, 40, day)}
+        for client in ("web", "job"):
+            starts = list(store.use_starts(NAME, client, end=at(9 * day)))
+            assert starts == [*sorted(expected), at(2 * day), at(3 * day)]
+        assert len(store.use_starts(NAME, "late", end=at(9 * day))) == 1
+        assert len(self.everything(store, "other")) == 1
+        assert list(store.use_starts(NAME, "web", end=at(0))) == sorted(expected)[:1]
+
+    def test_late_use_of_a_day_that_was_rolled_up_joins_it(self, store: Store) -> None:
+        """What was kept of a day is not lost when more of it comes."""
+        add(store, bucket(0, successes=1))
+        assert store.roll_up(NAME, at(9))
+        add(store, bucket(-60, successes=1))
+        assert store.roll_up(NAME, at(9))
+        assert not store.roll_up(NAME, at(9))
+        assert len(store.use_starts(NAME, "web", end=at(9))) == 2
+
+    def test_old_slots_are_forgotten(self, store: Store) -> None:
+        """Whole days, of one credential."""
+        day = int(timedelta(days=1) / BUCKET)
+        for name in (NAME, "other"):
+            add(store, *(bucket(number * day, successes=1, credential=name) for number in range(4)))
+            while store.roll_up(name, at(9 * day)):
+                pass
+        store.forget_slots(NAME, at(2 * day))
+        assert len(store.use_starts(NAME, "web", end=at(9 * day))) == 2
+        assert len(store.use_starts("other", "web", end=at(9 * day))) == 4
 
     # Sources
 
@@ -228,6 +276,26 @@ class UsageClauses(Clauses):
         assert add(store, bucket(1, successes=1), batch="b2")
         assert self.everything(store) == [bucket(0, successes=2), bucket(1, successes=1)]
 
+    def test_what_is_told_together_is_as_if_told_in_turn(self, store: Store) -> None:
+        """Several words of several sources in one transaction: each taken, repeated or refused on its own, late by what its
+        own source had said just before."""
+        told = [
+            Told(source="log", rows=[bucket(0, successes=1)], watermark=at(1), batch="a", digest="1"),
+            Told(source="push", rows=[bucket(0, failures=2)], watermark=None),
+            Told(source="log", rows=[bucket(0, successes=4), bucket(2, successes=1)], watermark=at(2), cursor="c"),
+            Told(source="log", rows=[bucket(3, successes=8)], watermark=at(9), batch="a", digest="1"),
+            Told(source="log", rows=[bucket(3, successes=8)], watermark=at(9), batch="a", digest="2"),
+            Told(source="log", rows=[bucket(2, successes=1)], watermark=None, batch="b"),
+        ]
+        answers = store.add_usage(told, received_at=NOW)
+        assert answers[:4] == [True, True, True, False]
+        assert isinstance(answers[4], Refused)
+        assert answers[5] is True
+        assert self.everything(store) == [bucket(0, successes=1, failures=2), bucket(2, successes=2)]
+        state = store.sources()["log"]
+        assert (state.late, state.watermark, state.cursor, state.since) == (1, at(2), "c", at(1))
+        assert store.uses(NAME)["web", 1, "log"].last_success == at(3)
+
     def test_batch_id_names_one_content(self, store: Store) -> None:
         """An id that comes again with another content is refused, as its reports would be lost in silence."""
         assert add(store, bucket(0, successes=1), batch="b1", digest="a")
@@ -241,7 +309,8 @@ class UsageClauses(Clauses):
     def test_batches_are_forgotten(self, store: Store) -> None:
         """Ids older than told are forgotten, the others not: a batch sent again then counts again."""
         for number in range(3):
-            store.add_usage("log", [], watermark=None, cursor=None, batch=f"b{number}", received_at=at(number))
+            told = Told(source="log", rows=[], watermark=None, batch=f"b{number}")
+            store.add_usage([told], received_at=at(number))
         store.forget_batches(at(1))
         assert [add(store, batch=f"b{number}") for number in range(3)] == [True, False, False]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.api.house import House
 
 from keyturn.cli.application import run
-from keyturn.ports.records import UsageRow
+from keyturn.ports.records import Told, UsageRow
 
 
 def checked(house: House, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -130,7 +130,7 @@ def test_credential_too_quiet_to_be_judged_is_named(house: House, capsys: pytest
         daemon.tick()
         now = datetime.now(UTC)
         assert "too quiet" not in checked(house, capsys)[1]  # nothing is known yet
-        daemon.store.add_usage("pushed", [], watermark=now - timedelta(days=2), cursor=None, received_at=now)
+        daemon.store.add_usage([Told(source="pushed", rows=[], watermark=now - timedelta(days=2))], received_at=now)
         for client, times in (("checkout", 48 * 13), ("batch", 48 * 11)):
             row = UsageRow(
                 credential="payments",
@@ -141,7 +141,7 @@ def test_credential_too_quiet_to_be_judged_is_named(house: House, capsys: pytest
                 successes=times,
                 failures=0,
             )
-            daemon.store.add_usage("pushed", [row], watermark=None, cursor=None, received_at=now)
+            daemon.store.add_usage([Told(source="pushed", rows=[row], watermark=None)], received_at=now)
         code, out, _ = checked(house, capsys)
         (line,) = [line for line in out.splitlines() if "too quiet to be judged" in line]
         assert line.startswith("warning   credential payments")

@@ -13,7 +13,7 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.observations import SourceKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
-from keyturn.ports.records import UsageRow
+from keyturn.ports.records import Told, UsageRow
 from keyturn.ports.usage import StoreRead, UsageBatch, UsageReport
 from keyturn.runtime.registry import WiredSource
 from keyturn.testing.fakes import FakeUsageSource, Fault
@@ -299,7 +299,7 @@ def told(rig: Rig, source: str, serial: int, client: str, *, successes: int = 0,
         successes=successes,
         failures=failures,
     )
-    rig.store.add_usage(source, [row], watermark=rig.clock.now(), cursor=None, received_at=rig.clock.now())
+    rig.store.add_usage([Told(source=source, rows=[row], watermark=rig.clock.now())], received_at=rig.clock.now())
 
 
 def weaker(rig: Rig) -> Rig:
@@ -343,6 +343,20 @@ def test_stronger_source_says_how_it_went() -> None:
     assert key_id is not None
     other.authority.nodes["one"].lose(key_id)
     other.until_phase(Phase.ROLLBACK)
+
+
+def test_weaker_sources_refusal_is_a_use_and_no_reason_to_go_back() -> None:
+    """In the soak a client says that its old version was refused, and the gateway, which knows the client, has seen nothing
+    of it: nothing is brought back, and nothing is destroyed before that use is long enough ago."""
+    rig = weaker(warmed(Rig(policy=PATIENT)))
+    rig.before_tick = lambda: told(rig, "reports", 2, "client-1", successes=1)
+    rig.runtime.start(NAME, by="ada", why="test")
+    rig.until(lambda r: r.soak is not None)
+    told(rig, "reports", 1, "client-0", failures=1)
+    before = rig.clock.now()
+    rotation = rig.until_phase(Phase.DESTROY)
+    assert rotation.retreats == 0
+    assert rig.clock.now() - before >= 30 * SECOND
 
 
 def test_clients_own_report_counts_where_no_stronger_source_knows_it() -> None:

@@ -97,11 +97,35 @@ class Upsert:
         self._table = table
         self._changes = changes
         self._built: dict[str, Any] = {}
+        self._compiled: dict[str, Any] = {}
 
     def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         """Write rows, each with every column, no key twice."""
         if rows:
             connection.execute(self._statement(connection.dialect.name), rows)
+
+    def run_many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write rows with their values in the order of the columns, no key twice: as `run`, at half the cost, since
+        SQLAlchemy takes longer over the parameters of a row than the database over the row."""
+        if not rows:
+            return
+        dialect = connection.dialect
+        if dialect.name not in self._compiled:
+            compiled = self._statement(dialect.name).compile(dialect=dialect)
+            names = [column.name for column in self._table.c]
+            places = [names.index(name) for name in compiled.positiontup or names]
+            processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in self._table.c]
+            self._compiled[dialect.name] = str(compiled), places, processors, compiled.positiontup is not None
+        text, places, processors, positional = self._compiled[dialect.name]
+        written = [
+            [value if process is None else process(value) for process, value in zip(processors, row, strict=True)]
+            for row in rows
+        ]
+        if positional:
+            connection.exec_driver_sql(text, [tuple(row[place] for place in places) for row in written])
+        else:
+            names = [column.name for column in self._table.c]
+            connection.exec_driver_sql(text, [dict(zip(names, row, strict=True)) for row in written])
 
     def _statement(self, dialect: str) -> Any:
         if dialect not in self._built:

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from keyturn.domain.effects import EffectKind, Message
-from keyturn.domain.errors import ConfigError
+from keyturn.domain.errors import ConfigError, Refused
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
@@ -25,14 +25,16 @@ from keyturn.ports.records import (
     Outcome,
     Pooled,
     SourceState,
+    Told,
     UsageRow,
     Uses,
 )
 from keyturn.stores.migrations import upgrade
-from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, trail, usage
+from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, slots, trail, usage
 from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
+from keyturn.stores.sql.sums import Remembered
 
 
 class SqlStore:
@@ -41,6 +43,7 @@ class SqlStore:
     def __init__(self, database: Database, *, now: Callable[[], datetime] | None = None) -> None:
         self._database = database
         self._now = now
+        self._remembered = Remembered()
 
     @classmethod
     def open(cls, url: str | URL, *, now: Callable[[], datetime] | None = None) -> SqlStore:
@@ -176,31 +179,13 @@ class SqlStore:
             return usage.states(connection)
 
     def add_usage(
-        self,
-        source: str,
-        rows: Sequence[UsageRow],
-        *,
-        watermark: datetime | None,
-        cursor: str | None,
-        batch: str | None = None,
-        digest: str = "",
-        complete_from: datetime | None = None,
-        received_at: datetime,
-        claim: Lease | None = None,
-    ) -> bool:
+        self, told: Sequence[Told], *, received_at: datetime, claim: Lease | None = None
+    ) -> Sequence[bool | Refused]:
         with self._database.write() as connection:
             leases.fence(connection, claim)
-            return usage.add(
-                connection,
-                source,
-                rows,
-                watermark=watermark,
-                cursor=cursor,
-                batch=batch,
-                digest=digest,
-                complete_from=complete_from,
-                received_at=received_at,
-            )
+            answers, uses = usage.add(connection, told, received_at, self._remembered)
+        self._remembered.written(uses)
+        return answers
 
     def forget_batches(self, before: datetime) -> None:
         with self._database.write() as connection:
@@ -237,9 +222,17 @@ class SqlStore:
         with self._database.read() as connection:
             return dismissals.of(connection, credential)
 
+    def roll_up(self, credential: str, before: datetime) -> bool:
+        with self._database.write() as connection:
+            return slots.roll_up(connection, credential, before)
+
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        with self._database.write() as connection:
+            slots.forget(connection, credential, before)
+
     def use_starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
         with self._database.read() as connection:
-            return usage.starts(connection, credential, client, end)
+            return slots.starts(connection, credential, client, end)
 
     def detector(self, rotation: str) -> str | None:
         with self._database.read() as connection:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -247,6 +248,16 @@ uses = Table(
     Column("last_use", Moment, nullable=False),
     Column("last_success", Moment),
     Column("last_refusal", Moment),
+    sqlite_with_rowid=False,
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("credential", String, primary_key=True),
+    Column("client", String, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("used", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -7,33 +7,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, select
 
+from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Hole
-from keyturn.ports.records import Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.records import Pooled, SourceState, Told, UsageRow, Uses
 from keyturn.stores.rules import (
-    USE_STARTS,
-    check_batch,
     hole_of,
-    is_late,
-    is_use,
     moved,
-    with_pooled,
-    with_use,
+    reused,
 )
 from keyturn.stores.sql.database import InsertOnce, Upsert
-from keyturn.stores.sql.tables import batches, detectors, holes, pooled, sources, usage, uses
+from keyturn.stores.sql.sums import Remembered, Sums, Used
+from keyturn.stores.sql.tables import batches, detectors, holes, pooled, sources, usage
+from keyturn.stores.sql.tables import uses as uses_table
 
-
-def _older(there: Any, comes: Any) -> Any:
-    return case((comes < there, comes), else_=there)
-
-
-def _newer(there: Any, comes: Any) -> Any:
-    return case((or_(there.is_(None), comes > there), comes), else_=there)
-
-
-_KEYS = [column.name for column in usage.primary_key]
 _COUNTS = [column.name for column in usage.c if not column.primary_key]
 _SEEN = InsertOnce(batches)
 _DIGEST = select(batches.c.digest).where(
@@ -42,14 +30,11 @@ _DIGEST = select(batches.c.digest).where(
 _FORGET = delete(batches).where(batches.c.received_at < bindparam("before"))
 _HOLE = InsertOnce(holes)
 _HOLES = select(holes).where(holes.c.source == bindparam("wanted")).order_by(holes.c.start)
-_POOL = Upsert(pooled, count=lambda there, more: there + more, last=_newer)
 _POOLED = select(pooled).where(pooled.c.credential == bindparam("wanted"))
 _MOVE = Upsert(sources)
 _SAVE = Upsert(detectors)
-_COUNT = Upsert(usage, **dict.fromkeys(_COUNTS, lambda there, more: there + more))
-_REMEMBER = Upsert(uses, first_use=_older, last_use=_newer, last_success=_newer, last_refusal=_newer)
 _STATES = select(sources).order_by(sources.c.name)
-_REMEMBERED = select(uses).where(uses.c.credential == bindparam("wanted"))
+_REMEMBERED = select(uses_table).where(uses_table.c.credential == bindparam("wanted"))
 _DETECTOR = select(detectors.c.state).where(detectors.c.rotation == bindparam("wanted"))
 _STATE = select(sources).where(sources.c.name == bindparam("wanted")).with_for_update()
 _FIRST = InsertOnce(sources)
@@ -65,18 +50,6 @@ _ROWS = (
     .group_by(usage.c.start, usage.c.client, usage.c.serial, usage.c.length)
 )
 _ROWS_OF = _ROWS.where(usage.c.source.in_(bindparam("told_by", expanding=True)))
-_STARTS = (
-    select(usage.c.start)
-    .distinct()
-    .where(
-        usage.c.credential == bindparam("wanted"),
-        usage.c.client == bindparam("who"),
-        usage.c.start < bindparam("end"),
-        or_(usage.c.successes > 0, usage.c.failures > 0),
-    )
-    .order_by(usage.c.start.desc())
-    .limit(USE_STARTS)
-)
 
 
 def states(connection: Connection) -> Mapping[str, SourceState]:
@@ -84,33 +57,39 @@ def states(connection: Connection) -> Mapping[str, SourceState]:
 
 
 def add(
-    connection: Connection,
-    source: str,
-    rows: Sequence[UsageRow],
-    *,
-    watermark: datetime | None,
-    cursor: str | None,
-    batch: str | None,
-    digest: str,
-    complete_from: datetime | None,
-    received_at: datetime,
-) -> bool:
-    known = _locked(connection, source)
-    if batch is not None:
-        seen = {"source": source, "batch": batch, "received_at": received_at, "digest": digest}
-        if not _SEEN.run(connection, seen):
-            before = connection.execute(_DIGEST, {"wanted": source, "called": batch}).scalar_one()
-            check_batch(source, batch, before, digest)
-            return False
-    state = _state(known)
-    late = [is_late(row, state.watermark) for row in rows]
-    _count(connection, source, rows, late)
-    _remember(connection, source, [row for row in rows if is_use(row)])
-    _pool(connection, source, [row for row in rows if row.unauthenticated])
-    if (hole := hole_of(state, complete_from)) is not None:
-        _HOLE.run(connection, {"source": source, "start": hole.start, "end": hole.end})
-    _write(connection, moved(state, watermark=watermark, cursor=cursor, late=sum(late)))
-    return True
+    connection: Connection, told: Sequence[Told], received_at: datetime, remembered: Remembered
+) -> tuple[list[bool | Refused], dict[Used, Uses]]:
+    """The answers, and what is written of uses once the transaction has ended well."""
+    answers: list[bool | Refused] = [False] * len(told)
+    states: dict[str, SourceState] = {}
+    sums = Sums()
+    # All writers take sources in the same order, and each source's words in the order in which they came.
+    for number, one in sorted(enumerate(told), key=lambda numbered: numbered[1].source):
+        if one.source not in states:
+            states[one.source] = _state(_locked(connection, one.source))
+        if (answer := _first_time(connection, one, received_at)) is not True:
+            answers[number] = answer
+            continue
+        answers[number], state = True, states[one.source]
+        late = sums.take(one, state.watermark)
+        if (hole := hole_of(state, one.complete_from)) is not None:
+            _HOLE.run(connection, {"source": one.source, "start": hole.start, "end": hole.end})
+        states[one.source] = moved(state, one, late=late)
+    uses = remembered.news(sums.uses)
+    sums.write(connection, uses)
+    for state in states.values():
+        _write(connection, state)
+    return answers, uses
+
+
+def _first_time(connection: Connection, told: Told, received_at: datetime) -> bool | Refused:
+    if told.batch is None:
+        return True
+    seen = {"source": told.source, "batch": told.batch, "received_at": received_at, "digest": told.digest}
+    if _SEEN.run(connection, seen):
+        return True
+    before = connection.execute(_DIGEST, {"wanted": told.source, "called": told.batch}).scalar_one()
+    return reused(told, before) or False
 
 
 def forget_batches(connection: Connection, before: datetime) -> None:
@@ -152,57 +131,6 @@ def _locked(connection: Connection, source: str) -> Row[Any]:
     return connection.execute(_STATE, {"wanted": source}).one()
 
 
-def _count(connection: Connection, source: str, rows: Sequence[UsageRow], late: Sequence[bool]) -> None:
-    # Summed and sorted first: a statement may touch each row once, and all writers touch rows in the same order.
-    sums: dict[tuple[Any, ...], list[int]] = {}
-    for row, is_behind in zip(rows, late, strict=True):
-        key = (row.credential, row.start, row.client, row.serial, row.length, source, is_behind)
-        counted = sums.setdefault(key, [0, 0, 0])
-        counted[0] += row.successes
-        counted[1] += row.failures
-        counted[2] += row.unauthenticated
-    _COUNT.run(
-        connection,
-        [dict(zip([*_KEYS, *_COUNTS], [*key, *counted], strict=True)) for key, counted in sorted(sums.items())],
-    )
-
-
-def _remember(connection: Connection, source: str, rows: Sequence[UsageRow]) -> None:
-    summed: dict[tuple[str, str, int], Uses] = {}
-    for row in rows:
-        key = (row.credential, row.client, row.serial)
-        summed[key] = with_use(summed.get(key), row)
-    _REMEMBER.run(
-        connection,
-        [
-            {
-                "credential": credential,
-                "client": client,
-                "serial": serial,
-                "source": source,
-                "first_use": use.first_use,
-                "last_use": use.last_use,
-                "last_success": use.last_success,
-                "last_refusal": use.last_refusal,
-            }
-            for (credential, client, serial), use in sorted(summed.items())
-        ],
-    )
-
-
-def _pool(connection: Connection, source: str, rows: Sequence[UsageRow]) -> None:
-    summed: dict[tuple[str, int], Pooled] = {}
-    for row in rows:
-        summed[row.credential, row.serial] = with_pooled(summed.get((row.credential, row.serial)), row)
-    _POOL.run(
-        connection,
-        [
-            {"credential": credential, "serial": serial, "source": source, "count": one.count, "last": one.last}
-            for (credential, serial), one in sorted(summed.items())
-        ],
-    )
-
-
 def rows(
     connection: Connection, credential: str, start: datetime, end: datetime, told_by: Collection[str] | None
 ) -> Sequence[UsageRow]:
@@ -236,11 +164,6 @@ def remembered(connection: Connection, credential: str) -> Mapping[tuple[str, in
         )
         for row in connection.execute(_REMEMBERED, {"wanted": credential})
     }
-
-
-def starts(connection: Connection, credential: str, client: str, end: datetime) -> Sequence[datetime]:
-    newest = connection.execute(_STARTS, {"wanted": credential, "who": client, "end": end}).scalars().all()
-    return newest[::-1]
 
 
 def detector(connection: Connection, rotation: str) -> str | None:

@@ -30,6 +30,15 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "slots",
+        sa.Column("credential", sa.String(), nullable=False),
+        sa.Column("client", sa.String(), nullable=False),
+        sa.Column("day", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("used", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("credential", "client", "day", name="pk_slots"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "pooled",
         sa.Column("credential", sa.String(), nullable=False),
         sa.Column("serial", sa.Integer(), autoincrement=False, nullable=False),

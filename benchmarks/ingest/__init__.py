@@ -1,0 +1,1 @@
+"""Usage reports over HTTP: how many a second one core takes, beside the same server only parsing the same bytes."""

@@ -1,0 +1,58 @@
+"""How long usage is kept, and in what detail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from keyturn.ports.clock import Clock
+from keyturn.ports.store import Store
+from keyturn.runtime.registry import Registry
+from keyturn.runtime.usage import BATCHES_KEPT
+
+EVERY = timedelta(hours=1)
+"""Between two rounds over all credentials."""
+DAYS_A_ROUND = 3
+"""Days of one credential that are rolled up in a round, each in a transaction of its own: a backlog is worked off without
+holding up anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """The policy."""
+
+    buckets: timedelta = timedelta(days=7)
+    """As sources tell them: what the detector learns from and reads."""
+    history: timedelta = timedelta(days=90)
+    """When each client used a credential, to five minutes: what silence is judged by."""
+
+
+class Housekeeping:
+    """Rolls up and forgets, once in a while."""
+
+    def __init__(self, *, store: Store, registry: Registry, clock: Clock, retention: Retention) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._retention = retention
+        self._next = clock.now()
+
+    def tidy(self) -> None:
+        """What is due. Buckets that a source has not declared complete are left: the detector has not read them."""
+        now = self._clock.now()
+        if now < self._next:
+            return
+        self._next = now + EVERY
+        self._store.forget_batches(now - BATCHES_KEPT)
+        for name in sorted(self._store.credentials()):
+            before = self._known(name, now) - self._retention.buckets
+            any(not self._store.roll_up(name, before) for _ in range(DAYS_A_ROUND))
+            self._store.forget_slots(name, now - self._retention.history)
+
+    def _known(self, credential: str, now: datetime) -> datetime:
+        wired = self._registry.credentials.get(credential)
+        states = self._store.sources()
+        names: Iterable[str] = wired.sources if wired is not None else ()
+        marks = [states[name].watermark for name in names if name in states]
+        return min([mark for mark in marks if mark is not None], default=now)

@@ -1,0 +1,87 @@
+"""The history that silence is judged by, long after its buckets are gone: a bit for each five minutes of a day."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, delete, func, or_, select
+
+from keyturn.stores.rules import EXACT, SLOTS_A_DAY, slot_of, slot_start, thinned
+from keyturn.stores.sql.database import Upsert
+from keyturn.stores.sql.tables import slots, usage
+
+DAY = timedelta(days=1)
+BYTES = SLOTS_A_DAY // 8
+_USED = or_(usage.c.successes > 0, usage.c.failures > 0)
+_OLDEST = select(func.min(usage.c.start, type_=usage.c.start.type)).where(usage.c.credential == bindparam("wanted"))
+_OF_DAY = (
+    usage.c.credential == bindparam("wanted"),
+    usage.c.start >= bindparam("first"),
+    usage.c.start < bindparam("end"),
+)
+_USES = select(usage.c.client, usage.c.start).distinct().where(*_OF_DAY, _USED)
+_TAKE_OUT = delete(usage).where(*_OF_DAY)
+_KNOWN = select(slots.c.client, slots.c.used).where(
+    slots.c.credential == bindparam("wanted"),
+    slots.c.day == bindparam("when"),
+    slots.c.client.in_(bindparam("who", expanding=True)),
+)
+_SAVE = Upsert(slots)
+_FORGET = delete(slots).where(slots.c.credential == bindparam("wanted"), slots.c.day < bindparam("when"))
+_STARTS = (
+    select(usage.c.start)
+    .distinct()
+    .where(
+        usage.c.credential == bindparam("wanted"),
+        usage.c.client == bindparam("who"),
+        usage.c.start < bindparam("end"),
+        _USED,
+    )
+    .order_by(usage.c.start)
+)
+_DAYS = (
+    select(slots.c.day, slots.c.used)
+    .where(
+        slots.c.credential == bindparam("wanted"), slots.c.client == bindparam("who"), slots.c.day <= bindparam("when")
+    )
+    .order_by(slots.c.day)
+)
+
+
+def roll_up(connection: Connection, credential: str, before: datetime) -> bool:
+    oldest = connection.execute(_OLDEST, {"wanted": credential}).scalar_one()
+    if oldest is None or oldest >= before:
+        return False
+    day, _ = slot_of(oldest)
+    span = {"wanted": credential, "first": oldest, "end": min(before, slot_start(day + 1, 0))}
+    used: dict[str, int] = defaultdict(int)
+    for client, start in connection.execute(_USES, span):
+        used[client] |= 1 << slot_of(start)[1]
+    for client, bits in connection.execute(_KNOWN, {"wanted": credential, "when": day, "who": sorted(used)}):
+        used[client] |= int.from_bytes(bits, "little")
+    rows = [
+        {"credential": credential, "client": client, "day": day, "used": bits.to_bytes(BYTES, "little")}
+        for client, bits in sorted(used.items())
+    ]
+    _SAVE.run(connection, rows)
+    connection.execute(_TAKE_OUT, span)
+    return True
+
+
+def forget(connection: Connection, credential: str, before: datetime) -> None:
+    connection.execute(_FORGET, {"wanted": credential, "when": slot_of(before)[0]})
+
+
+def starts(connection: Connection, credential: str, client: str, end: datetime) -> Sequence[datetime]:
+    exact = list(connection.execute(_STARTS, {"wanted": credential, "who": client, "end": end}).scalars())
+    wanted = {"wanted": credential, "who": client, "when": slot_of(end)[0]}
+    rolled = [start for day, bits in connection.execute(_DAYS, wanted) for start in _starts(day, bits) if start < end]
+    found = sorted({*rolled, *exact})
+    return found if len(found) <= EXACT else thinned(found)
+
+
+def _starts(day: int, bits: bytes) -> Iterator[datetime]:
+    used = int.from_bytes(bits, "little")
+    return (slot_start(day, slot) for slot in range(SLOTS_A_DAY) if used >> slot & 1)
