@@ -46,8 +46,7 @@ def rows_of(scenario: Scenario, runs: int, seed: int, out: Path | None) -> list[
     """All runs of a scenario. With a directory each is kept there, and those of an earlier call are not run again."""
     if out is None:
         return [row for number in range(runs) for row in run(scenario, seed + number)]
-    name = f"{scenario.name}, {scenario.length} s.jsonl".translate(str.maketrans(" /%", "_-p"))
-    file = out / f"{seed}" / name
+    file = out / f"{seed}" / f"{scenario.title.translate(str.maketrans(' /%', '_-p'))}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     kept = _kept(file)
     with file.open("a", encoding="utf-8") as lines:
@@ -79,7 +78,7 @@ def plan(options: argparse.Namespace) -> list[tuple[Scenario, int]]:
         fine = [(replace(scenario, length=10), min(FINE_RUNS, options.runs)) for scenario in HEALTHY]
         planned = [(scenario, options.runs) for scenario in (*HEALTHY, *FAULTY)] + fine
     wanted = options.scenario
-    return [(one, runs) for one, runs in planned if not wanted or any(part in one.name for part in wanted)]
+    return [(one, runs) for one, runs in planned if not wanted or any(part in one.title for part in wanted)]
 
 
 def failures(options: argparse.Namespace, seed: int, console: Console) -> bool:
@@ -99,10 +98,9 @@ def failures(options: argparse.Namespace, seed: int, console: Console) -> bool:
         # A quick run is too short to judge a median: there a failing version is found or not.
         holds = not any(row.missed for row in rows if row.method == "keyturn") if options.quick else line.holds
         held &= holds
-        name = scenario.name if scenario.faulty else f"{scenario.name}, {scenario.length} s"
-        lines.append((name, f"{runs}", *line.cells, line.bar, "yes" if holds else "NO"))
+        lines.append((scenario.title, f"{runs}", *line.cells, line.bar, "yes" if holds else "NO"))
         table.add_row(*lines[-1])
-        sys.stderr.write(f"{name}: {line.cells[0]} ({time.process_time() - start:.0f} s)\n")
+        sys.stderr.write(f"{scenario.title}: {line.cells[0]} ({time.process_time() - start:.0f} s)\n")
     console.print(table)
     console.print(f"false rollbacks in all: {false} of {healthy} (bar: 1 %)")
     if options.out is not None:
@@ -118,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evidence", description=__doc__)
     parser.add_argument("--runs", type=int, default=300, help="of each scenario (default: 300)")
     parser.add_argument("--seed", type=int, default=None, help="of the first run (default: a fresh one)")
-    parser.add_argument("--scenario", action="append", default=[], help="only those whose name holds this; repeatable")
+    parser.add_argument("--scenario", action="append", default=[], help="only those whose title holds this; repeatable")
     parser.add_argument("--quick", action="store_true", help="few runs of short rotations, for CI")
     parser.add_argument("--silence", action="store_true", help="the silence table alone")
     parser.add_argument("--cost", action="store_true", help="the detector's cost alone")

@@ -29,7 +29,7 @@ def costs() -> list[tuple[str, str, str, str, str]]:
 
 
 def _measure(clients: int, failures: int) -> tuple[float, float]:
-    """Medians over buckets, taken turn by turn so that a busy machine slows both alike; half of the clients have moved."""
+    """The 5th percentiles over buckets, turn by turn: a busy machine only ever adds. Half of the clients have moved."""
     watching = FailureDetector.from_baseline([], planned_overlap=timedelta(days=1))
     names = [f"client-{number}" for number in range(clients)]
     half = clients // 2
@@ -50,7 +50,7 @@ def _measure(clients: int, failures: int) -> tuple[float, float]:
         bucket = Bucket(number * 10.0, 10.0, old, new)
         ours.append(_microseconds(lambda bucket=bucket: watching.update(bucket)))  # type: ignore[misc]
         plain.append(_microseconds(count))
-    return float(np.median(ours)), float(np.median(plain))
+    return float(np.percentile(ours, 5)), float(np.percentile(plain, 5))
 
 
 def _microseconds(work: Callable[[], object]) -> float:

@@ -13,6 +13,7 @@ RATE = 0.001
 Event = Literal[
     "none",
     "outage",
+    "outage after a wave",
     "storm on old",
     "laggards",
     "one fails",
@@ -65,6 +66,11 @@ class Scenario:
     bar_seconds: float | None = None
 
     @property
+    def title(self) -> str:
+        """Its name; a healthy one is run in buckets of two lengths."""
+        return self.name if self.faulty else f"{self.name}, {self.length} s"
+
+    @property
     def faulty(self) -> bool:
         """Whether the new version fails in it, so that a rollback is right."""
         return self.event in FAULTS
@@ -82,6 +88,7 @@ HEALTHY = (
     ),
     Scenario(name="drift 1.5", drift=1.5),
     Scenario(name="outage, 30 % on old", event="outage", amount=0.3),
+    Scenario(name="outage after a wave", event="outage after a wave", amount=0.3, hours=6),
     Scenario(name="storm on the old key", event="storm on old"),
     Scenario(name="1 to 15 laggards refused", event="laggards", hours=6),
     Scenario(name="outage, nobody on old", event="outage", hours=6),

@@ -143,9 +143,17 @@ def make(scenario: Scenario, seed: int) -> Stream:
     match scenario.event:
         case "outage":
             moves[: round(scenario.amount * CLIENTS)] = buckets
-            outages = tuple(_outage(rng, buckets, length) for _ in range(_OUTAGES))
+            starts = rng.integers(0, buckets - _OUTAGE_SECONDS // length, _OUTAGES)
+            outages = tuple(_outage(rng, length, start) for start in starts.tolist())
             for outage in outages:
                 failures[outage.buckets] = rng.binomial(trials[outage.buckets], outage.strength)
+        case "outage after a wave":
+            # Most clients move at once, within a block of which the outage takes the rest.
+            moves[:] = buckets // 2 + 120 // length
+            moves[: round(scenario.amount * CLIENTS)] = buckets
+            start = buckets // 2 + 180 // length
+            outages = (_outage(rng, length, start),)
+            failures[outages[0].buckets] = rng.binomial(trials[outages[0].buckets], outages[0].strength)
         case "storm on old":
             _storm(trials, failures, buckets // 8, int(moves.argmax()), length)
         case "one storms":
@@ -174,11 +182,10 @@ def make(scenario: Scenario, seed: int) -> Stream:
     )
 
 
-def _outage(rng: np.random.Generator, buckets: int, length: int) -> Outage:
-    span = _OUTAGE_SECONDS // length
-    start = int(rng.integers(0, buckets - span))
+def _outage(rng: np.random.Generator, length: int, start: int) -> Outage:
     strength = float(rng.uniform(_LEAST_OUTAGE, 1.0))
-    return Outage(buckets=slice(start, start + span), strength=strength, refuses=bool(rng.integers(2)))
+    span = slice(start, start + _OUTAGE_SECONDS // length)
+    return Outage(buckets=span, strength=strength, refuses=bool(rng.integers(2)))
 
 
 def _storm(trials: Counts, failures: Counts, start: int, client: int, length: int) -> None:

@@ -10,6 +10,7 @@ Killed, it is followed by the next at once; any other end is this process's end 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -51,6 +52,8 @@ WRITES = (
 TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
 ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")
 LOOKS = ("get", "list")
+LOADED_ONCE = ("keyturn.api", "keyturn.app.serving", "keyturn.plugins.aws", "keyturn.stores.sql.postgres")
+"""What `serve` loads by itself, and would load again in each life."""
 PATIENCE = 0.5
 """Seconds before the next life of one that ended by itself."""
 ROTATION = re.compile(r"-[0-9a-f]{12}\b")
@@ -220,7 +223,7 @@ def _within_transactions(points: Points) -> None:
     def write(self: Database) -> Iterator[Any]:
         with begun(self) as connection:
             yield connection
-            points.meet(f"{points.name}: within")
+            points.meet(f"{points.name or 'schema'}: within")
 
     Database.write = write  # type: ignore[method-assign]
 
@@ -298,6 +301,8 @@ def live_again_and_again(plan: Path, lives: Path, *, always: bool) -> int:
 
 
 if __name__ == "__main__":
+    for part in LOADED_ONCE:
+        importlib.import_module(part)
     plan_file = Path(sys.argv[1])
     settings = json.loads(plan_file.read_text())
     if settings.get("lease"):

@@ -23,7 +23,7 @@ from keyturn.demo.traffic import Traffic
 from keyturn.demo.waiting import PartFailed, wait_until
 
 LOOK_EVERY = 0.2
-LEASE = 3.0
+LEASE = 2.0
 """Seconds that a dead life's work lies still where leases are another's."""
 SETTLED = 3.0
 """Seconds after an end for what is done beside a rotation: messages, the first check."""

@@ -23,7 +23,7 @@ from keyturn.demo.waiting import PartFailed, wait_until
 
 CALM = (1.0, 4.0)
 """Seconds between two faults."""
-MOST = 5
+MOST = 4
 """Replicas."""
 LEAST = 2
 LOOK_EVERY = 0.5

@@ -110,6 +110,8 @@ class Ground:
         """Versions that were ever reported compromised."""
         self.ever_served: set[int] = {0}
         self.served_since: dict[str, datetime] = dict.fromkeys(self.targets, EPOCH)
+        self.proved: set[int] = set()
+        """Versions that were tried on every verifier and refused."""
         self.forced: set[int] = set()
         """Versions for which somebody's word stood in for silence."""
         self.refused_since: dict[int, datetime] = {}
@@ -130,7 +132,7 @@ class Ground:
         other.sources = {name: source.fork() for name, source in self.sources.items()}
         for name in ("untold", "uses", "denied", "fates", "late", "journal", "keys", "messages"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))
-        for name in ("leaked", "ever_served", "forced", "robbed", "gone", "served_since", "refused_since"):
+        for name in ("leaked", "ever_served", "proved", "forced", "robbed", "gone", "served_since", "refused_since"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))
         return other
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from tests.domain.compromised import (
     cut_in_time,
@@ -21,7 +22,8 @@ from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 
-RESTORABLE = frozenset({Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
+STAGES = (Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE, Phase.DESTROY, Phase.COMPLETED)
+RESTORABLE = frozenset(STAGES[:4])
 SLACK = seconds(60)
 """Between two ticks at most."""
 
@@ -30,6 +32,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     """Everything that a decision must not do, on the world in which it is to be done."""
     settle(world)
     after = decision.rotation
+    stage_by_stage(before, after)
     never_given_again(before, decision)
     no_longer_than_its_grace(before, decision.successor or after)
     cut_in_time(world, decision)
@@ -52,9 +55,10 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     if decision.successor is not None:
         for verifier in world.verifiers.values():
             verifier.excused |= set(after.versions)  # what it had disabled, the successor enables
-        assert set(decision.successor.versions) >= {v for v in after.versions if v not in after.proven}, "P5: forgotten"
+        stored = {serial for target in world.targets.values() for serial in target.copies}
+        left = {serial for serial in after.versions if serial in stored or serial not in after.proven}
+        assert set(decision.successor.versions) >= left, "P5: forgotten"
     if after.phase is Phase.ROLLBACK and before.phase is not Phase.ROLLBACK:
-        assert before.phase in RESTORABLE, f"rollback out of {before.phase}"
         for verifier in world.verifiers.values():
             verifier.excused.add(after.outgoing[0])
     if before.phase is Phase.RETIRE and after.phase is Phase.MONITOR:
@@ -62,6 +66,15 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
             verifier.excused |= set(after.outgoing)
     if not after.live and decision.successor is None:
         ended_clean(world, after)
+
+
+def stage_by_stage(before: Rotation, after: Rotation) -> None:
+    """No stage is skipped: the ways out of the order are the retreat, the rollback, and giving way to another rotation."""
+    if after.phase in (before.phase, Phase.SUPERSEDED):
+        return
+    steps = {*pairwise(STAGES), (Phase.RETIRE, Phase.MONITOR), (Phase.ROLLBACK, Phase.ROLLED_BACK)}
+    steps |= {(phase, Phase.ROLLBACK) for phase in RESTORABLE}
+    assert (before.phase, after.phase) in steps, f"{before.phase} is followed by {after.phase}"
 
 
 def makes_room(world: World, rotation: Rotation) -> set[int]:
@@ -97,7 +110,8 @@ def disable_before_revoke(world: World, after: Rotation, serial: int) -> None:
 def stands_where_told(world: World, before: Rotation, decision: Decision) -> None:
     """Under a pause, a halt or a latched hold nothing goes on; what was true may be made so again."""
     kinds = {effect.kind for effect in decision.effects}
-    if world.obstacle is not None and before.versions[before.incoming].key_id is None:
+    unmade = before.versions[before.incoming].key_id is None
+    if world.obstacle is not None and world.obstacle.id not in before.passed and unmade:
         seen = any(not target.away for target in world.targets.values())
         assert EffectKind.MINT not in kinds or not seen, "minted over an obstacle"
     latched = before.hold is not None and before.hold.latched
@@ -121,7 +135,10 @@ def accept_before_use(world: World, serial: int) -> None:
 
 
 def bake_known(world: World, after: Rotation, target: str) -> None:
-    """P4: a wave waits until the one before was watched, by every source that sees failures, for the bake."""
+    """P4: a wave waits until the one before was watched, by every source that sees failures, for the bake; an operator who
+    wants a hand's value overwritten names the target."""
+    if after.reasserted.get(target) == (world.targets[target].id or ""):
+        return
     index = after.targets.index(target)
     earlier = after.targets[: index - index % world.policy.wave_size]
     for name in earlier:
@@ -220,6 +237,8 @@ def ended_clean(world: World, after: Rotation) -> None:
             dead = verifier.table.get(serial, Entry.ABSENT)
             minted = serial in world.keys and after.versions[serial].key_id is not None
             assert dead is Entry.REVOKED or not minted, f"P5: v{serial} is {dead} at {verifier.name}"
+            proven = serial in world.proved or serial in after.waived
+            assert proven or not minted, f"P11: v{serial} was never tried"
             assert not verifier.ever_accepts(serial, world.now), f"P11: {verifier.name} accepts v{serial}"
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from tests.domain.places import seconds
 from tests.domain.scenes import ended, rotation, step, until, world_in
+from tests.domain.world import World
 
 from keyturn.domain import commands
 from keyturn.domain.errors import Refused
+from keyturn.domain.model import Rotation
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 
@@ -84,3 +89,79 @@ def test_ended_rotation_takes_no_command() -> None:
     last = until(world, ended(world))[-1].rotation
     with pytest.raises(Refused, match="has ended as completed"):
         commands.roll_back(last, by="ada", why="late")
+
+
+# Emergencies
+
+
+def test_a_version_that_is_not_made_yet_cannot_leak() -> None:
+    """Nobody can have what does not exist; the versions that may be named are named."""
+    world = world_in(Phase.INTRODUCE)
+    with pytest.raises(Refused, match="not made yet"):
+        world.command(commands.emergency, serial=1, by="ada", why="leaked", now=world.now)
+    with pytest.raises(Refused, match="concerns v0, v1, not v7"):
+        world.command(commands.emergency, serial=7, by="ada", why="leaked", now=world.now)
+
+
+def test_a_grace_beyond_its_cap_is_refused() -> None:
+    """A grace lies between nothing and the policy's cap."""
+    world = world_in(Phase.MONITOR)
+    beyond = world.policy.grace_cap + seconds(1)
+    with pytest.raises(Refused, match="is not between 0 and"):
+        world.command(commands.emergency, serial=0, by="ada", why="leaked", now=world.now, grace=beyond)
+
+
+# Hands
+
+
+def answer(world: World, change: Callable[..., Rotation], target: str, found: str) -> None:
+    """What an operator says about a target whose readers are believed to get `found`."""
+    world.command(change, seen=world.observe(), target=target, found=found, by="ada", why="looked")
+
+
+def test_an_answer_about_what_is_not_there_is_refused() -> None:
+    """Nothing is overwritten or adopted on an outdated belief, at a place that is not the rotation's or cannot be read."""
+    world = world_in(Phase.MONITOR)
+    with pytest.raises(Refused, match="has no target 't9'; it has t0, t1"):
+        answer(world, commands.reassert, "t9", "hand")
+    with pytest.raises(Refused, match="get t0-1 now, not hand"):
+        answer(world, commands.reassert, "t0", "hand")
+    world.targets["t0"].away = True
+    with pytest.raises(Refused, match="cannot be read now"):
+        answer(world, commands.reassert, "t0", "hand")
+
+
+def test_what_is_as_it_should_be_is_neither_overwritten_nor_adopted() -> None:
+    """A target that serves the version that the phase calls for asks for no answer."""
+    world = world_in(Phase.MONITOR)
+    found = world.targets["t0"].id or ""
+    with pytest.raises(Refused, match="nothing to reassert"):
+        answer(world, commands.reassert, "t0", found)
+    with pytest.raises(Refused, match="serves v1, which cannot be adopted"):
+        answer(world, commands.accept, "t0", found)
+    world.overwrite(world.targets["t0"], missing=True)
+    with pytest.raises(Refused, match="serves nothing, which cannot be adopted"):
+        answer(world, commands.accept, "t0", "")
+
+
+def test_what_is_compromised_is_not_reasserted() -> None:
+    """Where the version that the phase calls for is compromised, a hand's value is not overwritten with it (promise P8)."""
+    world = world_in(Phase.INTRODUCE)
+    world.command(commands.emergency, serial=0, by="ada", why="leaked", now=world.now)
+    world.overwrite(world.targets["t0"], missing=False)
+    with pytest.raises(Refused, match="never given to readers again"):
+        answer(world, commands.reassert, "t0", world.targets["t0"].id or "")
+
+
+def test_a_value_that_can_be_read_is_not_lost() -> None:
+    """A loss is accepted of a version that the rotation leaves behind, and only when it is one."""
+    world = world_in(Phase.MONITOR)
+    for serial, said in ((0, "nothing is lost"), (1, "leaves behind")):
+        with pytest.raises(Refused, match=said):
+            world.command(commands.accept_lost, seen=world.observe(), serial=serial, by="ada", why="known")
+
+
+def test_a_rotation_that_goes_on_is_not_abandoned() -> None:
+    """Before DESTROY the way out is the rollback, which is named."""
+    with pytest.raises(Refused, match="use `keyturn rollback api`"):
+        world_in(Phase.MONITOR).command(commands.abandon, by="ada", why="enough")

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 from tests.domain.findings import authority_ill, failing
 from tests.domain.places import seconds
-from tests.domain.scenes import ended, rotation, situation, step, until, world_in
+from tests.domain.scenes import ended, returning, rotation, situation, step, until, world_in
 from tests.domain.world import World
 
 from keyturn.domain import commands, establish, withdraw
-from keyturn.domain.machine import decide
 from keyturn.domain.model import Hold
 from keyturn.domain.observations import Acceptance, Entry, Obstacle, UsageSeen
 from keyturn.domain.phases import Phase
@@ -232,11 +231,44 @@ def test_no_source_at_all_leaves_everything_unknown() -> None:
     """Without any source nobody is known to have moved, or to be silent."""
     world = world_in(Phase.MONITOR)
     s = situation(world)
+    since = replace(s, seen=replace(s.seen, usage=replace(s.seen.usage, since=None)))
+    assert verdict_of(withdraw.old_silent(since)) is Reason.SILENCE_UNKNOWN
     s = replace(s, seen=replace(s.seen, usage=UsageSeen(clients=s.seen.usage.clients)))
     assert verdict_of(withdraw.old_silent(s)) is Reason.SILENCE_UNKNOWN
     gone = replace(s.seen.usage.clients["c0"], last_success={})
     s = replace(s, seen=replace(s.seen, usage=UsageSeen(clients={"c0": gone})))
     assert s.laggards() == ("c0",)
+
+
+def test_of_sources_that_see_failures_the_mute_one_decides() -> None:
+    """One that speaks does not stand in for one that does not."""
+    world = world_in(Phase.OVERLAP)
+    world.sources["reports"].sees_failures = True
+    world.sources["gateway"].mute = True
+    step(world)
+    assert step(world, 60).verdict.reason is Reason.WATERMARK_BEHIND
+
+
+def test_a_forced_version_is_soaked_under_every_source() -> None:
+    """A force stands in for silence before the disable, not for a source that is mute in the soak."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.force, serial=0, by="ada", why="a dead machine")
+    until(world, lambda: rotation(world).soak is not None)
+    world.sources["reports"].mute = True
+    assert step(world, 120).verdict.reason is Reason.WATERMARK_BEHIND
+    world.sources["reports"].mute = False
+    until(world, ended(world))
+
+
+def test_a_target_out_of_sight_for_a_moment_restarts_nothing() -> None:
+    """Since when readers get the new version is not counted anew because nobody could look."""
+    world = world_in(Phase.MONITOR)
+    before = rotation(world).promoted
+    world.targets["t0"].away = True
+    step(world)
+    world.targets["t0"].away = False
+    step(world)
+    assert rotation(world).promoted == before
 
 
 def test_drain_is_not_known_without_a_source() -> None:
@@ -326,15 +358,67 @@ def test_credential_without_clients_still_needs_silence() -> None:
     until(world, ended(world))
 
 
+# What speaks first: what undoes comes before what waits
+
+
+def test_an_operators_rollback_does_not_wait_for_an_authority_that_is_ill() -> None:
+    """A hold stops no rollback."""
+    world = world_in(Phase.MONITOR)
+    world.finding = authority_ill()
+    assert step(world).verdict.reason is Reason.AUTHORITY_ILL
+    world.command(commands.roll_back, by="ada", why="it fails")
+    assert ruling(world) == (Ruling.ROLL_BACK, Reason.OPERATOR_ROLLBACK)
+
+
+def test_a_real_holder_does_not_wait_for_an_authority_that_is_ill() -> None:
+    """A hold stops no retreat: whoever was refused with the old version has it back at once."""
+    world = world_in(Phase.RETIRE)
+    world.finding = authority_ill()
+    returning(world)
+    until(world, lambda: rotation(world).phase is Phase.MONITOR)
+    assert rotation(world).cause is Reason.REFUSED_USE
+
+
+def test_a_real_holder_does_not_wait_for_a_halt_to_end() -> None:
+    """Too many new versions have failed, and it halts in RETIRE: a refused use of a version that is kept retreats."""
+    world = world_in(Phase.RETIRE)
+    until(world, lambda: rotation(world).soak is not None)
+    halt = Hold(reason=Reason.TOO_MANY_REMINTS, since=world.now, latched=True)
+    world.rotation = replace(rotation(world), halted=halt)
+    returning(world)
+    until(world, lambda: rotation(world).phase is Phase.MONITOR)
+    assert rotation(world).halted is None
+
+
+def test_a_pause_does_not_silence_a_doubt() -> None:
+    """That old and new fail alike goes on paging while the rotation is paused."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.pause, by="ada", why="a look", now=world.now)
+    world.finding = authority_ill()
+    assert step(world).verdict.reason is Reason.AUTHORITY_ILL
+    before = len(world.messages)
+    step(world, 90)
+    assert len(world.messages) > before
+
+
+def test_a_pause_does_not_silence_what_an_operator_must_end() -> None:
+    """A value set by hand goes on paging while the rotation is paused."""
+    world = world_in(Phase.MONITOR)
+    world.overwrite(world.targets["t0"], missing=False)
+    step(world)
+    world.command(commands.pause, by="ada", why="a look", now=world.now)
+    before = len(world.messages)
+    assert step(world, 90).verdict.reason is Reason.TARGET_FOREIGN
+    assert len(world.messages) > before
+
+
 def test_passing_hold_does_not_end_one_that_an_operator_must_end() -> None:
-    """While the authority is ill a hold for a value set by hand stays remembered, and stands when the authority is well."""
-    s = situation(world_in(Phase.MONITOR))
-    standing = Hold(reason=Reason.TARGET_FOREIGN, since=s.now, latched=True, detail="by hand")
-    held = replace(s.rotation, hold=standing, stopped_since=s.now)
-    ill = replace(s.seen, usage=replace(s.seen.usage, finding=authority_ill()))
-    during = decide(held, ill, s.now)
-    assert during.verdict.reason is Reason.AUTHORITY_ILL
-    assert during.rotation.hold is not None
-    assert during.rotation.hold.reason is Reason.TARGET_FOREIGN
-    after = decide(during.rotation, s.seen, s.now)
-    assert (after.verdict.reason, after.verdict.latch) == (Reason.TARGET_FOREIGN, True)
+    """While the authority is ill a hold for a value set by hand stays, and stands when the authority is well."""
+    world = world_in(Phase.MONITOR)
+    world.overwrite(world.targets["t0"], missing=False)
+    step(world)
+    world.put_back()
+    for finding in (authority_ill(), None):
+        world.finding = finding
+        held = step(world).verdict
+        assert (held.reason, held.latch) == (Reason.TARGET_FOREIGN, True)

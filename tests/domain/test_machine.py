@@ -76,6 +76,15 @@ def test_waves_promote_so_many_targets_at_once() -> None:
     assert promoted == ["t0", "t1"]
 
 
+def test_overlap_is_no_shorter_than_a_bake() -> None:
+    """The last wave is watched as long as every other, also where the minimum overlap is shorter than a bake."""
+    world = world_in(Phase.OVERLAP, bake=seconds(120))
+    until(world, lambda: world.targets["t1"].serial == 1)
+    promoted = world.now
+    until(world, lambda: rotation(world).phase is Phase.MONITOR)
+    assert world.now - promoted >= seconds(120)
+
+
 def test_decide_is_pure() -> None:
     """The same arguments give the same decision, and stay as they are."""
     world = world_in(Phase.OVERLAP)

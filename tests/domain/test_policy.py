@@ -25,6 +25,11 @@ def test_empty_wave_is_refused() -> None:
     assert "at least one target" in Policy(wave_size=0).problems()[0]
 
 
+def test_grace_beyond_its_cap_is_refused() -> None:
+    """A grace that the cap ends first is not what anybody means."""
+    assert "raise the cap" in Policy(grace=timedelta(hours=1)).problems()[0]
+
+
 def test_deadlines_that_cannot_be_meant_are_refused() -> None:
     """Force belongs to silence and to an owner; a deadline is longer than zero."""
     forced = Deadline(after=timedelta(hours=1), policy=OnDeadline.FORCE)

@@ -27,6 +27,7 @@ def test_rollback_from_every_phase_before_destroy(phase: Phase) -> None:
     world.command(commands.roll_back, by="ada", why="it fails")
     decisions = until(world, ended(world))
     assert decisions[0].verdict.reason is Reason.OPERATOR_ROLLBACK
+    assert decisions[0].rotation.phase is Phase.ROLLBACK
     assert decisions[-1].rotation.phase is Phase.ROLLED_BACK
     assert decisions[-1].rotation.versions[0].state is VersionState.CURRENT
     drained = any(d.verdict.reason is Reason.DRAINING for d in decisions)
@@ -128,6 +129,36 @@ def test_joining_verifier_is_mended_in_overlap() -> None:
     world.join()
     kinds = [e.kind for e in step(world).effects + step(world).effects]
     assert kinds == [EffectKind.ENABLE, EffectKind.INSTALL]
+
+
+def test_joining_verifier_is_mended_while_another_is_away() -> None:
+    """What the old version waits for at one verifier keeps no other from getting the new one that readers have."""
+    world = world_in(Phase.MONITOR)
+    world.set_away(world.verifiers["g0"], True)
+    world.join()
+    joined = [(e.kind, e.serial) for d in (step(world), step(world)) for e in d.effects]
+    assert joined == [(EffectKind.ENABLE, 0), (EffectKind.INSTALL, 1)]
+
+
+def test_joining_verifier_gets_the_new_version_although_the_old_value_is_lost() -> None:
+    """Under the hold for a lost way back, what readers have is given to a verifier that joins."""
+    world = world_in(Phase.MONITOR)
+    world.lose_value(0)
+    assert step(world).verdict.reason is Reason.ROLLBACK_VALUE_LOST
+    world.join()
+    assert (EffectKind.INSTALL, 1) in [(e.kind, e.serial) for e in step(world).effects]
+
+
+def test_value_signed_off_as_lost_is_awaited_at_no_verifier_that_joins() -> None:
+    """A version that nobody can hand to a new verifier holds nothing up once an operator goes on without it."""
+    world = world_in(Phase.MONITOR)
+    world.lose_value(0)
+    step(world)
+    world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="it was nowhere")
+    world.join()
+    until(world, ended(world))
+    assert world.ended is not None
+    assert world.ended.phase is Phase.COMPLETED
 
 
 def test_verifier_that_comes_back_stale_in_the_soak_is_mended_and_the_soak_begins_anew() -> None:

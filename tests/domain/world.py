@@ -280,6 +280,7 @@ class World(Ground):
             probe = verifier.probe(effect.serial, self.now) if verifier is not None else Acceptance.UNREACHABLE
             if probe not in (Acceptance.REFUSED, Acceptance.DISABLED):
                 raise TroubleError(FailureKind.TRANSIENT, f"{name} does not refuse v{effect.serial}: {probe}")
+        self.proved.add(effect.serial)
 
     def _at_target(self, effect: Effect, target: Target) -> str | None:
         if target.away:

@@ -67,22 +67,29 @@ def _served(s: Situation) -> set[int]:
 
 
 def _promoted(s: Situation) -> dict[str, Stamp]:
+    """Since when readers of each target get what is to survive; while they are known to get another it has not begun."""
     rotation = s.rotation
     promoted = dict(rotation.promoted)
-    if rotation.phase not in (Phase.OVERLAP, Phase.ROLLBACK):
+    if not rotation.live:
         return promoted
     for target in rotation.targets:
-        if target in promoted or not s.serves(target, s.survivor):
-            continue
-        ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
-        done = [one.at for name, one in s.seen.effects.items() if name.startswith(ours) and one.succeeded]
-        if rotation.phase is Phase.ROLLBACK and not done:
-            # Readers may get the old version here already; only our own promote spends what a late worker holds.
-            continue
-        # When it was done, where that is known, and not when it is looked at: a grace may be shorter than a tick.
-        known = max((at for at in done if at is not None), default=s.now)
-        promoted[target] = rotation.stamp(min(known, s.now))
+        if s.serves(target, s.survivor):
+            if target not in promoted and (at := _since(s, target)) is not None:
+                promoted[target] = rotation.stamp(at)
+        elif target in promoted and s.serving(target).kind is not ServingKind.UNKNOWN:
+            promoted[target] = rotation.stamp(s.now)
     return promoted
+
+
+def _since(s: Situation, target: str) -> datetime | None:
+    """When this phase gave readers the survivor: when the promote was done, where that is known, and not when it is looked
+    at, for a grace may be shorter than a tick. None where it is not this phase's doing: in ROLLBACK readers may have got
+    it all along, and only our own promote spends what a late worker holds."""
+    ours = effect(s, EffectKind.PROMOTE, s.survivor, target=target).id.rpartition("/")[0] + "/"
+    done = [one.at for name, one in s.seen.effects.items() if name.startswith(ours) and one.succeeded]
+    if not s.phase_is(Phase.OVERLAP) and not (done and s.phase_is(Phase.ROLLBACK)):
+        return None
+    return min(max((at for at in done if at is not None), default=s.now), s.now)
 
 
 def _marks(s: Situation) -> dict[int, Mark]:
@@ -107,7 +114,7 @@ def _up(s: Situation) -> frozenset[str]:
         if s.phase_is(Phase.OVERLAP, Phase.MONITOR):
             kept = [serial for serial in s.rotation.outgoing if s.kept(serial)]
             return all(s.acceptance(verifier, serial) is Acceptance.ACCEPTED for serial in kept)
-        return all(verifier not in s.still(v, Acceptance.ACCEPTED, Acceptance.UNSETTLED) for v in s.doomed)
+        return all(verifier not in s.still(v, Acceptance.ACCEPTED) for v in s.doomed)
 
     def away(verifier: str) -> bool:
         return s.acceptance(verifier, s.survivor) is Acceptance.UNREACHABLE

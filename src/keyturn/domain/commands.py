@@ -10,6 +10,7 @@ from keyturn.domain.errors import Refused
 from keyturn.domain.model import Adopting, Force, Mark, Pause, Rotation
 from keyturn.domain.observations import AUTHORITY, Observations, ServingKind
 from keyturn.domain.phases import Phase
+from keyturn.domain.policy import FORCEABLE
 from keyturn.domain.reasons import Reason
 from keyturn.domain.situation import Situation
 
@@ -88,7 +89,7 @@ def force(rotation: Rotation, *, serial: int, by: str, why: str, final: bool = F
     """Put a person's word in the place of silence for one version: in MONITOR an outgoing one, in ROLLBACK one that is
     withdrawn. With `final` a refused use does not bring it back."""
     _live(rotation)
-    if rotation.phase not in (Phase.MONITOR, Phase.ROLLBACK):
+    if rotation.phase not in FORCEABLE:
         raise Refused(
             f"{rotation.credential} is in {rotation.phase}, which waits for no silence; force stands in for silence "
             "only, in monitor and rollback"

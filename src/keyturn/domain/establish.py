@@ -153,7 +153,7 @@ def promote_waves(s: Situation) -> Outcome:
         if lacking:
             if previous and (verdict := _baked(s, previous, s.policy.bake, Reason.BAKING)):
                 return verdict
-            ready = [t for t in lacking if s.serving(t).kind is ServingKind.OURS and s.copies(t) is not None]
+            ready = [t for t in lacking if s.serving(t).kind is ServingKind.OURS]
             if ready:
                 return tuple(promote(s, s.new, t) for t in ready)
             return not_served(s, lacking)
@@ -161,15 +161,11 @@ def promote_waves(s: Situation) -> Outcome:
     return None
 
 
-def bake_last_wave(s: Situation) -> Verdict | None:
-    """The last wave has been watched as long as every other; in an emergency nothing is baked."""
-    return None if s.hurried else _baked(s, s.waves()[-1], s.policy.bake, Reason.BAKING)
-
-
 def minimum_overlap(s: Situation) -> Verdict | None:
-    """Both versions were accepted under watch for the minimum overlap since the last promote; in an emergency the grace
-    takes its place."""
-    return None if s.hurried else _baked(s, s.rotation.targets, s.policy.minimum_overlap, Reason.MINIMUM_OVERLAP)
+    """Both versions were accepted under watch for the minimum overlap, and no shorter than any wave is baked, since the
+    last promote; in an emergency the grace takes its place."""
+    span = max(s.policy.minimum_overlap, s.policy.bake)
+    return None if s.hurried else _baked(s, s.rotation.targets, span, Reason.MINIMUM_OVERLAP)
 
 
 def _baked(s: Situation, targets: tuple[str, ...], span: timedelta, reason: Reason) -> Verdict | None:
@@ -194,7 +190,7 @@ def promote_restored(s: Situation) -> Outcome:
         if (t not in s.rotation.promoted and any(target == t for target, _ in s.rotation.promised))
         or (s.serving(t).kind is not ServingKind.UNKNOWN and not s.serves(t, s.survivor))
     ]
-    ready = [t for t in wanted if s.serving(t).kind is ServingKind.OURS and s.copies(t) is not None]
+    ready = [t for t in wanted if s.serving(t).kind is ServingKind.OURS]
     if ready:
         return tuple(promote(s, s.survivor, t) for t in ready)
     return not_served(s, wanted) if wanted else None
@@ -205,7 +201,7 @@ def not_served(s: Situation, targets: list[str]) -> Verdict:
     hands = [verdict for t in targets if (verdict := anothers(s, t, latch=False)) is not None]
     if hands:
         return hands[0]
-    unknown = [t for t in targets if s.serving(t).kind is ServingKind.UNKNOWN or s.copies(t) is None]
+    unknown = [t for t in targets if s.serving(t).kind is ServingKind.UNKNOWN]
     if unknown:
         return unknown_target(unknown)
     return hold(Reason.SURVIVOR_NOT_SERVED, f"{', '.join(targets)} does not serve v{s.survivor}", targets=targets)

@@ -24,11 +24,8 @@ def marked(s: Situation) -> Verdict | None:
     marked too, another rotation takes over (promise P8)."""
     if not s.marked(s.survivor):
         return None
-    back = s.rotation.restoring is None
-    detail = f"v{s.survivor} is compromised"
-    mark = s.rotation.marks.get(s.survivor)
-    if mark is not None:
-        detail += f", reported by {mark.by}: {mark.why}"
+    back, mark = s.rotation.restoring is None, s.rotation.marks[s.survivor]
+    detail = f"v{s.survivor} is compromised, reported by {mark.by}: {mark.why}"
     return Verdict(ruling=Ruling.ROLL_BACK if back else Ruling.SUPERSEDE, reason=Reason.COMPROMISED, detail=detail)
 
 
@@ -58,10 +55,22 @@ def new_value_lost(s: Situation) -> Verdict | None:
 
 
 def new_version_fails(s: Situation) -> Verdict | None:
-    """Failures attributed to the new version. Our own probes of both versions speak first: a verifier that refuses the
-    new where it accepts the old is no illness of the authority, and one that accepts neither is no fault of the new. Then
-    the detector's word, where the old version's traffic gave it a control; where none did, what the probes leave of
-    DESIGN §6's table."""
+    """Failures attributed to the new version: readers get the old one again."""
+    verdict = _found(s)
+    return verdict if verdict is not None and verdict.ruling is Ruling.ROLL_BACK else None
+
+
+def in_doubt(s: Situation) -> Verdict | None:
+    """Failures that may be the authority's, or anybody's: nothing goes on while they last."""
+    verdict = _found(s)
+    return verdict if verdict is not None and verdict.ruling is Ruling.HOLD else None
+
+
+def _found(s: Situation) -> Verdict | None:
+    """What the detector's word means. Our own probes of both versions speak first: a verifier that refuses the new where
+    it accepts the old is no illness of the authority, and one that accepts neither is no fault of the new. Then the
+    detector's word, where the old version's traffic gave it a control; where none did, what the probes leave of DESIGN
+    §6's table."""
     finding = s.seen.usage.finding
     if finding is None:
         return None
@@ -232,6 +241,7 @@ CHAIN: tuple[tuple[Guard, frozenset[Phase]], ...] = (
     (refused_use, frozenset({Phase.RETIRE})),
     (halted, LIVE),
     (latched, STOPPABLE),
+    (in_doubt, WATCHED),
     (paused, STOPPABLE),
     (too_many_retreats, frozenset({Phase.MONITOR})),
     (obstacle, frozenset({Phase.INTRODUCE})),

@@ -45,7 +45,8 @@ class TargetSeen:
 
     serving: Serving
     copies: frozenset[int] | None
-    """Serials of which keyturn keeps a readable copy here; None when the target could not be read."""
+    """Serials of which keyturn keeps a readable copy here; None when the target could not be read, and what it serves is
+    unknown too."""
     obstacles: tuple[Obstacle, ...] = ()
     marked: frozenset[int] = frozenset()
     """Serials of which it is written here that they are compromised."""

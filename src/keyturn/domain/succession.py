@@ -92,6 +92,7 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
         failed=before.failed | {before.incoming} if failed else before.failed,
         disabled_at={serial: at for serial, at in before.disabled_at.items() if serial in outgoing},
         revoked=frozenset(serial for serial in outgoing if serial in before.revoked or _revoked(s, serial)),
+        proven=tuple(serial for serial in before.proven if serial in outgoing),
         waived={serial: who for serial, who in before.waived.items() if serial in outgoing},
         passed=before.passed,
         cause=before.cause,

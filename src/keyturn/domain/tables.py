@@ -21,16 +21,13 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         establish.accept_kept,
     ),
     Phase.OVERLAP: (
-        establish.keep_old,
         establish.accept_kept,
         establish.accept_new,
         establish.reassert,
         establish.promote_waves,
-        establish.bake_last_wave,
         establish.minimum_overlap,
     ),
     Phase.MONITOR: (
-        establish.keep_old,
         establish.accept_kept,
         establish.accept_new,
         establish.reassert,
@@ -39,7 +36,6 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         withdraw.old_silent,
     ),
     Phase.RETIRE: (
-        establish.keep_old,
         establish.accept_new,
         establish.reassert,
         withdraw.served_everywhere,
@@ -71,14 +67,12 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
     Phase.COMPLETED: (
         withdraw.bury_again,
         establish.accept_survivor,
-        withdraw.served_everywhere,
         withdraw.revoke_doomed,
         withdraw.remove_copies,
     ),
     Phase.ROLLED_BACK: (
         withdraw.bury_again,
         establish.accept_survivor,
-        withdraw.served_everywhere,
         withdraw.revoke_doomed,
         withdraw.remove_copies,
     ),

@@ -87,8 +87,6 @@ def stand(rotation: Rotation, verdict: Verdict | None, now: datetime) -> Rotatio
     if verdict is None or ruling not in (Ruling.HOLD, Ruling.HALT):
         return replace(rotation, hold=None)
     before = rotation.halted if ruling is Ruling.HALT else rotation.hold
-    if ruling is Ruling.HOLD and before is not None and before.latched and not verdict.latch:
-        return rotation  # a hold that passes by itself does not end one that only an operator ends
     same = before is not None and before.reason is verdict.reason
     held = Hold(
         reason=verdict.reason,

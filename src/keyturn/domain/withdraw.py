@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.establish import not_served
-from keyturn.domain.observations import Acceptance, Entry
+from keyturn.domain.observations import Acceptance, Entry, ServingKind
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import (
     REFUSING,
@@ -27,7 +27,7 @@ def served_everywhere(s: Situation) -> Verdict | None:
     the way back an operator's force stands in for a target that is away."""
     others = [t for t in s.rotation.targets if not s.serves(t, s.survivor)]
     if s.rotation.restoring is not None and s.rotation.forced:
-        others = [t for t in others if s.seen.targets.get(t) is not None and s.copies(t) is not None]
+        others = [t for t in others if s.serving(t).kind is not ServingKind.UNKNOWN]
     return not_served(s, others) if others else None
 
 
@@ -242,7 +242,7 @@ def _occupies(s: Situation, serial: int) -> bool:
 
 
 def _known_unserved(s: Situation, target: str, serial: int) -> bool:
-    return s.copies(target) is not None and not s.serves(target, serial)
+    return s.serving(target).kind is not ServingKind.UNKNOWN and not s.serves(target, serial)
 
 
 def refused_everywhere(s: Situation, serial: int) -> bool:

@@ -88,6 +88,22 @@ def test_what_failed_in_a_trouble_never_turns_against_the_new_version(begins: in
         assert "roll_back" not in verdicts(findings)
 
 
+@pytest.mark.parametrize("make", [fresh, learnt])
+def test_a_trouble_just_after_clients_have_moved_is_not_the_new_versions(
+    make: Callable[[np.random.Generator], FailureDetector],
+) -> None:
+    """What the old version did before they moved, within the same block, does not count against the new one."""
+    rng = seeded()
+    detector = make(rng)
+    for second in range(20):
+        assert detector.update(Bucket(second, 1.0, arm(rng, OLD + NEW, 0.001), {})) is None
+    run(detector, rng, range(20, 28), 0.001)
+    during = run(detector, rng, range(28, 36), 0.9)
+    assert all(during[1:])
+    assert verdicts(during) == {"authority_ill"}
+    assert verdicts(run(detector, rng, range(36, 80), 0.001)) <= {"authority_ill"}
+
+
 def test_a_hold_lasts_as_long_as_the_trouble() -> None:
     """Over block ends and for twenty minutes, an outage of one request in five stays one hold."""
     rng = seeded()
@@ -125,6 +141,20 @@ def test_failures_of_the_new_alone_after_a_trouble_roll_back() -> None:
     for second in range(40, 70):
         failing = {**arm(rng, NEW, 0.001), NEW[0]: (0, 10)}
         findings.append(detector.update(Bucket(second, 1.0, arm(rng, OLD, 0.001), failing)))
+    assert "roll_back" in verdicts(findings)
+
+
+def test_a_trouble_of_an_earlier_block_hides_nothing() -> None:
+    """What the control said in one block is spent there: in a later one a failing client is found at once."""
+    rng = seeded()
+    detector = learnt(rng)
+    run(detector, rng, range(10), 0.001)
+    run(detector, rng, range(10, 40), 0.8)
+    assert not any(run(detector, rng, range(40, 610), 0.001)[30:])
+    findings = [
+        detector.update(Bucket(second, 1.0, arm(rng, OLD, 0.001), {**arm(rng, NEW, 0.001), NEW[0]: (0, 10)}))
+        for second in range(610, 615)
+    ]
     assert "roll_back" in verdicts(findings)
 
 

@@ -240,3 +240,24 @@ def test_a_pause_stops_transitions_and_not_a_rollback(pause: bool) -> None:
     if pause:
         rig.runtime.command(NAME, commands.resume, by="ada", what="resume")
         rig.until_phase(Phase.COMPLETED)
+
+
+def test_what_was_destroyed_stays_dead_at_a_verifier_that_comes_back() -> None:
+    """A verifier that is restored from an image of long ago accepts a key of two rotations ago: it is revoked again, in a
+    rotation and between two."""
+    rig = warmed(Rig())
+    first = rig.backend.place("t0").serving()
+    assert first is not None
+    for _ in range(2):
+        rig.runtime.start(NAME, by="ada", why="test")
+        rig.until_phase(Phase.COMPLETED)
+    node = rig.authority.nodes["two"]
+    node.put(rig.first_key_id, Entry.ACTIVE, first[1])
+    rig.store.set_check(NAME, rig.clock.now())
+    warmed(rig, 2)
+    assert node.entries()[rig.first_key_id] is Entry.REVOKED
+    rig.runtime.start(NAME, by="ada", why="test")
+    rig.until_phase(Phase.OVERLAP)
+    node.put(rig.first_key_id, Entry.DISABLED, first[1])
+    warmed(rig, 2)
+    assert node.entries()[rig.first_key_id] is Entry.REVOKED

@@ -41,7 +41,8 @@ from keyturn.domain.evidence.window import Window
 
 #: A stream says nothing before it has this many failures on the new version.
 _LEAST_FAILURES = 3.0 - 1e-9
-#: Below this share of the block's expected failures, the old version's traffic is no control.
+#: If less than this share of a block's failures would be the old version's, were it as bad as the
+#: new one, its traffic is no control.
 _LEAST_CONTROL = 0.05
 _FORMAT = 3
 
@@ -70,6 +71,8 @@ class FailureDetector:
         series = baseline.laws.shape[2]
         self._processes = Processes.none(series)
         self._block: Floats = np.zeros((4, 2, series))
+        self._split: Floats = np.zeros((2, series, len(eprocess.WORSE)))
+        self._exposed: Floats = np.zeros((2, 2))
         self._failed: Floats = np.zeros((2, series))
         self._window = Window.empty(len(self._clients))
         self._length = baseline.length
@@ -157,6 +160,7 @@ class FailureDetector:
         self._derive()
         self._processes.admit(more)
         self._block = widened(self._block, more)
+        self._split = widened(self._split, more, 1)
         self._failed = widened(self._failed, more)
         self._window.admit(more)
 
@@ -175,16 +179,35 @@ class FailureDetector:
             self._block[_NEW_FAILED, :, POOLED] += failed
             self._failed[:, FIRST_CLIENT:] += arms[_NEW_FAILED]
             self._failed[:, POOLED] += failed
+        if arms[[_NEW_FAILED, _OLD_FAILED], RAW].any():
+            self._compare(arms, failed)
         used = (arms[_NEW, RAW] > 0) > self._processes.started[FIRST_CLIENT:]
         if used.any():
             pooled = not self._processes.started[POOLED]
             self._processes.start(np.concatenate([[pooled, False], used]))
 
+    def _compare(self, arms: Floats, failed: Floats) -> None:
+        """Add to the block how one bucket's failures are split between the new version and the old.
+
+        Bucket by bucket, since traffic moves from old to new within a block, and a trouble after
+        that is no fault of the new version because there was more traffic on the old one before.
+        """
+        heeded = ~eprocess.storming(self._block[_OLD_FAILED, :, FIRST_CLIENT:])
+        rate = self._laws[_RATE, :, FIRST_CLIENT:]
+        old, old_failed = np.vecdot(arms[_OLD] * rate, heeded), np.vecdot(arms[_OLD_FAILED], heeded)
+        expected, new_failed = np.zeros_like(self._failed), np.zeros_like(self._failed)
+        expected[:, FIRST_CLIENT:], new_failed[:, FIRST_CLIENT:] = arms[_NEW] * rate, arms[_NEW_FAILED]
+        expected[:, POOLED], new_failed[:, POOLED] = expected.sum(axis=1), failed
+        self._split += eprocess.split_ratios(expected, new_failed, old, old_failed)
+        both = old + expected[:, POOLED]
+        self._exposed += (failed + old_failed) * np.stack([old / np.maximum(both, 1e-300), np.ones(2)])
+
     def _shared(self, arms: Floats) -> bool:
         """Whether a trouble of both versions together has passed with this bucket."""
         if not (arms[[_NEW_FAILED, _OLD_FAILED], RAW].any() or self._trouble.level.any()):
             return False
-        failed = arms[_NEW_FAILED, RAW].sum() + eprocess.old_arm(arms[_OLD], arms[_OLD_FAILED])[1][RAW]
+        old_failed = arms[_OLD_FAILED]
+        failed = (arms[_NEW_FAILED] + old_failed * ~eprocess.storming(old_failed))[RAW].sum()
         _, null, excess, cv2 = self._laws[:, RAW, POOLED]
         average = np.vecdot(arms[_NEW, RAW] + arms[_OLD, RAW], self._weight[RAW])
         ratio, log_ratio = self._ratio[RAW, POOLED], self._log_ratio[RAW, POOLED]
@@ -195,7 +218,7 @@ class FailureDetector:
 
     def _look(self, bucket: Bucket, passed: bool) -> Finding | None:
         """Weigh the block so far, and close it where it ends."""
-        rate, null, excess, cv2 = self._laws
+        _, null, excess, cv2 = self._laws
         new, new_failed = self._block[_NEW].copy(), self._block[_NEW_FAILED]
         # The pooled series is in units of the average client: who happens to have moved first may
         # well be one that always failed more than others.
@@ -211,15 +234,10 @@ class FailureDetector:
         if self._calm:
             # The control can only take evidence away.
             return None
-        expected = new * rate
-        old, old_failed = eprocess.old_arm(self._block[_OLD] * rate, self._block[_OLD_FAILED])
-        informative = old >= _LEAST_CONTROL * (old + expected[:, FIRST_CLIENT:].sum(axis=1))
-        informative &= old > 0
-        controls = self._processes.control * np.where(
-            informative[:, None, None],
-            eprocess.control_ratios(expected, new_failed, old, old_failed),
-            1.0,
-        )
+        informative = self._exposed[0] >= _LEAST_CONTROL * self._exposed[1]
+        informative &= self._exposed[0] > 0
+        ratios = eprocess.bounded_exp(self._split.copy())
+        controls = self._processes.control * np.where(informative[:, None, None], ratios, 1.0)
         allowed = np.where(informative[:, None], eprocess.mean(controls), np.inf)
         gated = np.minimum(evidence, allowed)
         total = self._together(gated * heard)
@@ -239,7 +257,7 @@ class FailureDetector:
         if block_ends or passed or (ends and ill):
             left = np.minimum(gated, STAKE) if alike and passed else gated
             self._processes.fold(processes, controls, evidence, left)
-            self._block[:] = 0.0
+            self._block[:] = self._split[:] = self._exposed[:] = 0.0
         if block_ends or passed:
             self._processes.stake(self._planned)
         if passed:
@@ -296,6 +314,8 @@ class FailureDetector:
             "trouble": self._trouble.state(),
             "processes": self._processes.state(),
             "block": self._block.tolist(),
+            "split": self._split.tolist(),
+            "exposed": self._exposed.tolist(),
             "window": self._window.state(),
             "failed": self._failed.tolist(),
         }
@@ -317,6 +337,8 @@ class FailureDetector:
         detector._ill, detector._trouble = state["ill"], Trouble.from_state(state["trouble"])
         detector._processes = Processes.from_state(state["processes"])
         detector._block = np.array(state["block"], dtype=np.float64)
+        detector._split = np.array(state["split"], dtype=np.float64)
+        detector._exposed = np.array(state["exposed"], dtype=np.float64)
         detector._window = Window.from_state(state["window"])
         detector._failed = np.array(state["failed"], dtype=np.float64)
         return detector

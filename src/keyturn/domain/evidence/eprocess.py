@@ -9,6 +9,7 @@ and Malek, arXiv 2011.03567 (the conditional test of two Poisson counts).
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from keyturn.domain.evidence.series import DEDUPLICATED, RAW, Floats
 
@@ -70,23 +71,20 @@ def bounded_exp(log: Floats) -> Floats:
     return result
 
 
-def old_arm(expected: Floats, failures: Floats) -> tuple[Floats, Floats]:
-    """Each stream's expected and actual failures of the old arm in one block.
+def storming(failures: Floats) -> npt.NDArray[np.bool_]:
+    """Each stream's one client with more than half of the old arm's failures, of at least 6, if there is one.
 
-    One client with more than half of the failures, of at least 6, is left out: its own trouble, a
-    storm on the old key, is not the authority's.
+    It is left out: its own trouble, a storm on the old key, is not the authority's.
     """
     total = failures.sum(axis=1)
-    if not total.any():
-        return expected.sum(axis=1), total
     worst = (_STREAMS, failures.argmax(axis=1))
-    most, excused = failures[worst], expected[worst]
-    out = (total >= 6) & (most > total / 2)
-    return expected.sum(axis=1) - np.where(out, excused, 0.0), total - np.where(out, most, 0.0)
+    out = np.zeros(failures.shape, dtype=np.bool_)
+    out[worst] = (total >= 6) & (failures[worst] > total / 2)
+    return out
 
 
-def control_ratios(new: Floats, new_failures: Floats, old: Floats, old_failures: Floats) -> Floats:
-    """L_θ: given all failures of a block, how much likelier their split is if new is θ times worse.
+def split_ratios(new: Floats, new_failures: Floats, old: Floats, old_failures: Floats) -> Floats:
+    """log L_θ: given all failures of a bucket, how much likelier their split is if new is θ times worse.
 
     `new` is each series' expected failures on the new version, `old` each stream's on the old one.
     """
@@ -94,10 +92,10 @@ def control_ratios(new: Floats, new_failures: Floats, old: Floats, old_failures:
     log = share[..., None] * (WORSE - 1.0)
     log += 1.0
     np.log(log, out=log)
-    factor = new_failures[..., None] * (_LOG_WORSE - log)
+    factor: Floats = new_failures[..., None] * (_LOG_WORSE - log)
     log *= old_failures[:, None, None]
     factor -= log
-    return bounded_exp(factor)
+    return factor
 
 
 def mixture(processes: Floats) -> Floats:

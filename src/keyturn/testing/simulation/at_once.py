@@ -62,7 +62,7 @@ def promoted(p: Promises, replica: Replica, region: Region) -> Found:
             continue
         if node.away or not accepts(node, key):
             yield "P1", f"{region.name} is given {key}, which {node.name} may refuse"
-    if everywhere and key.serial == rotation.incoming:
+    if everywhere and key.serial == rotation.incoming and region.answered < world.timeline.now:
         yield from _baked(p, rotation, region)
         yield from _way_back(p, rotation)
 
@@ -131,7 +131,7 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
         yield "P2", f"{key} is disabled in {rotation.phase}"
     policy = rotation.policy
     needed = (max(policy.drain, policy.minimum_overlap) if back else policy.silence_floor).total_seconds()
-    since = max(region.since if back else _given(p, rotation, region.name) for region in regions)
+    since = max(region.gave.get(key.value, 0.0) if back else _given(p, rotation, region.name) for region in regions)
     for client in world.clients:
         last = max(since, p.told_use.get((key.id, client.name), 0.0))
         if client.shape.credential == key.credential and p.watermark - last < needed - SLACK:
@@ -201,7 +201,7 @@ def _soaked(p: Promises, after: Rotation) -> Found:
                 yield "P2", f"{key} is destroyed although {node.name} still accepts it"
         for client in p.world.clients if serial not in after.forced else ():
             told = p.told_refusal.get((key.id, client.name), 0.0)
-            if told > seconds_of(disabled) + after.policy.minimum_overlap.total_seconds():
+            if told > seconds_of(disabled) + SLACK:
                 yield "P2", f"{key} is destroyed although {client.name} was refused with it after it was disabled"
         if p.watermark < seconds_of(disabled) + after.policy.soak.total_seconds() - SLACK:
             yield "P4", f"{key} is destroyed although nobody has told of the whole soak"

@@ -138,6 +138,7 @@ class Director:
                 continue
             if one.choice == "ill":
                 world.ill.add(name)
+                world.promises.excuse(name)
                 self._for(one.lasting, partial(world.ill.discard, name))
             elif one.choice == "hangs":
                 node.hang()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from keyturn.testing.simulation.plan import Shape
 
+LATE = ("stage", "stage", "keep", "disable", "disable")
+"""What does the most harm when it arrives late."""
 ANY = ""
 """Any method."""
 STORE = "store"
@@ -188,7 +190,7 @@ FAULTS: Mapping[str, Callable[[random.Random, float, Shape], Disturbance]] = {
     "crash": _crash,
     "lost-response": _call("lost-response", *WRITES, ANY),
     "lost-request": _call("lost-request", *WRITES, *LOOKS, ANY),
-    "duplicate-delivery": _call("duplicate-delivery", *WRITES, lasting=True),
+    "duplicate-delivery": _call("duplicate-delivery", *WRITES, *LATE, lasting=True),
     "throttling": _call("throttling", *WRITES, *LOOKS, ANY),
     "stale-read": _call("stale-read", "view", "read", "fetch"),
     "partition": _partition,

@@ -70,6 +70,8 @@ class People:
             "reassert": lambda at: self._at_hand(at, rotation, "reassert"),
         }
         done = self._give(name, what, changes[what])
+        if done and what == "rollback":
+            self.world.promises.asked_back.append(rotation.id)
         if done and what.startswith("force"):
             key = self.world.key_of(name, victim)
             if key is not None:
@@ -228,8 +230,8 @@ class People:
         for verifier in world.verifier_names if rotation is not None else ():
             if rotation is not None and world.promises.said_to_differ(verifier, name):
                 for serial in rotation.versions:
-                    if (key := world.key_of(name, serial)) is not None:
-                        self._put_back(verifier, key)
+                    if (known := world.key_of(name, serial)) is not None:
+                        self._put_back(verifier, known)
 
     def _put_back(self, verifier: str, key: Key) -> bool:
         """See that a verifier treats a key as keyturn has asked; False while the verifier cannot be reached."""

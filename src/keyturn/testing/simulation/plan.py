@@ -44,6 +44,8 @@ class CredentialShape:
     policy: Policy
     scheduled: bool
     """Whether its schedule starts its rotations, or commands do."""
+    start: float
+    """When the first of them starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,21 @@ def plan(seed: int, run: int, faults: Sequence[str]) -> Plan:
         for _ in range(rng.randint(8, 18) * len(shape.credentials)):
             at = WARM_UP + round(rng.uniform(-5.0, CHAOS), 1)
             disturbances.append(draw(rng, rng.choice(kinds), at, shape))
+        disturbances += _meanwhile(rng, kinds, disturbances, shape)
     return Plan(seed=seed, run=run, shape=shape, disturbances=tuple(sorted(disturbances, key=lambda one: one.at)))
+
+
+def _meanwhile(
+    rng: random.Random, kinds: Sequence[str], disturbances: Sequence[Disturbance], shape: Shape
+) -> list[Disturbance]:
+    """While a replica is asleep somebody does something: that is when it matters most."""
+    moving = [kind for kind in kinds if kind in ("operator", "compromise", "hand-edit")]
+    pauses = [one for one in disturbances if one.fault == "replica-pause"]
+    return [
+        draw(rng, rng.choice(moving), round(one.at + rng.uniform(0, 15 * len(shape.replicas) + one.lasting), 1), shape)
+        for one in pauses
+        if moving and rng.random() < 0.5
+    ]
 
 
 def _shape(rng: random.Random) -> Shape:
@@ -140,6 +156,8 @@ def _credential(rng: random.Random, name: str, places: tuple[str, ...]) -> Crede
         targets=tuple(rng.sample(places, rng.randint(1, len(places)))),
         policy=_policy(rng),
         scheduled=rng.random() < 0.5,
+        # Not all at once, so that it is not always one replica that claims all of them.
+        start=WARM_UP + round(rng.uniform(0, 3 * TICK), 1),
     )
 
 

@@ -64,6 +64,8 @@ class Promises:
         """(replica, credential) → the rotation and revision that it acts on, and the lease that it acts under."""
         self.hands: dict[tuple[str, str], Key] = {}
         """(verifier, key id) that another's hand has changed, and nobody has mended."""
+        self.asked_back: list[str] = []
+        """Rotations that an operator was told would be rolled back."""
         self.next_is_bad: dict[str, Disturbance] = {}
         """By credential: what is to befall its next version."""
         self._late_until = -1.0
@@ -115,15 +117,14 @@ class Promises:
 
     def _as_it_should_be(self, verifier: str) -> bool:
         node = self.world.authority.nodes.get(verifier)
-        if node is None or node.away:
+        if node is None or node.away or verifier in self.world.ill:
             return False
         for shape in self.world.shape.credentials:
             rotation = self.world.store.live_of(shape.name)
-            keys = [
-                self.world.key_of(shape.name, serial)
-                for serial in (rotation.served if rotation is not None else ())
-                if serial not in rotation.disabled_at and serial not in rotation.revoked
-            ]
+            kept = (
+                sorted(rotation.served - rotation.revoked - set(rotation.disabled_at)) if rotation is not None else []
+            )
+            keys = [self.world.key_of(shape.name, serial) for serial in kept]
             keys += [self.world.by_value.get(one.value or "") for one in self.world.regions[shape.name].values()]
             if any(key is not None and key.reported is None and not accepts(node, key) for key in keys):
                 return False

@@ -78,6 +78,9 @@ class Region:
             self.world.promises.removing(replica, self, token)
             self.place.remember()
             self.place.remove(checked(token), served)
+            if self.world.landing_late or not replica.undisturbed:
+                # A copy has one name for ever, so a removal that arrives a rotation late takes the next one's copy.
+                self.robbed.add(token)
 
         return remove
 

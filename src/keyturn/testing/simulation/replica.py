@@ -201,7 +201,7 @@ class Replica:
                 continue
             if armed.fault == "throttling" and place == STORE:
                 continue
-            if armed.fault == "replica-pause" and self.world.asleep >= DEEPEST:
+            if armed.fault == "replica-pause" and len(self.world.wakes) >= DEEPEST:
                 continue
             key = id(armed)
             self.skipped[key] += 1
@@ -215,9 +215,11 @@ class Replica:
     def sleep(self, lasting: float) -> None:
         """Stand still, as under SIGSTOP, while the world goes on. Raises `Crash` if the process has died meanwhile."""
         world, generation = self.world, self.generation
-        world.asleep += 1
-        world.timeline.run_until(world.timeline.now + lasting)
-        world.asleep -= 1
+        # Whoever falls asleep while another sleeps wakes first: calls return in the order in which they nest.
+        until = min([world.timeline.now + lasting, *world.wakes])
+        world.wakes.append(until)
+        world.timeline.run_until(until)
+        world.wakes.pop()
         self.undisturbed = False
         world.timeline.tell(f"{self.name}: wakes")
         if generation != self.generation:
@@ -225,8 +227,11 @@ class Replica:
 
     def in_table(self) -> None:
         """Between reading a shared key table and writing it: the process may stand still here, shorter than a lease."""
-        for position, armed in enumerate(() if self.world.landing_late else self.armed):
-            if armed.method == IN_TABLE and armed.fault == "replica-pause" and self.world.asleep < DEEPEST:
+        if self.world.landing_late or not self.undisturbed:
+            # Whoever has slept since the last look at the lease has none: its own deadline ends the call.
+            return
+        for position, armed in enumerate(self.armed):
+            if armed.method == IN_TABLE and armed.fault == "replica-pause" and len(self.world.wakes) < DEEPEST:
                 del self.armed[position]
                 self.world.happened(armed)
                 self.world.timeline.tell(f"{self.name}: replica-pause between reading a key table and writing it")

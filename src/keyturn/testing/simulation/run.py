@@ -48,7 +48,7 @@ def simulate(plan: Plan, *, told: bool = False, opened: OpenStore | None = None)
         world.timeline.at(replica.phase, partial(_tick, world, standing, replica))
     for shape in plan.shape.credentials:
         if not shape.scheduled:
-            world.timeline.at(WARM_UP, partial(people.start, shape.name))
+            world.timeline.at(shape.start, partial(people.start, shape.name))
     world.timeline.run_until(WARM_UP + CHAOS)
     director.heal()
     people.on_duty()
@@ -111,6 +111,10 @@ def _left(world: World, standing: Standing) -> Iterator[tuple[str, str]]:
             if current is None or region.value != current.value:
                 yield "P1", f"{name} gives {world.named(region.value)} to readers at rest, not {current}"
     yield from standing.left()
+    for asked in world.promises.asked_back:
+        rotation = world.store.rotation(asked)
+        if rotation is not None and rotation.phase is Phase.COMPLETED and not rotation.marks:
+            yield "P3", f"a rotation of {rotation.credential} was to be rolled back, and has completed"
     for key in world.keys.values():
         for name, region in world.regions[key.credential].items():
             if key.reported is not None and key.serial is not None and key.id not in region.place.marked:

@@ -21,7 +21,7 @@ Condition = tuple[str, str]
 """Promise and what is wrong."""
 
 CALM = 10
-"""So many ticks without any disturbance are enough to undo it."""
+"""So many ticks without any disturbance, of the one replica that has the claim, are enough to undo it."""
 
 
 class Standing:
@@ -43,7 +43,7 @@ class Standing:
         since = {found: self._since.get(found, (now, self.calm)) for found in self._found()}
         self._since = since
         for (promise, text), (first, then) in since.items():
-            if now - first > STANDS and self.calm - then > CALM:
+            if now - first > STANDS and self.calm - then > CALM * len(world.replicas):
                 world.promises.check([(promise, f"{text}, for {now - first:.0f} s")])
                 return
 

@@ -98,7 +98,8 @@ class World:
         self.store: Store = (opened or _in_memory)(self.clock.now)
         self.disk_full: Disturbance | None = None
         self.healed = False
-        self.asleep = 0
+        self.wakes: list[float] = []
+        """When each of the replicas wakes that sleep inside each other."""
         self.landing_late = False
         self.faults: Counter[str] = Counter()
         """Disturbances that met anything, each counted once."""
@@ -227,7 +228,7 @@ class World:
         )
 
     def _wired(self, replica: Replica, shape: CredentialShape) -> WiredCredential:
-        schedule = Schedule(every=EVERY, starting=moment(WARM_UP)) if shape.scheduled and not self.healed else None
+        schedule = Schedule(every=EVERY, starting=moment(shape.start)) if shape.scheduled and not self.healed else None
         return WiredCredential(
             name=shape.name,
             issuer=IssuerLine(replica, self, shape.name, self.authority.credential({})),

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
-from keyturn.domain import establish, guards, machine, succession, tables, transitions, withdraw
-from keyturn.domain.effects import Effect
+from keyturn.domain import establish, guards, machine, succession, tables, withdraw
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
 from keyturn.domain.phases import Phase
@@ -75,12 +73,6 @@ def _forgetful(s: Situation, *, failed: bool) -> Rotation:
     return replace(successor, outgoing=successor.outgoing[:1], versions=kept)
 
 
-def _unpromised(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:
-    """Only promotes that were seen done count as ever promoted."""
-    after = transitions.commit_to(rotation, effects, now)
-    return replace(after, promised=rotation.promised, served=rotation.served)
-
-
 def _unmarked(self: Situation, serial: int) -> bool:
     del self, serial
     return False
@@ -103,10 +95,11 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "ignore-laggards": without(withdraw.clients_moved),
     "ignore-rollback": unguarded(guards.operator_rollback),
     "re-enable-compromised": patched((Situation, "marked", _unmarked)),
-    "never-cut-compromised": patched((machine, "ALWAYS", (withdraw.mark_beside,))),
-    "mark-nothing-beside": patched((machine, "ALWAYS", (withdraw.cut_marked,))),
+    "never-cut-compromised": patched((machine, "ALWAYS", (withdraw.mark_beside, withdraw.bury_again))),
+    "mark-nothing-beside": both(
+        without(withdraw.mark_beside), patched((machine, "ALWAYS", (withdraw.cut_marked, withdraw.bury_again)))
+    ),
     "forget-versions-at-takeover": patched((machine, "succeed", _forgetful)),
-    "forget-promised-promotes": patched((machine, "commit_to", _unpromised)),
     "no-deadlines": patched((machine, "overdue", lambda *_: None)),
     "page-nobody": patched((machine, "notices", lambda _before, s, _verdict: (s.rotation, ()))),
 }

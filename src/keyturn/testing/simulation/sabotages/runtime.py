@@ -16,9 +16,10 @@ from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.sending import Sender
-from keyturn.runtime.tick import Runtime
+from keyturn.stores.memory import MemoryStore
+from keyturn.stores.sql import SqlStore
 from keyturn.testing.fakes import FakeIssuer, KvPlace, LabelledPlace
-from keyturn.testing.simulation.sabotages.patching import patched
+from keyturn.testing.simulation.sabotages.patching import Replacement, patched
 
 _change = FakeIssuer._change
 _kv = KvPlace.promote
@@ -31,7 +32,6 @@ def _unleased(self: Execute, wired: WiredCredential, sender: Sender) -> Iterator
     yield
 
 
-_commit = Runtime._commit
 _take = Claims.take
 
 
@@ -49,12 +49,17 @@ def _without_last_message(**named: Any) -> Commit:
     return Commit(**{**named, "messages": tuple(named.get("messages", ()))[:-1]})
 
 
-def _overwriting(self: Runtime, before: Rotation, decision: Any, seen: Any, now: Any, claim: Any) -> Rotation:
+def _overwriting(store: type[MemoryStore] | type[SqlStore]) -> Replacement:
     """Whatever has been committed since the rotation was read is overwritten."""
-    stored = self._store.rotation(before.id)
-    if stored is not None:
-        decision = replace(decision, rotation=replace(decision.rotation, revision=stored.revision))
-    return _commit(self, before, decision, seen, now, claim)
+    commit = store.commit
+
+    def overwrite(self: Any, asked: Commit) -> Rotation:
+        stored = self.rotation(asked.rotation.id)
+        if stored is not None:
+            asked = replace(asked, rotation=replace(asked.rotation, revision=stored.revision))
+        return commit(self, asked)
+
+    return store, "commit", overwrite
 
 
 def _kv_promote(self: KvPlace, value: SecretValue, *, expected: str | None, token: str) -> str:
@@ -87,7 +92,7 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "skip-lease-check": patched((Execute, "_lease", _unleased)),
     "zombie-writes": patched((Sender, "check", lambda *_: None)),
     "skip-claims": patched((Claims, "take", _taken), (Sender, "check", lambda *_: None)),
-    "skip-revision-check": patched((Runtime, "_commit", _overwriting)),
+    "skip-revision-check": patched(_overwriting(MemoryStore), _overwriting(SqlStore)),
     "forget-an-intent": patched((tick, "Commit", _without_intents)),
     "drop-outbox-row": patched((tick, "Commit", _without_last_message)),
     "promote-without-compare": patched(

@@ -1,0 +1,176 @@
+"""Other people's hands, and places that join, in every phase: each is answered or mended, and the rotation ends."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from tests.domain.places import seconds
+from tests.domain.scenes import ended, rotation, world_in
+from tests.domain.tracing import clean, go, leak, tick
+from tests.domain.world import World
+
+from keyturn.domain import commands
+from keyturn.domain.effects import EffectKind
+from keyturn.domain.observations import Entry
+from keyturn.domain.phases import Phase
+from keyturn.domain.reasons import Reason
+from keyturn.domain.verdicts import Ruling
+
+FORWARD = (Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE, Phase.DESTROY)
+SERVING = FORWARD[1:]
+"""Phases in which readers are given the new version."""
+
+
+def coming_to(phase: Phase) -> World:
+    """A world that has just come to a phase."""
+    if phase is not Phase.ROLLBACK:
+        return world_in(phase)
+    world = world_in(Phase.MONITOR)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    tick(world)
+    return world
+
+
+def answer(world: World, target: str) -> None:
+    """An operator overwrites what a hand gave to readers."""
+    found, seen = world.targets[target].id or "", world.observe()
+    world.command(commands.reassert, seen=seen, target=target, found=found, by="ada", why="a slip")
+
+
+@pytest.mark.parametrize(("phase", "missing"), [*product((*FORWARD, Phase.ROLLBACK), (False, True))])
+def test_a_hand_is_overwritten_where_an_operator_says_so(phase: Phase, missing: bool) -> None:
+    """In every phase a value set or taken by hand holds, and `reassert` gives readers what the phase calls for."""
+    world = coming_to(phase)
+    world.overwrite(world.targets["t0"], missing=missing)
+    held = go(world, lambda: rotation(world).hold is not None)[-1]
+    assert held.verdict.reason is (Reason.TARGET_MISSING if missing else Reason.TARGET_FOREIGN)
+    answer(world, "t0")
+    go(world, lambda: world.targets["t0"].serial is not None, ticks=5)
+    assert world.rotation is None or rotation(world).phase is phase
+    go(world, ended(world))
+    clean(world, 0 if phase is Phase.ROLLBACK else 1)
+
+
+@pytest.mark.parametrize(("phase", "missing"), [*product(FORWARD, (False, True))])
+def test_a_hand_in_an_emergency_keeps_nothing_from_readers_of_other_targets(phase: Phase, missing: bool) -> None:
+    """What a hand did to one target holds what takes away from its readers; the other goes on, and the cut comes."""
+    world = world_in(phase, grace_cap=seconds(60), grace=seconds(20))
+    leak(world, 0)
+    world.overwrite(world.targets["t0"], missing=missing)
+    for _ in range(20):
+        tick(world)
+    assert all(verifier.table[0] is not Entry.ACTIVE for verifier in world.verifiers.values())
+    assert world.targets["t1"].serial == 1
+    assert rotation(world).hold is not None
+    answer(world, "t0")
+    go(world, ended(world))
+    clean(world, 1)
+
+
+@pytest.mark.parametrize("phase", [*SERVING, Phase.ROLLBACK])
+def test_nothing_is_reasserted_before_it_is_accepted(phase: Phase) -> None:
+    """A verifier joins while a hand is answered: readers get the version only when it is accepted there too."""
+    world = coming_to(phase)
+    go(world, lambda: "t0" in rotation(world).promoted)
+    world.overwrite(world.targets["t0"], missing=False)
+    go(world, lambda: rotation(world).hold is not None)
+    world.join()
+    answer(world, "t0")
+    go(world, ended(world))
+    clean(world, 0 if phase is Phase.ROLLBACK else 1)
+
+
+@pytest.mark.parametrize(("phase", "paused"), [*product(SERVING[:3], (False, True))])
+def test_a_verifier_that_joins_is_mended(phase: Phase, paused: bool) -> None:
+    """A verifier that joins accepts, within some ticks, whatever clients may present; a pause does not stop that."""
+    world = world_in(phase)
+    if paused:
+        world.command(commands.pause, by="ada", why="freeze", now=world.now)
+    world.join()
+    for _ in range(4):
+        tick(world)
+    joined = list(world.verifiers.values())[-1]
+    wanted = {1} if phase is Phase.RETIRE else {0, 1}
+    assert {serial for serial, entry in joined.table.items() if entry is Entry.ACTIVE} == wanted
+    assert rotation(world).phase is phase
+
+
+@pytest.mark.parametrize("phase", SERVING[:3])
+def test_a_stolen_copy_is_made_again_from_another_target(phase: Phase) -> None:
+    """Before DESTROY a target that lost its copy of the old value gets one from the other target."""
+    world = world_in(phase)
+    world.targets["t1"].copies.discard(0)
+    world.robbed.add("t1")
+    tick(world)
+    assert 0 in world.targets["t1"].copies
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_end_is_kept_as_it_was_left(back: bool) -> None:
+    """Between rotations a verifier that joins gets the current version, and a tombstone for the dead one, which no late
+    call can revive there; a copy that a late call has left goes."""
+    world = coming_to(Phase.ROLLBACK) if back else world_in(Phase.DESTROY)
+    go(world, ended(world))
+    survivor, dead = (0, 1) if back else (1, 0)
+    world.join()
+    world.targets["t1"].copies.add(dead)
+    for _ in range(3):
+        tick(world)
+    assert list(world.verifiers.values())[-1].table == {survivor: Entry.ACTIVE, dead: Entry.REVOKED}
+    clean(world, survivor)
+
+
+@pytest.mark.parametrize("phase", SERVING[1:])
+def test_nothing_is_taken_away_while_a_target_cannot_be_read(phase: Phase) -> None:
+    """A target that is away may serve anything, by anybody's hand: no disable and no revoke before it is seen again."""
+    world = world_in(phase)
+    taking = EffectKind.REVOKE if phase is Phase.DESTROY else EffectKind.DISABLE
+    for verifier in world.verifiers.values():  # as if the call of the phase's first tick had come to nothing
+        verifier.table[0] = Entry.ACTIVE if taking is EffectKind.DISABLE else Entry.DISABLED
+        verifier.excused.add(0)
+    target = world.targets["t0"]
+    target.id, target.serials["hand"], target.away = "hand", 0, True
+    for client in world.clients.values():
+        client.refresh = None
+    for _ in range(35):
+        decision = tick(world)
+        assert decision is not None
+        assert taking not in {effect.kind for effect in decision.effects}
+        assert decision.verdict.ruling is Ruling.WAIT, "what cannot be read is neither lost nor wrong"
+    assert rotation(world).phase is phase
+    target.away = False
+    go(world, lambda: rotation(world).hold is not None and rotation(world).hold.reason is Reason.TARGET_FOREIGN)  # type: ignore[union-attr]
+    answer(world, "t0")
+    go(world, ended(world))
+    clean(world, 1)
+
+
+def test_a_rollback_takes_nothing_away_while_a_target_cannot_be_read() -> None:
+    """The second wave was never promised; its target, out of sight, may serve the new version by somebody's hand."""
+    world = world_in(Phase.OVERLAP)
+    target = world.targets["t1"]
+    target.id, target.serials["hand"], target.away = "hand", 1, True
+    for client in world.clients.values():
+        client.refresh = None
+    world.command(commands.roll_back, by="ada", why="it fails")
+    for _ in range(35):
+        tick(world)
+    target.away = False
+    go(world, ended(world))
+    clean(world, 0)
+
+
+def test_what_is_to_be_overwritten_is_not_promoted_blindly() -> None:
+    """Readers got nothing, and an operator said so; while the target cannot be read nothing is sent to it."""
+    world = world_in(Phase.MONITOR)
+    world.overwrite(world.targets["t0"], missing=True)
+    go(world, lambda: rotation(world).hold is not None)
+    answer(world, "t0")
+    world.targets["t0"].away = True
+    decision = tick(world)
+    assert decision is not None
+    assert not decision.effects
+    world.targets["t0"].away = False
+    go(world, ended(world))
+    clean(world, 1)

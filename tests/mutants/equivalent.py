@@ -1,0 +1,43 @@
+"""Mutants that do what the machine does, each with the reason why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+LATER = "the later ruling comes with the next decision; on entering the phase between, its guard rules before any call"
+BOTH_HOLD = "both hold with the same rows standing, and each is asked again when the other is over"
+BOTH_WAIT = "both only wait; which of them is named first is all that changes"
+APART = "the two do not depend on each other: both are done, in one order or the other, before the phase goes on"
+
+EQUIVALENT: Mapping[str, str] = {
+    "added edge *": "without the edge the ruling would raise KeyError, and neither explorer nor any scenario meets that",
+    "guard given_up before marked": LATER,
+    "guard operator_rollback before given_up": LATER,
+    "guard refused_use before new_version_fails": LATER,
+    "guard new_version_fails before operator_rollback": "both roll back; only the reason that is told differs",
+    "guard latched before halted": "a halt ends the hold that was, and while it lasts none begins: there are never both",
+    "guard too_many_retreats before paused": "both stand still with the same rows standing, and `resume` ends both",
+    "guard obstacle before too_many_retreats": "they are asked in different phases",
+    "guard anothers_hand before obstacle": BOTH_HOLD,
+    "guard way_back_lost before anothers_hand": BOTH_HOLD,
+    "guard authority_changed before way_back_lost": BOTH_HOLD,
+    "introduce: keep_old before reassert": APART,
+    "introduce: make_room before keep_old": APART,
+    "monitor: accept_new before accept_kept": APART,
+    "monitor: clients_moved before served_everywhere": BOTH_WAIT,
+    "retire: old_silent before served_everywhere": BOTH_WAIT,
+    "rollback: drained before served_everywhere": BOTH_WAIT,
+    "destroy: mark_beside before prove_dead": APART,
+    "rollback: mark_beside before prove_dead": APART,
+    "completed: * before *": APART,
+    "rolled_back: * before *": APART,
+    "standing *: * before *": APART,
+    "always: * before *": APART,
+}
+"""By name, or pattern of names."""
+
+
+def reason(name: str) -> str | None:
+    """Why a mutant is no other machine, if it is none."""
+    return next((why for pattern, why in EQUIVALENT.items() if fnmatchcase(name, pattern)), None)
