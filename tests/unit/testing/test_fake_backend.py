@@ -136,6 +136,16 @@ class TestRules:
             place.overwrite(value)
         assert place.stored() == set(values[2:])
 
+    def test_copy_that_a_hand_has_removed_is_staged_again(self) -> None:
+        """The version still exists without its label, and a repeated put alone would put none on."""
+        backend = FakeBackend(rules=Rules.LABELS)
+        backend.place("a").overwrite("first")
+        target = backend.target({"path": "a"})
+        target.stage("copy", SecretValue("new"))
+        target.remove("copy")
+        target.stage("copy", SecretValue("new"))
+        assert target.fetch("copy") == SecretValue("new")
+
     def test_used_token_with_another_value_is_refused(self) -> None:
         """AWS: a version's id is its token, and a version never changes."""
         place = LabelledPlace()

@@ -133,6 +133,25 @@ def test_verifier_that_is_away_is_named_and_the_others_follow() -> None:
     assert issuer.entries("one") == issuer.entries("two") == {}
 
 
+def test_hanging_verifier_takes_changes_in_and_serves_what_it_served() -> None:
+    """While it hangs a change is listed and not served, which a probe shows; when it goes on, it follows."""
+    clock = FakeClock()
+    authority = FakeAuthority("one", clock=clock)
+    issuer, node = authority.credential({}), authority.nodes["one"]
+    minted = issuer.mint("m")
+    issuer.install(minted.key_id, minted.value, ["one"])
+    clock.advance(1)
+    node.hang()
+    issuer.revoke(minted.key_id, ["one"])
+    clock.advance(100)
+    assert issuer.entries("one") == {minted.key_id: Entry.REVOKED}
+    assert node.accepts(minted.value.reveal())
+    assert issuer.probe("one", minted.key_id, minted.value) is Acceptance.UNSETTLED
+    node.go_on()
+    assert not node.accepts(minted.value.reveal())
+    assert issuer.probe("one", minted.key_id, minted.value) is Acceptance.REFUSED
+
+
 def test_hands_on_the_table() -> None:
     """A row that another's hand deletes or writes is what the authority lists and serves."""
     authority = FakeAuthority("one")

@@ -16,7 +16,7 @@ NEVER = float("inf")
 EVERYWHERE = "all"
 SETTLED = 24.0
 """Seconds after which every verifier serves the table that it was born with."""
-RESTARTS = (60.0, 200.0)
+RESTARTS = (80.0, 300.0)
 """Seconds between two starts of a client that reads at its start alone."""
 
 

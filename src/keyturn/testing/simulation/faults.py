@@ -20,6 +20,25 @@ MAIL = "mail"
 WRITES = ("mint", "keep", "stage", "install", "promote", "enable", "disable", "revoke", "remove", "mark")
 """Outside calls that change something."""
 LOOKS = ("view", "read", "fetch", "probe", "entries", "poll", "room")
+ASKED = (
+    "rollback",
+    "rollback",
+    "rollback",
+    "pause",
+    "resume",
+    "force",
+    "force",
+    "force",
+    "force",
+    "force",
+    "force final",
+    "abandon",
+    "accept",
+    "accept",
+    "reassert",
+)
+"""What operators ask for, at any moment."""
+BY_HAND = ("overwrites", "makes a key", "makes a key", "deletes", "reverts", "robs", "obstructs", "loses", "disables")
 JOURNAL = ("commit", "record", "bind", "add_usage", "begin", "delivered")
 """Writes to the store between which a crash makes a difference."""
 
@@ -117,6 +136,7 @@ def _partition(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         (rng.choice(shape.clients).name, rng.choice(regions)),
         (rng.choice(shape.clients).name, rng.choice(shape.verifiers)),
         (rng.choice(shape.clients).name, "all"),
+        (rng.choice(shape.clients).name, "all"),
         (rng.choice(sources), "verifiers"),
         (rng.choice(sources), "verifiers"),
         (rng.choice(sources), "late"),
@@ -159,7 +179,9 @@ def _bad_new_key(rng: random.Random, at: float, shape: Shape) -> Disturbance:
 
 def _hand_edit(rng: random.Random, at: float, shape: Shape) -> Disturbance:
     credential = rng.choice(shape.credentials)
-    choice = rng.choice(("overwrites", "makes a key", "deletes", "reverts", "robs", "obstructs", "loses", "disables"))
+    choice = rng.choice(
+        ("overwrites", "makes a key", "makes a key", "deletes", "reverts", "robs", "obstructs", "loses", "disables")
+    )
     at_authority = choice in ("loses", "disables")
     where = rng.choice(shape.verifiers) if at_authority else rng.choice(credential.targets)
     return Disturbance(at=at, fault="hand-edit", who=credential.name, where=where, choice=choice)
@@ -170,9 +192,7 @@ def _operator(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         at=at,
         fault="operator",
         who=rng.choice(shape.credentials).name,
-        choice=rng.choice(
-            ("rollback", "rollback", "pause", "resume", "force", "force final", "abandon", "accept", "reassert")
-        ),
+        choice=rng.choice(ASKED),
     )
 
 
@@ -181,7 +201,7 @@ def _compromise(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         at=at,
         fault="compromise",
         who=rng.choice(shape.credentials).name,
-        where=rng.choice(("old", "old", "new", "newest")),
+        where=rng.choice(("old", "old", "new", "both", "both")),
         choice=rng.choice(("with grace", "with grace", "without grace", "cut now")),
     )
 

@@ -57,6 +57,10 @@ class People:
             if what in ("rollback", "resume"):
                 self._rotate(name)
             return
+        if what == "force" and rotation.phase in (Phase.INTRODUCE, Phase.OVERLAP) and not self.world.healed:
+            # Whoever wants it gone asks again, until it is time: then clients may still use it, and it comes back.
+            self.world.timeline.at(self.world.timeline.now + ROUND, partial(self.command, name, what))
+            return
         doomed = [v for v in rotation.versions.values() if v.serial != rotation.survivor and v.key_id is not None]
         victim = doomed[0].serial if doomed else rotation.outgoing[0]
         changes: dict[str, Callable[[Replica], Callable[[Rotation], Rotation]]] = {
@@ -78,7 +82,10 @@ class People:
                 key.forced = True
 
     def report(self, name: str, which: str, how: str) -> None:
-        """Somebody says that a version is compromised."""
+        """Somebody says that a version is compromised, or that two are."""
+        if which == "both":
+            self.report(name, "old", how)
+            which = "new"
         world = self.world
         rotation = world.store.live_of(name)
         serial = None

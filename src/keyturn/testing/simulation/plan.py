@@ -195,7 +195,7 @@ def _policy(rng: random.Random) -> Policy:
 
 
 def _client(rng: random.Random, credential: CredentialShape, number: int) -> ClientShape:
-    kind = rng.choice(("steady", "steady", "cached", "at boot", "rare"))
+    kind = rng.choice(("steady", "steady", "cached", "at boot", "at boot", "rare"))
     every = {"rare": 55.0}.get(kind, rng.choice((10.0, 15.0, 20.0)))
     refresh = {"steady": 5.0, "at boot": float("inf")}.get(kind, 15.0)
     return ClientShape(
