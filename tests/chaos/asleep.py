@@ -107,6 +107,7 @@ def _play(house: House, secret: Secret, bystander: Secret, sleep: Sleep, annals:
     except PartFailed as error:
         broken.append(str(error))
     woken_at = time.time()
+    versions = len(ground.versions(secret))
     asleep.daemon.send(signal.SIGCONT)
     try:
         _until(
@@ -126,6 +127,10 @@ def _play(house: House, secret: Secret, bystander: Secret, sleep: Sleep, annals:
         broken.append(f"{secret.name} went through {', '.join(phases)}, and should have ended as {sleep.end}")
     broken += [*verdict.resting(ground, ledger, secret), *verdict.resting(ground, ledger, bystander)]
     broken += verdict.strangers(ground, ledger)
+    if (now := len(ground.versions(secret))) != versions:
+        broken.append(
+            f"{secret.path} had {versions} versions when the sleeper woke, and has {now}: its promote was not refused"
+        )
     undone = _undone(annals, ground.served(secret), woken_at)
     if idle := max((_idle_looks(house.replicas, secret, *span) for span in undone), default=0):
         broken.append(f"{idle} ticks looked at what the sleeper had done, and did not undo it")

@@ -28,7 +28,8 @@ def may_be_rolled_back(world: World) -> None:
     if world.rotation is None or world.rotation.phase not in RESTORABLE:
         return
     other, old = world.fork(), world.rotation.outgoing[0]
-    if old in world.rotation.marks or old in world.rotation.revoked or world.rotation.accepted is not None:
+    chosen = world.rotation.accepted is not None or world.rotation.abandoned is not None
+    if old in world.rotation.marks or old in world.rotation.revoked or chosen:
         return  # what is compromised never comes back, and an operator has chosen otherwise
     if world.rotation.incoming in world.rotation.marks:
         return  # it is rolling back, or giving way, by itself

@@ -20,7 +20,7 @@ from tests.mutants.surgery import (
     together,
 )
 
-from keyturn.domain import absorb, commands, establish, guards, machine, succession
+from keyturn.domain import absorb, commands, establish, guards, machine, succession, transitions
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.model import Mark, Rotation
 from keyturn.domain.phases import ENDS, Phase
@@ -58,14 +58,14 @@ def only_the_new_goes(patch: pytest.MonkeyPatch) -> None:
     every = Situation.doomed.fget  # type: ignore[attr-defined]
 
     def doomed(s: Situation) -> tuple[int, ...]:
-        return (s.new,) if s.rotation.restoring is not None else every(s)  # type: ignore[no-any-return]
+        return (s.new,) if s.rotation.restoring is not None else every(s)
 
     patch.setattr(Situation, "doomed", property(doomed))
 
 
 def only_what_was_seen_served(patch: pytest.MonkeyPatch) -> None:
     """That a promote was promised is not remembered."""
-    commit = machine.commit_to
+    commit = transitions.commit_to
 
     def forget(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:
         return replace(commit(rotation, effects, now), promised=rotation.promised, served=rotation.served)
@@ -81,7 +81,7 @@ def promoted_once(patch: pytest.MonkeyPatch) -> None:
 
 def no_cap(patch: pytest.MonkeyPatch) -> None:
     """A grace ends so long after the last promote, and not before."""
-    report = commands.Mark
+    report = Mark
 
     def uncapped(*, cut_at: datetime, **arguments: object) -> Mark:
         return report(cut_at=cut_at + timedelta(days=365), **arguments)  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ def restorable_unless_marked(patch: pytest.MonkeyPatch) -> None:
 
 def the_failed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A successor takes over the outgoing versions alone."""
-    every = machine.succeed
+    every = succession.succeed
 
     def without(s: Situation, *, failed: bool) -> Rotation:
         after = every(s, failed=failed)

@@ -74,9 +74,7 @@ def rows() -> Iterator[Mutant]:
     for phase, its in STANDING.items():
         if its is PHASES[phase]:
             others = {one: rows for one, rows in STANDING.items() if one is not phase}
-            yield mutant(
-                f"standing {phase}: nothing", lambda patch, others=others: patch.setattr(machine, "STANDING", others)
-            )
+            yield mutant(f"standing {phase}: nothing", _standing(others))
         else:
             yield from _rows("STANDING", phase, its)
     for row in ALWAYS:
@@ -105,6 +103,10 @@ def _rows(table: str, phase: Phase, its: Sequence[Row]) -> Iterator[Mutant]:
 
 def _always(rows: Sequence[Row]) -> Patch:
     return lambda patch: patch.setattr(machine, "ALWAYS", tuple(rows))
+
+
+def _standing(by_phase: Mapping[Phase, tuple[Row, ...]]) -> Patch:
+    return lambda patch: patch.setattr(machine, "STANDING", by_phase)
 
 
 def others() -> Iterator[Mutant]:

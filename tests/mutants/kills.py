@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.mutants.catalogue import Mutant
-from tests.mutants.explored import explore
 from tests.mutants.killers import KILLERS, Killer
 
 RECORD = Path(__file__).with_name("kills.json")
-EXPLORER = "explorer: "
-THEN = " / "
 
 
 def recorded() -> dict[str, str]:
@@ -30,8 +26,6 @@ def record(kills: Mapping[str, str]) -> None:
 
 def called(name: str) -> Killer | None:
     """The killer of that name; None where there is none any more."""
-    if name.startswith(EXPLORER):
-        return Killer(kind="the explorer", run=partial(explore, name.removeprefix(EXPLORER).split(THEN)))
     return KILLERS.get(name)
 
 

@@ -68,7 +68,7 @@ class _Replace(ast.NodeTransformer):
         self.by = by
 
     def visit(self, node: ast.AST) -> ast.AST:
-        return self.by[id(node)] if id(node) in self.by else super().visit(node)  # type: ignore[no-any-return]
+        return self.by[id(node)] if id(node) in self.by else super().visit(node)
 
 
 def sites(module: ModuleType) -> Iterator[tuple[str, FunctionType, CodeType]]:
@@ -78,8 +78,8 @@ def sites(module: ModuleType) -> Iterator[tuple[str, FunctionType, CodeType]]:
         parents = {child: node for node in ast.walk(definition) for child in ast.iter_child_nodes(node)}
         found: dict[str, list[tuple[ast.expr, str]]] = {}
         times: Counter[str] = Counter()
-        for node in ast.walk(definition):
-            for word, by in replacements(node, parents.get(node)) if isinstance(node, ast.expr) else ():
+        for node in (one for one in ast.walk(definition) if isinstance(one, ast.expr)):
+            for word, by in replacements(node, parents.get(node)):
                 name = f"{ast.unparse(node)} is {word}"
                 if not (isinstance(node, ast.Attribute) and node.attr in TOLD):
                     times[name] += 1

@@ -40,7 +40,7 @@ def clock_instead_of_watermark(patch: pytest.MonkeyPatch) -> None:
 
 def promises_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Only promotes seen done count as ever promoted."""
-    commit = machine.commit_to
+    commit = transitions.commit_to
 
     def forget(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:
         return replace(commit(rotation, effects, now), promised=rotation.promised, served=rotation.served)

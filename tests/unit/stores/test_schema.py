@@ -109,7 +109,7 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
         store.holds(Lease(name="table", owner="a", token=1, expires_at=NOW))
     plain.close()
     store.close()
-    assert len(plans) == 24
+    assert len(plans) == 25
     scans = [step for plan in plans.values() for step in plan if step.startswith("SCAN")]
     # These two indexes hold the live and the waiting alone, and are read from end to end.
     assert sorted(scans) == [
