@@ -174,7 +174,7 @@ def _policy(rng: random.Random) -> Policy:
         minimum_overlap=seconds(30),
         bake=seconds(10),
         wave_size=rng.choice((1, 1, 2)),
-        soak=seconds(30),
+        soak=seconds(60),
         drain=seconds(30),
         silence_floor=seconds(45),
         silence_few=seconds(45),
