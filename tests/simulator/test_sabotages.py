@@ -12,7 +12,7 @@ from keyturn.testing.simulation.quiet import quiet
 from keyturn.testing.simulation.run import simulate
 from keyturn.testing.simulation.sabotages import SABOTAGES
 
-RUNS = 150
+RUNS = 500
 """With only the faults that show it; with all of them two thousand runs are enough."""
 SHOWN_BY = {
     "skip-lease-check": "replica-pause",

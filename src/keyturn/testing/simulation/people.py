@@ -149,9 +149,12 @@ class People:
             if (serving := seen.targets[name].serving).kind in (ServingKind.FOREIGN, ServingKind.MISSING)
             or (serving.kind is ServingKind.OURS and serving.serial != rotation.survivor)
         ]
+        regions = self.world.regions[rotation.credential]
+        if what == "accept":
+            odd.sort(key=lambda name: regions[name].value not in self.world.by_value)
         target = (named or odd or list(rotation.targets))[0]
         found = seen.targets[target].serving.id or ""
-        value = self.world.regions[rotation.credential][target].value
+        value = regions[target].value
         adoptable = what == "accept" and value in self.world.by_value
         command = commands.accept if adoptable else commands.reassert
         return lambda now: command(now, seen, target=target, found=found, by=BY, why=WHY)
