@@ -151,13 +151,16 @@ class People:
         ]
         regions = self.world.regions[rotation.credential]
         if what == "accept":
-            odd.sort(key=lambda name: regions[name].value not in self.world.by_value)
+            odd.sort(key=lambda name: not self._made_by_hand(regions[name].value))
         target = (named or odd or list(rotation.targets))[0]
         found = seen.targets[target].serving.id or ""
-        value = regions[target].value
-        adoptable = what == "accept" and value in self.world.by_value
+        adoptable = what == "accept" and self._made_by_hand(regions[target].value)
         command = commands.accept if adoptable else commands.reassert
         return lambda now: command(now, seen, target=target, found=found, by=BY, why=WHY)
+
+    def _made_by_hand(self, value: str | None) -> bool:
+        key = self.world.by_value.get(value or "")
+        return key is not None and key.serial is None
 
     # The one on duty
 
