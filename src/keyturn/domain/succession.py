@@ -121,6 +121,9 @@ def _revoked(s: Situation, serial: int) -> bool:
 
 
 def _buried(s: Situation, serial: int) -> bool:
-    """Revoked, proven dead, and known to be without a stored copy."""
+    """Revoked, proven dead, and known to be without a stored copy; and, if it is compromised, marked so at every target."""
+    seen = [s.seen.targets.get(target) for target in s.rotation.targets]
+    if s.marked(serial) and not all(target is not None and serial in target.marked for target in seen):
+        return False
     copies = [s.copies(target) for target in s.rotation.targets]
     return serial in s.rotation.proven and all(held is not None and serial not in held for held in copies)
