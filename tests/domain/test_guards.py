@@ -10,8 +10,8 @@ from tests.domain.places import seconds
 from tests.domain.scenes import ended, returning, rotation, situation, step, until, world_in
 from tests.domain.world import World
 
-from keyturn.domain import commands, establish, withdraw
-from keyturn.domain.model import Hold
+from keyturn.domain import commands, establish, guards, withdraw
+from keyturn.domain.model import Adopting, Hold
 from keyturn.domain.observations import Acceptance, Entry, Obstacle, UsageSeen
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
@@ -158,6 +158,18 @@ def test_obstacle_holds_before_the_mint(since: str | None) -> None:
     until(world, lambda: rotation(world).versions[1].key_id is not None)
     world.obstacle = Obstacle(what="AWSPENDING", id="stranger", since=None)
     until(world, ended(world))
+
+
+def test_key_that_nobody_knows_is_no_obstacle_to_what_is_adopted() -> None:
+    """A key at the authority that no version knows stops a mint; what is adopted is not minted, and may be that key."""
+    s = situation(world_in(Phase.INTRODUCE))
+    stranger = Obstacle(what="no version knows the key", id="k9", since=None)
+    s = replace(s, seen=replace(s.seen, strangers=(stranger,)))
+    held = guards.obstacle(s)
+    assert held is not None
+    assert held.reason is Reason.OBSTACLE
+    adopting = replace(s.rotation, adopting=Adopting(target="t0", id="hand-1"))
+    assert guards.obstacle(replace(s, rotation=adopting)) is None
 
 
 def test_rollback_holds_before_a_foreign_value() -> None:

@@ -12,17 +12,18 @@ from keyturn.testing.simulation.quiet import quiet
 from keyturn.testing.simulation.run import simulate
 from keyturn.testing.simulation.sabotages import SABOTAGES
 
-RUNS = 150
+RUNS = 500
 """With only the faults that show it; with all of them two thousand runs are enough."""
 SHOWN_BY = {
     "skip-lease-check": "replica-pause",
     "zombie-writes": "replica-pause,operator",
     "skip-claims": "replica-pause",
     "skip-revision-check": "replica-pause,operator",
-    "drop-outbox-row": "operator,hand-edit",
-    "forget-late-calls": "duplicate-delivery,authority-outage",
+    "drop-outbox-row": "partition,lost-request",
+    "forget-late-calls": "duplicate-delivery",
     "promote-without-compare": "replica-pause,duplicate-delivery,operator",
-    "ignore-refused-use": "partition,operator",
+    "ignore-refused-use": "operator",
+    "no-soak": "partition",
     "ignore-laggards": "partition,bad-new-key",
     "ignore-rollback": "operator",
     "no-drain": "operator",

@@ -173,7 +173,9 @@ def obstacle(s: Situation) -> Verdict | None:
     if s.minted(s.new):
         return None
     places = [(name, seen.obstacles) for name in s.rotation.targets if (seen := s.seen.targets.get(name)) is not None]
-    for name, obstacles in (*places, (AUTHORITY, s.seen.strangers)):
+    # What is adopted is made already: nothing is minted beside a key that nobody knows, and it may be the very one.
+    strangers = s.seen.strangers if s.rotation.adopting is None else ()
+    for name, obstacles in (*places, (AUTHORITY, strangers)):
         for found in obstacles:
             if found.id in s.rotation.passed:
                 continue

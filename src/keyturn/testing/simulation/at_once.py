@@ -97,6 +97,8 @@ def _revoking(p: Promises, replica: Replica, key: Key) -> Found:
     rotation = p.world.store.live_of(key.credential)
     if rotation is None or key.reported is not None or p.is_destroyed(key):
         return
+    if p.world.key_of(key.credential, key.serial or 0) is not key:
+        return  # an orphan: made when no answer came, so that nobody has its value
     if rotation.phase in RESTORABLE:
         yield "P3", f"{replica.name} revokes {key} in {rotation.phase}"
     if key.serial == rotation.survivor:
@@ -160,7 +162,7 @@ def moved(p: Promises, replica: Replica, before: Rotation, after: Rotation) -> F
             case Phase.MONITOR, Phase.RETIRE if not after.forced:
                 yield from _moved_on(p, after)
             case Phase.RETIRE, Phase.DESTROY:
-                yield from _soaked(p, after)
+                yield from _soaked(p, before, after)
     if after.phase in (Phase.COMPLETED, Phase.ROLLED_BACK):
         yield from _ended(p, replica, after)
 
@@ -190,11 +192,11 @@ def _moved_on(p: Promises, after: Rotation) -> Found:
             yield "P2", f"v{after.outgoing[0]} is taken away although {client.name} has failed with {key} since"
 
 
-def _soaked(p: Promises, after: Rotation) -> Found:
+def _soaked(p: Promises, before: Rotation, after: Rotation) -> Found:
     for serial in after.outgoing:
         key = p.world.key_of(after.credential, serial)
         disabled = after.disabled_at.get(serial)
-        if key is None or disabled is None or serial in after.revoked:
+        if key is None or disabled is None or serial in before.revoked or serial not in before.served:
             continue
         for node in p.world.authority.nodes.values():
             if not node.away and not p.excused(node.name) and settled(node, key) is Acceptance.ACCEPTED:

@@ -206,7 +206,7 @@ class Director:
         if one.choice == "overwrites":
             place.overwrite(f"by hand {self._strangers}")
         elif one.choice == "makes a key":
-            minted = world.authority.new_key("")
+            minted = world.authority.made_by_hand()
             key = world.made(one.who, minted, None)
             for node in world.authority.nodes.values():
                 node.put(key.id, Entry.ACTIVE, minted.value)

@@ -88,12 +88,16 @@ class IssuerLine:
         self._credential = credential
         self._issuer = issuer
         self.verifiers: Callable[[], Sequence[str]] = replica.line(AUTHORITY, "verifiers", issuer.verifiers)
-        self.issued: Callable[[], Sequence[Issued]] = replica.line(AUTHORITY, "issued", issuer.issued)
+        self.issued: Callable[[], Sequence[Issued]] = replica.line(AUTHORITY, "issued", self._issued)
         self.room: Callable[[], int | None] = replica.line(AUTHORITY, "room", issuer.room)
         self.mint: Callable[[str], Minted] = replica.line(AUTHORITY, "mint", self._mint)
         self.key_id = issuer.key_id
         self._probes = {name: replica.line(name, "probe", issuer.probe) for name in world.verifier_names}
         self._entries = {name: replica.line(name, "entries", issuer.entries) for name in world.verifier_names}
+
+    def _issued(self) -> list[Issued]:
+        keys = self._world.keys
+        return [one for one in self._issuer.issued() if keys[one.key_id].credential == self._credential]
 
     def _mint(self, token: str) -> Minted:
         minted = self._issuer.mint(token)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from keyturn.domain import commands
 from keyturn.domain.errors import KeyturnError
 from keyturn.domain.model import Rotation
-from keyturn.domain.observations import Entry, ServingKind
+from keyturn.domain.observations import AUTHORITY, Entry, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
@@ -149,12 +149,18 @@ class People:
             if (serving := seen.targets[name].serving).kind in (ServingKind.FOREIGN, ServingKind.MISSING)
             or (serving.kind is ServingKind.OURS and serving.serial != rotation.survivor)
         ]
+        regions = self.world.regions[rotation.credential]
+        if what == "accept":
+            odd.sort(key=lambda name: not self._made_by_hand(regions[name].value))
         target = (named or odd or list(rotation.targets))[0]
         found = seen.targets[target].serving.id or ""
-        value = self.world.regions[rotation.credential][target].value
-        adoptable = what == "accept" and value in self.world.by_value
+        adoptable = what == "accept" and self._made_by_hand(regions[target].value)
         command = commands.accept if adoptable else commands.reassert
         return lambda now: command(now, seen, target=target, found=found, by=BY, why=WHY)
+
+    def _made_by_hand(self, value: str | None) -> bool:
+        key = self.world.by_value.get(value or "")
+        return key is not None and key.serial is None
 
     # The one on duty
 
@@ -194,6 +200,7 @@ class People:
                 for region in self.world.regions[name].values():
                     if isinstance(region.place, LabelledPlace):
                         region.place.foreign = ()
+                self._remove_strangers(name)
             case Reason.AUTHORITY_ILL | Reason.FAILURES_SPREAD | Reason.AUTHORITY_CHANGED | Reason.NO_ROOM:
                 if tried > 12:
                     self.command(name, "rollback")
@@ -210,6 +217,28 @@ class People:
                 if tried > 2 * PATIENCE:
                     self.command(name, "rollback")
                     self.command(name, "abandon")
+
+    def _remove_strangers(self, name: str) -> None:
+        """Take away the keys that somebody made by hand; those that readers get give way first."""
+        served = {region.value for region in self.world.regions[name].values()}
+        for key in self.world.keys.values():
+            if key.credential != name or key.serial is not None:
+                continue
+            if key.value in served:
+                self.command(name, "accept")
+                self._let_pass(name, key)
+                continue
+            for node in self.world.authority.nodes.values():
+                node.put(key.id, Entry.REVOKED, None)
+
+    def _let_pass(self, name: str, key: Key) -> None:
+        """In an emergency a key that is in the way is passed by its name."""
+
+        def passing(at: Replica) -> Callable[[Rotation], Rotation]:
+            seen = at.runtime.look(name)
+            return lambda now: commands.accept(now, seen, target=AUTHORITY, found=key.id, by=BY, why=WHY)
+
+        self._give(name, f"let {key.id} pass", passing)
 
     def _accept_losses(self, name: str, rotation: Rotation) -> None:
         """Go on without every version whose value is not kept everywhere."""

@@ -68,6 +68,8 @@ class Shape:
     verifiers: tuple[str, ...]
     lag: float
     held_lag: float
+    made_by_authority: bool
+    """Whether the authority makes the values, or keyturn does."""
     sources: tuple[tuple[str, float], ...]
     """Usage sources with their lag; the verifiers are dealt out among them."""
     clients: tuple[ClientShape, ...]
@@ -131,6 +133,7 @@ def _shape(rng: random.Random) -> Shape:
         regions=regions,
         verifiers=verifiers,
         lag=rng.choice((0.0, 2.0)),
+        made_by_authority=rng.random() < 0.3,
         held_lag=rng.choice((0.0, 6.0, 20.0)),
         sources=sources,
         clients=tuple(clients),
@@ -171,7 +174,7 @@ def _policy(rng: random.Random) -> Policy:
         minimum_overlap=seconds(30),
         bake=seconds(10),
         wave_size=rng.choice((1, 1, 2)),
-        soak=seconds(30),
+        soak=seconds(60),
         drain=seconds(30),
         silence_floor=seconds(45),
         silence_few=seconds(45),

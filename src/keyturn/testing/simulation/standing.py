@@ -92,11 +92,16 @@ class Standing:
             version = versions.get(key.serial)
             in_care = rotation is not None and key.serial in rotation.versions
             current = version is not None and version.state is VersionState.CURRENT and version.key_id == key.id
-            if known is None or in_care or current:
+            if known is None or in_care or current or self._orphan(key):
                 continue
             for node in world.authority.nodes.values():
                 if not node.away and node.entries().get(key.id) in ALIVE:
                     yield "P5", f"{key} is alive at {node.name}, and nobody remembers it"
+
+    def _orphan(self, key: Key) -> bool:
+        """Whether the authority made it for a mint that another answered: it is looked for before the next mint, and not
+        between rotations."""
+        return self.world.shape.made_by_authority and self.world.key_of(key.credential, key.serial or 0) is not key
 
     def _copies(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
         """P5: no copy outlives the rotation that needs it."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import ENDS, Phase
 from keyturn.domain.schedule import Schedule
-from keyturn.ports.issuer import Minted
+from keyturn.ports.issuer import Minted, ValueOrigin
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
 from keyturn.stores.memory import MemoryStore
@@ -120,6 +120,7 @@ class World:
             lag=self.lag,
             held_lag=self.held_lag,
             lease="key-table",
+            origin=ValueOrigin.AUTHORITY if shape.made_by_authority else ValueOrigin.KEYTURN,
             draw=self.rng,
         )
         self.ill: set[str] = set()
@@ -196,7 +197,7 @@ class World:
         return self.sources[names[self.verifier_names.index(verifier) % len(names)]]
 
     def _first_key(self, credential: str) -> None:
-        minted = self.authority.new_key("")
+        minted = self.authority.new_key(f"{credential}.v1")
         key = self.made(credential, minted, f"{credential}.v1")
         for node in self.authority.nodes.values():
             node.put(key.id, Entry.ACTIVE, minted.value)

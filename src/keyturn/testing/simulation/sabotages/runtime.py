@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from keyturn.domain.errors import Failure
 from keyturn.domain.model import Rotation
 from keyturn.domain.secret_value import SecretValue
-from keyturn.ports.records import Commit
+from keyturn.ports.records import Commit, OutboxItem
 from keyturn.runtime import tick
 from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.execute import Execute
+from keyturn.runtime.outbox import Outbox
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.sending import Sender
 from keyturn.stores.memory import MemoryStore
@@ -44,9 +46,9 @@ def _without_intents(**named: Any) -> Commit:
     return Commit(**{**named, "intents": ()})
 
 
-def _without_last_message(**named: Any) -> Commit:
-    """The last message of a decision does not reach the outbox."""
-    return Commit(**{**named, "messages": tuple(named.get("messages", ()))[:-1]})
+def _dropped(self: Outbox, item: OutboxItem, error: Failure) -> None:
+    """What could not be delivered at once is never tried again."""
+    self.store.undelivered(item.id, retry_at=None, error=error.message)
 
 
 def _overwriting(store: type[MemoryStore] | type[SqlStore]) -> Replacement:
@@ -94,7 +96,7 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "skip-claims": patched((Claims, "take", _taken), (Sender, "check", lambda *_: None)),
     "skip-revision-check": patched(_overwriting(MemoryStore), _overwriting(SqlStore)),
     "forget-an-intent": patched((tick, "Commit", _without_intents)),
-    "drop-outbox-row": patched((tick, "Commit", _without_last_message)),
+    "drop-outbox-row": patched((Outbox, "_failed", _dropped)),
     "promote-without-compare": patched(
         (KvPlace, "promote", _kv_promote), (LabelledPlace, "promote", _labelled_promote)
     ),
