@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench chaos demo explore lint lock serve simulate test venv
+.PHONY: bench chaos demo explore lint lock mutants serve simulate test venv
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "keyturn needs Python 3.11 or newer; set PYTHON=python3.11" >&2; exit 1; }
@@ -19,7 +19,7 @@ demo: venv
 	$(BIN)/keyturn demo $(if $(ARGS),$(ARGS),--scenario all --backend all)
 
 test: venv
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 bench: venv
 	$(BIN)/python -m benchmarks.evidence --out benchmarks/out $(ARGS)
@@ -29,6 +29,9 @@ explore: venv
 
 chaos: venv
 	$(BIN)/python -m tests.chaos $(if $(ARGS),$(ARGS),all)
+
+mutants: venv
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 simulate: venv
 	$(BIN)/keyturn simulate $(if $(ARGS),$(ARGS),--seconds 120)
