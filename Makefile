@@ -23,6 +23,8 @@ test: venv
 
 bench: venv
 	$(BIN)/python -m benchmarks.evidence --out benchmarks/out $(ARGS)
+	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.fleet
 
 explore: venv
 	$(BIN)/python -m tests.explorer $(if $(ARGS),$(ARGS),--events 2 --seconds 600)
