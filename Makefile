@@ -19,7 +19,7 @@ demo: venv
 	$(BIN)/keyturn demo $(if $(ARGS),$(ARGS),--scenario all --backend all)
 
 test: venv
-	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not long' --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 bench: venv
 	$(BIN)/python -m benchmarks.evidence --out benchmarks/out $(ARGS)

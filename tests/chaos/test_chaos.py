@@ -15,7 +15,7 @@ from tests.chaos.storm import weather
 
 from keyturn.demo.processes import Family
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 SECONDS = 240.0
 """A limit, on a machine however slow."""

@@ -46,7 +46,7 @@ SHOWN_BY = {
 """The others show under any."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SABOTAGES)
 def test_sabotage_is_seen(name: str) -> None:
     """A promise breaks, and the product is whole again afterwards."""
