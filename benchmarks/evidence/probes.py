@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.evidence.streams import NAMES, OVERLAP, Outage, Stream, rng_for
 from keyturn.domain.evidence import Finding
-from keyturn.domain.guards import new_version_fails
+from keyturn.domain.guards import in_doubt, new_version_fails
 from keyturn.domain.model import Rotation, Stamp, Version, VersionState
 from keyturn.domain.observations import Acceptance, ClientSeen, Observations, UsageSeen, VerifierSeen
 from keyturn.domain.phases import Phase
@@ -39,7 +39,7 @@ _ROTATION = Rotation(
 
 
 class Probes:
-    """Probes of both versions on every verifier during a stream, and what `new_version_fails` rules on them.
+    """Probes of both versions on every verifier during a stream, and what `new_version_fails` and `in_doubt` rule on them.
 
     In an outage of strength s either each probe goes unanswered with a chance of s, or a share s of the verifiers (one
     at least) has lost its key table and refuses both versions.
@@ -56,7 +56,8 @@ class Probes:
         now = _START + timedelta(seconds=finding.until)
         usage = UsageSeen(clients=self._clients, finding=finding)
         seen = Observations(targets={}, verifiers=self._verifiers(bucket), usage=usage)
-        verdict = new_version_fails(Situation(rotation=_ROTATION, seen=seen, now=now))
+        situation = Situation(rotation=_ROTATION, seen=seen, now=now)
+        verdict = new_version_fails(situation) or in_doubt(situation)
         if verdict is None:
             raise AssertionError("a finding of a failing version must be ruled on")
         if verdict.ruling is Ruling.HOLD:
