@@ -10,8 +10,8 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SEARCHES = ("test_stateful.py", "test_mutants.py", "test_evidence_simulation.py", "test_evidence_silence.py")
-MEASURED = (Path("tests/domain"), Path("tests/unit/evidence"))
+SEARCHES = ("test_stateful.py", "test_mutants.py", "test_evidence_simulation.py")
+MEASURED = (Path("tests/domain"), Path("tests/unit/evidence"), Path("tests/unit/runtime"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
