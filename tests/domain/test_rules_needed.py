@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from tests.domain import test_traces as traces
+from tests.mutants.sabotages import promises_forgotten
 from tests.mutants.surgery import (
     Patch,
     asked_first,
@@ -20,8 +21,8 @@ from tests.mutants.surgery import (
     together,
 )
 
-from keyturn.domain import absorb, commands, establish, guards, machine, succession, transitions
-from keyturn.domain.effects import Effect, EffectKind
+from keyturn.domain import absorb, commands, establish, guards, machine, succession
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.model import Mark, Rotation
 from keyturn.domain.phases import ENDS, Phase
 from keyturn.domain.reasons import Reason
@@ -61,16 +62,6 @@ def only_the_new_goes(patch: pytest.MonkeyPatch) -> None:
         return (s.new,) if s.rotation.restoring is not None else every(s)
 
     patch.setattr(Situation, "doomed", property(doomed))
-
-
-def only_what_was_seen_served(patch: pytest.MonkeyPatch) -> None:
-    """That a promote was promised is not remembered."""
-    commit = transitions.commit_to
-
-    def forget(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:
-        return replace(commit(rotation, effects, now), promised=rotation.promised, served=rotation.served)
-
-    patch.setattr(machine, "commit_to", forget)
 
 
 def promoted_once(patch: pytest.MonkeyPatch) -> None:
@@ -180,7 +171,7 @@ REMOVALS = (
     Removal(
         rule="5: ever promoted counts the intent",
         trace=traces.test_5_a_rollback_spends_what_a_late_promote_still_holds,
-        patch=only_what_was_seen_served,
+        patch=promises_forgotten,
         breaks="P1: t1 serves v1",
     ),
     Removal(

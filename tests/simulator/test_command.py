@@ -24,7 +24,7 @@ def simulate(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         [
             sys.executable,
             "-c",
-            "import sys; from keyturn.cli.application import run; sys.exit(run(sys.argv[1:]))",
+            COMMAND,
             "simulate",
             *arguments,
         ],

@@ -30,7 +30,6 @@ GRACE = 3
 HTTP_ENDED = "the HTTP server ended"
 ASK_AGAIN = 30.0
 """Seconds between two looks at what is still missing."""
-LISTENING_WITHIN = 30.0
 
 
 def serve(config: Config, *, announce: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from keyturn.domain.errors import ConfigError
 
@@ -37,6 +37,16 @@ def read_duration(given: object) -> timedelta:
 
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
 """An option that is a length of time, never negative."""
+
+
+def _lasting(length: timedelta) -> timedelta:
+    if length < timedelta(milliseconds=1):
+        raise ValueError("write a length of at least 1ms")
+    return length
+
+
+LastingDuration = Annotated[Duration, AfterValidator(_lasting)]
+"""A length of time that is not nothing: the length of a bucket, a timeout."""
 
 
 M = TypeVar("M", bound=Options)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from keyturn.domain.errors import Absent, Denied, Failure, Transient
-from keyturn.domain.model import Rotation, VersionState
+from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.observations import (
     Acceptance,
     EffectSeen,
@@ -52,11 +52,13 @@ class Gather:
         """Everything that can be known of the rotation's world now."""
         wired = self.registry.credential(rotation.credential)
         bindings = self.store.bindings(rotation.credential)
+        credential = self.store.credential(rotation.credential)
+        known = {**(credential.versions if credential is not None else {}), **rotation.versions}
         adopted = self._adopted(rotation, wired)
         targets = self.executor.run(
-            [self._look_at(rotation, wired, name, bindings, adopted) for name in rotation.targets]
+            [self._look_at(rotation, wired, name, bindings, known, adopted) for name in rotation.targets]
         )
-        verifiers = self._ask_verifiers(rotation, wired)
+        verifiers = self._ask_verifiers(rotation, wired, known)
         seen = dict(zip(rotation.targets, targets, strict=True))
         orphans = self._orphans(rotation, wired)
         return Observations(
@@ -109,6 +111,7 @@ class Gather:
         wired: WiredCredential,
         name: str,
         bindings: Mapping[tuple[str, str], int],
+        known: Mapping[int, Version],
         adopted: Mapping[str, int],
     ) -> Callable[[], TargetSeen]:
         target = wired.targets.get(name)
@@ -118,10 +121,10 @@ class Gather:
                 return UNREADABLE
             try:
                 view = self.at_once.run(f"{rotation.credential}/{name}/view", target.view)
-                copies, unknown = self._copies(rotation, view.copies)
+                copies, unknown = _copies(rotation, known, view.copies)
                 foreign = tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign)
                 return TargetSeen(
-                    serving=self._recognise(rotation, name, target, view.serving, bindings, adopted),
+                    serving=self._recognise(rotation, name, target, view.serving, bindings, known, adopted),
                     copies=copies,
                     obstacles=foreign + tuple(Obstacle(what="no version knows", id=t, since=None) for t in unknown),
                     marked=frozenset(s for s, v in rotation.versions.items() if v.key_id in view.marked),
@@ -132,19 +135,6 @@ class Gather:
 
         return look
 
-    def _copies(self, rotation: Rotation, tokens: Collection[str]) -> tuple[frozenset[int], list[str]]:
-        """The serials of our copies, and those tokens of ours that no version of the credential knows: what is left of a
-        store that was lost, or of another keyturn's work."""
-        serials = {
-            token: serial for token in tokens if (serial := copied_serial(rotation.credential, token)) is not None
-        }
-        if serials.keys() and not set(serials.values()) <= set(rotation.versions):
-            credential = self.store.credential(rotation.credential)
-            known = set(rotation.versions) | set(credential.versions if credential is not None else ())
-            unknown = sorted(token for token, serial in serials.items() if serial not in known)
-            return frozenset(serials.values()) & known, unknown
-        return frozenset(serials.values()), []
-
     def _recognise(
         self,
         rotation: Rotation,
@@ -152,6 +142,7 @@ class Gather:
         target: Target,
         backend_id: str | None,
         bindings: Mapping[tuple[str, str], int],
+        known: Mapping[int, Version],
         adopted: Mapping[str, int],
     ) -> Serving:
         """Which version of ours a backend's id is: by what was remembered, else by the value's fingerprint."""
@@ -159,12 +150,8 @@ class Gather:
             return Serving(kind=ServingKind.MISSING)
         serial = bindings.get((name, backend_id))
         if serial is None:
-            credential = self.store.credential(rotation.credential)
-            known = {} if credential is None else credential.versions
             fingerprints = {
-                version.fingerprint: number
-                for number, version in {**known, **rotation.versions}.items()
-                if version.fingerprint is not None
+                version.fingerprint: number for number, version in known.items() if version.fingerprint is not None
             }
             try:
                 backend_id, value = self.at_once.run(f"{rotation.credential}/{name}/read", target.read)
@@ -179,7 +166,9 @@ class Gather:
             self.store.bind(rotation.credential, name, backend_id, serial)
         return Serving(kind=ServingKind.OURS, serial=serial, id=backend_id)
 
-    def _ask_verifiers(self, rotation: Rotation, wired: WiredCredential) -> dict[str, VerifierSeen]:
+    def _ask_verifiers(
+        self, rotation: Rotation, wired: WiredCredential, known: Mapping[int, Version]
+    ) -> dict[str, VerifierSeen]:
         try:
             names = sorted(self.at_once.run(f"{rotation.credential}/verifiers", wired.issuer.verifiers))
         except Failure as error:
@@ -193,23 +182,12 @@ class Gather:
             except (Absent, Transient, Denied) as error:
                 log.debug("value unreadable", credential=rotation.credential, version=serial, error=error.message)
 
-        buried = self._buried(rotation)
+        buried = _buried(rotation, known)
 
         def ask(verifier: str) -> Callable[[], VerifierSeen]:
             return lambda: self._ask(wired, verifier, minted, values, buried)
 
         return dict(zip(names, self.executor.run([ask(name) for name in names]), strict=True))
-
-    def _buried(self, rotation: Rotation) -> dict[str, int]:
-        """By key id, the versions that earlier rotations destroyed."""
-        known = self.store.credential(rotation.credential)
-        return {
-            version.key_id: serial
-            for serial, version in (known.versions if known is not None else {}).items()
-            if version.state is VersionState.DESTROYED
-            and version.key_id is not None
-            and serial not in rotation.versions
-        }
 
     def _ask(
         self,
@@ -257,6 +235,25 @@ class Gather:
             return None
         # The mint takes our own orphans away first.
         return None if room is None else room + len(orphans.ours)
+
+
+def _copies(
+    rotation: Rotation, known: Mapping[int, Version], tokens: Collection[str]
+) -> tuple[frozenset[int], list[str]]:
+    """The serials of our copies, and those tokens of ours that no version of the credential knows: what is left of a
+    store that was lost, or of another keyturn's work."""
+    serials = {token: serial for token in tokens if (serial := copied_serial(rotation.credential, token)) is not None}
+    unknown = sorted(token for token, serial in serials.items() if serial not in known)
+    return frozenset(serial for serial in serials.values() if serial in known), unknown
+
+
+def _buried(rotation: Rotation, known: Mapping[int, Version]) -> dict[str, int]:
+    """By key id, the versions that earlier rotations destroyed."""
+    return {
+        version.key_id: serial
+        for serial, version in known.items()
+        if version.state is VersionState.DESTROYED and version.key_id is not None and serial not in rotation.versions
+    }
 
 
 def effect_seen(intent: Intent) -> EffectSeen:

@@ -335,10 +335,10 @@ class Runtime:
     ) -> Rotation:
         after, successor = decision.rotation, decision.successor
         wired = self._registry.credential(after.credential)
-        rolled_back = self._store.credential(after.credential)
         due = None
         if before.live and not after.live:
-            due = after_end(wired.schedule, after, rolled_back.rolled_back if rolled_back is not None else 0, now)
+            known = self._store.credential(after.credential)
+            due = after_end(wired.schedule, after, known.rolled_back if known is not None else 0, now)
         return self._store.commit(
             Commit(
                 rotation=after,

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from keyturn.plugins.logs import ByNetwork
-from keyturn.plugins.options import Duration, Options
+from keyturn.plugins.options import Duration, LastingDuration, Options
 
 
 class LogFields(Options):
@@ -38,12 +38,6 @@ class ClientField(Options):
     """Whether it proves who the client is: a certificate's subject does, a header that anyone can set does not."""
 
 
-def _positive(length: timedelta) -> timedelta:
-    if length < timedelta(milliseconds=1):
-        raise ValueError("write a length of at least 1ms")
-    return length
-
-
 def _pattern(given: str) -> str:
     try:
         groups = re.compile(given).groupindex
@@ -65,7 +59,7 @@ class AccessLogOptions(Options):
     client: ClientField | None = None
     key_pattern: Annotated[str, AfterValidator(_pattern)] | None = None
     """A regular expression that finds the public id, as its group `kid`, in the field `key_id`."""
-    resolution: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
+    resolution: LastingDuration = timedelta(seconds=10)
     lag: Duration = timedelta(seconds=1)
     """How late a line may be written after the time that it bears: longer than the log's buffer, where it has one."""
     probe_secret: str | None = None

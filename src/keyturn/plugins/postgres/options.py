@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from keyturn.plugins.logs import ByNetwork
-from keyturn.plugins.options import Duration, Options
+from keyturn.plugins.options import Duration, LastingDuration, Options
 
 
 class ClientBy(StrEnum):
@@ -41,12 +41,6 @@ def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
     return given
 
 
-def _positive(length: timedelta) -> timedelta:
-    if length < timedelta(milliseconds=1):
-        raise ValueError("write a length of at least 1ms")
-    return length
-
-
 class LoginsOptions(Options):
     """Options of the usage source `postgres-logins`."""
 
@@ -61,9 +55,9 @@ class LoginsOptions(Options):
     """Client names by address or network; the narrowest network decides."""
     ours: Annotated[tuple[str, ...], AfterValidator(_networks)] = ()
     """Addresses or networks that keyturn itself connects from, and no client does: its logins are nobody's use."""
-    resolution: Annotated[Duration, AfterValidator(_positive)] = timedelta(minutes=1)
+    resolution: LastingDuration = timedelta(minutes=1)
     lag: Duration = timedelta(seconds=2)
     """How late a line may be written after the time that it bears."""
-    timeout: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
+    timeout: LastingDuration = timedelta(seconds=10)
     accept_gaps_before: AwareDatetime | None = None
     """Lines lost before this time are taken for lost for good: an operator's word."""

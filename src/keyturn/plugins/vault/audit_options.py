@@ -7,10 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AwareDatetime, Field
 
 from keyturn.plugins.logs import ByNetwork
-from keyturn.plugins.options import Duration, Options
+from keyturn.plugins.options import Duration, LastingDuration, Options
 
 
 class ClientBy(StrEnum):
@@ -26,12 +26,6 @@ class ClientBy(StrEnum):
     """Where the request came from."""
 
 
-def _positive(length: timedelta) -> timedelta:
-    if length < timedelta(milliseconds=1):
-        raise ValueError("write a length of at least 1ms")
-    return length
-
-
 class AuditLogOptions(Options):
     """Options of the usage source `vault-audit-log`."""
 
@@ -45,7 +39,7 @@ class AuditLogOptions(Options):
     among them is `unmapped`."""
     networks: ByNetwork = Field(default_factory=dict)
     """Client names by address or network, for `client: remote_address`."""
-    resolution: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
+    resolution: LastingDuration = timedelta(seconds=10)
     lag: Duration = timedelta(seconds=2)
     """How late a line may be written after the time that it bears."""
     accept_gaps_before: AwareDatetime | None = None
