@@ -50,6 +50,10 @@ class Situation:
     seen: Observations
     now: datetime
 
+    def beside(self, rotation: Rotation) -> Situation:
+        """The same world beside another rotation."""
+        return Situation(rotation=rotation, seen=self.seen, now=self.now)
+
     @property
     def policy(self) -> Policy:
         """The policy this rotation started with."""
@@ -112,8 +116,8 @@ class Situation:
 
     def sent(self, kind: EffectKind, serial: int) -> bool:
         """Whether a call of ours, of this rotation or of an earlier one that may land late, explains a difference."""
-        ours = any(one.kind is kind and one.serial == serial for one in self.seen.effects.values())
-        return ours or (kind, serial) in self.seen.late
+        ours = {(one.kind, one.serial) for one in self.seen.effects.values()}
+        return (kind, serial) in ours or (kind, serial) in self.seen.late
 
     # Targets
 
