@@ -71,6 +71,15 @@ def test_both_refused_is_the_authoritys_trouble(control: bool) -> None:
     assert ruling(world) == (Ruling.HOLD, Reason.AUTHORITY_ILL)
 
 
+@pytest.mark.parametrize("control", [True, False])
+def test_both_unsettled_is_the_authoritys_trouble(control: bool) -> None:
+    """Held connections of a verifier meet rules that know neither version: going back would help nobody there."""
+    world = world_in(Phase.MONITOR)
+    world.finding = failing(control=control)
+    world.verifiers["g0"].older = [(world.now + seconds(60), {})]
+    assert ruling(world) == (Ruling.HOLD, Reason.AUTHORITY_ILL)
+
+
 @pytest.mark.parametrize("nobody", [False, True])
 def test_unreachable_is_the_authoritys_trouble(nobody: bool) -> None:
     """Without a control: verifiers that cannot be asked, or none at all, say nothing of the new version."""
