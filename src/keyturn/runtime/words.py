@@ -19,9 +19,11 @@ class Words:
         self._kinds = kinds
         self._uses = uses
         self._told: dict[str, list[tuple[int, SourceKind, Uses]]] = defaultdict(list)
+        self._by: dict[str, frozenset[str]] = {}
         for (client, serial, source), use in uses.items():
             # One that is configured no more was believed when it spoke.
             self._told[client].append((serial, kinds.get(source, SourceKind.AUTHENTICATION), use))
+            self._by[client] = self._by.get(client, frozenset()) | {source}
         self._strongest = {
             client: max((kind for _, kind, _ in told), key=STRENGTH.__getitem__) for client, told in self._told.items()
         }
@@ -30,6 +32,10 @@ class Words:
     def clients(self) -> frozenset[str]:
         """Everyone who was ever seen."""
         return frozenset(self._told)
+
+    def told_by(self, client: str) -> frozenset[str]:
+        """Which sources have ever told of a client."""
+        return self._by.get(client, frozenset())
 
     def of(self, sources: Collection[str]) -> Words:
         """What these sources say alone."""
