@@ -15,6 +15,7 @@ from keyturn.domain.observations import (
     Acceptance,
     ClientSeen,
     Entry,
+    Hole,
     Observations,
     Serving,
     ServingKind,
@@ -236,18 +237,15 @@ class Situation:
         if watermark is None:
             return False
         stopped = self.rotation.stopped_after(since, self.now)
-        return watermark >= since.at + stopped + span + self._lost(since.at, watermark)
-
-    def _lost(self, start: datetime, end: datetime) -> timedelta:
-        return sum((hole.within(start, end) for hole in self.seen.usage.lost), timedelta(0))
+        return watermark >= since.at + stopped + span + _within(self.seen.usage.lost, since.at, watermark)
 
     def silence(self, client: ClientSeen, last: datetime, watermark: datetime) -> timedelta:
         """How long a client has been silent for certain since it was last seen. What a source has lost stops the clock;
         a loss longer than the client ever paused starts it anew (EVIDENCE.md §3)."""
-        for hole in self.seen.usage.lost:
+        for hole in client.lost:
             if hole.end > last and hole.end - hole.start > client.largest_gap:
                 last = hole.end
-        return watermark - last - self._lost(last, watermark)
+        return watermark - last - _within(client.lost, last, watermark)
 
     def quiet(self, serial: int, *, since: datetime | None, least: timedelta | None = None) -> Quiet:
         """Whether a version is known silent: for every client, from its last use (and not before `since`) up to the
@@ -257,7 +255,7 @@ class Situation:
         if usage.watermark is None or usage.since is None or start is None:
             return Quiet(known=False)
         users = []
-        nobody = ClientSeen(required_silence=self.policy.silence_unseen)
+        nobody = ClientSeen(required_silence=self.policy.silence_unseen, lost=usage.lost)
         for name, client in sorted((usage.clients or {"(no client seen yet)": nobody}).items()):
             if (client.dismissed or client.acknowledged) and least is None:
                 continue
@@ -306,3 +304,7 @@ class Situation:
     def phase_is(self, *phases: Phase) -> bool:
         """Whether the rotation is in one of these phases."""
         return self.rotation.phase in phases
+
+
+def _within(lost: Iterable[Hole], start: datetime, end: datetime) -> timedelta:
+    return sum((hole.within(start, end) for hole in lost), timedelta(0))
