@@ -29,6 +29,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hvac.adapters import RawAdapter
+
 from keyturn.cli import main
 from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
@@ -37,7 +39,6 @@ from keyturn.plugins.gateway.issuer import ApiKeyIssuer
 from keyturn.plugins.gateway.nginx_node import NginxNode
 from keyturn.plugins.gateway.nginx_table_file import Replacement, TableFile
 from keyturn.plugins.generic.webhook import WebhookNotifier
-from keyturn.plugins.vault.kv import Kv
 from keyturn.plugins.vault.target import VaultTarget
 from keyturn.ports.records import Commit
 from keyturn.runtime import claims, tick
@@ -168,10 +169,13 @@ def install(points: Points) -> None:
         wrap(ApiKeyIssuer, method, lambda *_, method=method, **__: f"{effect()} {method}", points)
     wrap(WebhookNotifier, "deliver", lambda _, message, *__: f"deliver {message}", points)
 
-    def sent(_: Kv, method: str, path: str, *__: object, **___: object) -> str | None:
-        return None if method in LOOKS or not effect() else f"{effect()} {method} {path}"
+    def sent(_: RawAdapter, method: str, url: str, *__: object, **___: object) -> str | None:
+        path = url.removeprefix("/v1/")
+        ours = effect() and method not in LOOKS and not path.startswith("auth/")
+        return f"{effect()} {method} {path}" if ours else None
 
-    wrap(Kv, "request", sent, points)
+    # Behind the last look at the deadline: who wakes here sends what it holds.
+    wrap(RawAdapter, "request", sent, points)
     wrap(NginxNode, "_record", lambda self, _: f"{effect()} record at {self!r}", points)
     wrap(Replacement, "take_place", lambda self: f"{effect()} table of {self.table.path.parent.name}", points)
     wrap(nginx_processes, "hang_up", lambda pid_file: f"{effect()} reload of {pid_file.parent.name}", points)
