@@ -20,18 +20,18 @@ def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
     s = _with_marks_beside(Situation(rotation=rotation, seen=seen, now=now))
     rotation = s.rotation
     promoted = _promoted(s)
-    found = {
-        "versions": _versions(s),
-        "served": rotation.served | _served(s),
-        "promoted": promoted,
-        "marks": _marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks,
-        "up": _up(s),
-        "soak": _soak(s),
-        "proven": _proven(s),
-    }
-    # Most looks show nothing new.
-    first_seen = {name: value for name, value in found.items() if value != getattr(rotation, name)}
-    return replace(rotation, **first_seen) if first_seen else rotation
+    after = replace(
+        rotation,
+        versions=_versions(s),
+        served=rotation.served | _served(s),
+        promoted=promoted,
+        marks=_marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks,
+        up=_up(s),
+        soak=_soak(s),
+        proven=_proven(s),
+    )
+    # Most looks show nothing new, and what follows then knows it by identity.
+    return rotation if after == rotation else after
 
 
 def _with_marks_beside(s: Situation) -> Situation:
