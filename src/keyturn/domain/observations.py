@@ -139,7 +139,8 @@ class ClientSeen:
     lost: tuple[Hole, ...] = ()
     """What of it no source can tell any more, one after another."""
     acknowledged: bool = False
-    """The client's owner says that all its instances have moved."""
+    """The client's owner says that all its instances have moved to the new version, and it was not seen on an outgoing one
+    since."""
     dismissed: bool = False
     """An operator has declared it gone, and it was not seen since."""
 

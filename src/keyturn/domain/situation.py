@@ -249,7 +249,8 @@ class Situation:
 
     def quiet(self, serial: int, *, since: datetime | None, least: timedelta | None = None) -> Quiet:
         """Whether a version is known silent: for every client, from its last use (and not before `since`) up to the
-        watermark, for the client's required silence, or for `least` where that is given (EVIDENCE.md §3)."""
+        watermark, for the client's required silence, or for `least` where that is given (EVIDENCE.md §3). An owner's word
+        that a client has moved is no silence (promise P2)."""
         usage = self.seen.usage
         start = max((t for t in (usage.since, since) if t is not None), default=None)
         if usage.watermark is None or usage.since is None or start is None:
@@ -257,7 +258,7 @@ class Situation:
         users = []
         nobody = ClientSeen(required_silence=self.policy.silence_unseen, lost=usage.lost)
         for name, client in sorted((usage.clients or {"(no client seen yet)": nobody}).items()):
-            if (client.dismissed or client.acknowledged) and least is None:
+            if client.dismissed and least is None:
                 continue
             needed = client.required_silence if least is None else least
             last = max(start, client.last_use.get(serial, start))

@@ -211,6 +211,18 @@ class Dismissal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """An owner's word that all instances of a client have moved to a version. A later use of the client's of a version that
+    it was to leave proves it wrong."""
+
+    client: str
+    serial: int
+    at: datetime
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxItem:
     """One message to one notifier, not yet delivered."""
 

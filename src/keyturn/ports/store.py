@@ -12,6 +12,7 @@ from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
     AccessToken,
+    Acknowledgement,
     Commit,
     Credential,
     Dismissal,
@@ -186,6 +187,13 @@ class Store(Protocol):
 
     def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
         """By client: who was declared gone, the newest word each."""
+
+    def acknowledge(self, acknowledgement: Acknowledgement, entry: HistoryEntry) -> None:
+        """Take an owner's word that a client of the entry's credential has moved to a version, with a line in its
+        trail."""
+
+    def acknowledgements(self, credential: str) -> Mapping[tuple[str, int], Acknowledgement]:
+        """By client and serial: whose clients have moved to which version by their owners' word, the newest word each."""
 
     def roll_up(self, credential: str, before: datetime) -> bool:
         """Take the buckets of one day, the oldest that has any which start before then, out of `usage`; of each client only

@@ -67,13 +67,15 @@ def _clients(
 ) -> dict[str, ClientSeen]:
     names = sorted(wired.clients | words.clients)
     dismissals = silences.store.dismissals(rotation.credential)
-    # A use's time is its bucket's end, which may lie a little after the word that its client is gone.
+    acknowledgements = silences.store.acknowledgements(rotation.credential)
+    # A use's time is its bucket's end, which may lie a little after the word that its client is gone, or has moved.
     bucket = max((registry.sources[name].resolution for name in wired.sources), default=timedelta(0))
     clients = {}
     for name in names:
         last_use, last_success, last_refusal = words.newest(name)
         required, pause = silences.of(rotation, name, len(names))
-        gone = dismissals.get(name)
+        gone, moved = dismissals.get(name), acknowledgements.get((name, rotation.incoming))
+        on_old = max((last_use[serial] for serial in rotation.outgoing if serial in last_use), default=None)
         clients[name] = ClientSeen(
             last_use=last_use,
             last_success=last_success,
@@ -81,6 +83,7 @@ def _clients(
             required_silence=required,
             largest_gap=pause,
             lost=holes.of(words.told_by(name)),
+            acknowledged=moved is not None and (on_old is None or on_old <= moved.at + bucket),
             dismissed=gone is not None and max(last_use.values(), default=gone.at) <= gone.at + bucket,
         )
     return clients
