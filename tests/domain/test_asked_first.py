@@ -234,6 +234,56 @@ def test_a_way_back_that_is_out_of_sight_is_not_lost_to_the_rotation_that_takes_
     clean(world, 2)
 
 
+def test_a_version_in_use_is_kept_until_its_death_is_tried() -> None:
+    """t0 served v1 and t1 v0 when another's value was adopted, and somebody took every copy: of v0, which t1 serves still,
+    one is kept, so that it can be tried once readers of t1 get the next."""
+    world = world_in(Phase.OVERLAP)
+    go(world, lambda: world.targets["t0"].serial == 1)
+    world.overwrite(world.targets["t0"], missing=False)
+    found = world.targets["t0"].id or ""
+    go(world, lambda: rotation(world).hold is not None)
+    world.command(commands.accept, seen=world.observe(), target="t0", found=found, by="ada", why="it is right")
+    go(world, lambda: rotation(world).outgoing == (1, 0))
+    for target in world.targets.values():
+        world.rob(target)
+    go(world, lambda: rotation(world).hold is not None)
+    world.command(commands.accept_lost, seen=world.observe(), serial=1, by="ada", why="it was nowhere")
+    go(world, ended(world))
+    assert 0 in world.proved
+    clean(world, 2)
+
+
+def test_a_mark_comes_before_what_an_operator_adopts() -> None:
+    """v1 leaks just when another's value is accepted: what can be restored is v0 all the same."""
+    world = world_in(Phase.MONITOR)
+    world.overwrite(world.targets["t1"], missing=False)
+    found = world.targets["t1"].id or ""
+    go(world, lambda: rotation(world).hold is not None)
+    world.command(commands.accept, seen=world.observe(), target="t1", found=found, by="ada", why="it is right")
+    leak(world, 1)
+    go(world, lambda: rotation(world).incoming == 2)
+    assert rotation(world).outgoing == (0, 1)
+    go(world, ended(world))
+    clean(world, 2)
+
+
+def test_what_an_operator_adopts_comes_before_the_way_back() -> None:
+    """Another's value is accepted and a rollback asked for: it is adopted, and what could be restored is what readers got
+    last."""
+    world = world_in(Phase.MONITOR)
+    world.overwrite(world.targets["t1"], missing=False)
+    found = world.targets["t1"].id or ""
+    go(world, lambda: rotation(world).hold is not None)
+    world.command(commands.accept, seen=world.observe(), target="t1", found=found, by="ada", why="it is right")
+    world.command(commands.roll_back, by="bo", why="no")
+    taken = tick(world)
+    assert taken is not None
+    assert taken.successor is not None
+    assert taken.successor.outgoing == (1, 0)
+    go(world, ended(world))
+    clean(world, 2)
+
+
 def test_an_operators_word_brings_back_what_failed_before() -> None:
     """v0 leaked, v1 failed, and nobody can be given v2 any more: an operator who has seen all that may still ask for v1,
     which nothing but that word brings back."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-LATER = "the later ruling comes with the next decision; on entering the phase between, its guard rules before any call"
 BOTH_HOLD = "both hold with the same rows standing, and each is asked again when the other is over"
 BOTH_WAIT = "both only wait; which of them is named first is all that changes"
 APART = "the two do not depend on each other: both are done, in one order or the other, before the phase goes on"
+TOGETHER = "every row is asked, whatever the others say, and what they bring goes out together"
 ITSELF = "`reassert` asks by itself for what it gives; what else `accept_new` lacks is done before the phase goes on"
 
 EQUIVALENT: Mapping[str, str] = {
     "added edge *": "without the edge the ruling would raise KeyError, and neither explorer nor any scenario meets that",
-    "guard given_up before marked": LATER,
-    "guard operator_rollback before given_up": LATER,
-    "guard refused_use before new_version_fails": LATER,
+    "guard refused_use before new_version_fails": "the retreat is followed by the rollback with the next decision, and "
+    "between the two MONITOR's guard rules before any call",
     "guard latched before halted": "a halt ends the hold that was, and while it lasts none begins: there are never both",
     "guard too_many_retreats before paused": "both stand still with the same rows standing, and `resume` ends both",
     "guard obstacle before too_many_retreats": "they are asked in different phases",
@@ -36,10 +35,12 @@ EQUIVALENT: Mapping[str, str] = {
     "rollback: drained before served_everywhere": BOTH_WAIT,
     "destroy: mark_beside before prove_dead": APART,
     "rollback: mark_beside before prove_dead": APART,
-    "completed: * before *": APART,
-    "rolled_back: * before *": APART,
-    "standing *: * before *": APART,
-    "always: * before *": APART,
+    "completed: accept_survivor before bury_again": APART,
+    "completed: remove_copies before revoke_doomed": APART,
+    "rolled_back: accept_survivor before bury_again": APART,
+    "rolled_back: remove_copies before revoke_doomed": APART,
+    "standing *: * before *": TOGETHER,
+    "always: * before *": TOGETHER,
 }
 """By name, or pattern of names."""
 
