@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from keyturn.domain.phases import Phase
+from keyturn.domain.phases import ENDS, Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 
@@ -210,4 +210,4 @@ class Rotation:
     @property
     def live(self) -> bool:
         """Whether it counts as the credential's one rotation (promise P7)."""
-        return not self.phase.is_end
+        return self.phase not in ENDS

@@ -177,10 +177,13 @@ def revoke_doomed(s: Situation) -> Outcome:
 
 
 def bury_again(s: Situation) -> Outcome:
-    """What an earlier rotation destroyed stays dead: a verifier that comes back with an older table is told again."""
+    """What an earlier rotation destroyed stays dead: a verifier that comes back with an older table is told again. Where
+    another's hand gives it to readers that is held for, and nothing is taken away under them."""
     risen: dict[int, list[str]] = {}
     for verifier, seen in sorted(s.seen.verifiers.items()):
         for serial in seen.risen:
+            if any(s.serves(target, serial) for target in s.rotation.targets):
+                continue
             risen.setdefault(serial, []).append(verifier)
     found = [effect(s, EffectKind.REVOKE, v, verifiers=tuple(at)) for v, at in sorted(risen.items())]
     return tuple(found) or None

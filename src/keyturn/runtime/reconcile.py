@@ -33,7 +33,7 @@ class Reconcile:
 
     def settle(self, credential: str, seen: Observations) -> Observations:
         """The observations, in which the journal knows what the world has just told. Also of ended rotations."""
-        unanswered = any(not one.succeeded and one.failure is None for one in seen.effects.values())
+        unanswered = [one for one in seen.effects.values() if not one.succeeded and one.failure is None]
         if not (unanswered or seen.late):
             return seen
         effects = dict(seen.effects)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,8 @@ class Database:
         self.clock = clock
         self._on_close = on_close
         self._closed = False
+        self._idle: list[Connection] = []
+        # Ready for the next transaction: to ask the engine for a connection takes longer than most statements.
         # SQLite lets one transaction write at a time; threads that queue here do not wake up to look for their turn.
         self._turn: AbstractContextManager[Any] = threading.Lock() if one_writer else nullcontext()
 
@@ -72,11 +74,34 @@ class Database:
 
     @contextmanager
     def _begun(self, statement: str) -> Iterator[Connection]:
+        connection = self._connection()
+        try:
+            with connection.begin():
+                connection.exec_driver_sql(statement)
+                yield connection
+        except BaseException:
+            gone = connection.invalidated
+            connection.close()
+            if gone:
+                # As likely the server as this one connection: the engine has forgotten all that it has.
+                self._forget_idle()
+            raise
+        self._idle.append(connection)
+        if self._closed:
+            self._forget_idle()
+
+    def _connection(self) -> Connection:
         if self._closed:
             raise KeyturnError(f"the store at {self._place} is closed")
-        with self._engine.connect() as connection, connection.begin():
-            connection.exec_driver_sql(statement)
-            yield connection
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._engine.connect()
+
+    def _forget_idle(self) -> None:
+        while self._idle:
+            with suppress(IndexError):  # another thread was faster
+                self._idle.pop().close()
 
     def close(self) -> None:
         """Wait for the write under way, then give everything back; more than once is no error."""
@@ -84,6 +109,7 @@ class Database:
             if self._closed:
                 return
             self._closed = True
+            self._forget_idle()
             self._engine.dispose()
             self._on_close()
 

@@ -73,7 +73,7 @@ class Standing:
             if key is None or key.reported is not None or key.serial is None or region.touched:
                 continue
             for node in world.authority.nodes.values():
-                if not self._excused(node, key) and not accepts(node, key):
+                if not accepts(node, key) and not self._excused(node, key):
                     yield "P1", f"{region.name} gives {key} to readers, which {node.name} may refuse"
 
     def _excused(self, node: FakeVerifier, key: Key) -> bool:
@@ -123,7 +123,7 @@ class Standing:
             if key is None or key.reported is not None or key.forced or given_up or self._lost(key):
                 continue
             for node in world.authority.nodes.values():
-                if not self._excused(node, key) and not accepts(node, key):
+                if not accepts(node, key) and not self._excused(node, key):
                     yield "P2", f"{node.name} may refuse {key} in {rotation.phase}"
 
     def _lost(self, key: Key) -> bool:
