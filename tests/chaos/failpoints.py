@@ -48,7 +48,8 @@ from keyturn.stores.sql.database import Database
 
 WRITES = (
     *("register", "set_due", "set_check", "begin", "commit", "record", "bind", "add_usage", "save_detector"),
-    *("enqueue", "delivered", "undelivered", "claim", "release", "resign", "add_token"),
+    *("enqueue", "delivered", "undelivered", "claim", "release", "resign", "add_token", "pin", "set_blind"),
+    *("roll_up", "forget_slots", "forget_batches"),
 )
 TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
 ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")
@@ -57,7 +58,7 @@ LOADED_ONCE = ("keyturn.api", "keyturn.app.serving", "keyturn.plugins.aws", "key
 """What `serve` loads by itself, and would load again in each life."""
 PATIENCE = 0.5
 """Seconds before the next life of one that ended by itself."""
-ROTATION = re.compile(r"-[0-9a-f]{12}\b")
+ROTATION = re.compile(r"[-.][0-9a-f]{12}\b")
 SERIAL = re.compile(r"\bv([0-9]+)\b")
 EXPECTED = re.compile(r"(/promote/.*?)/[0-9]+(?=[] :,])")
 
@@ -195,10 +196,13 @@ def _write(points: Points, method: str, words: tuple[Any, ...]) -> str:
             return f"bind {words[0]} {words[1]} v{words[3]}"
         case "claim" if isinstance(first, (list, tuple)):
             first = min(first, default="nothing")
-        case "save_detector" | "enqueue" | "release" | "resign" | "delivered" | "undelivered":
-            first = ""
+        case "set_due" | "set_check" | "set_blind" | "pin" | "roll_up" | "forget_slots":
+            pass
+        case "add_token":
+            first = getattr(first, "name", "")
         case _:
-            first = getattr(first, "name", first)
+            # A point is met once: nothing may be in its name that is new each time.
+            first = ""
     return f"{method} {first} while {', '.join(sorted(map(_named, points.standing.values()))) or 'nothing rotates'}"
 
 

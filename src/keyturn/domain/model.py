@@ -172,6 +172,11 @@ class Rotation:
     cause: Reason = Reason.STARTED
     """Why the rotation is in this phase."""
 
+    @property
+    def root(self) -> str:
+        """The id of the first of the rotations that took over from one another up to this one."""
+        return self.id.partition("~")[0]
+
     def active(self, now: datetime) -> timedelta:
         """The rotation's own time: since its start, without what holds and pauses took."""
         stopped = self.stopped_for
