@@ -205,7 +205,7 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
     least = max(world.policy.drain, world.policy.minimum_overlap)
     since = max(world.served_since[name] for name in after.targets)
     for client in world.clients.values():
-        if not rolling_back and (client.acknowledged or client.dismissed):
+        if not rolling_back and client.dismissed:
             continue
         needed = least if rolling_back else client.silence
         uses = client.holds == serial and client.every < needed
@@ -320,7 +320,7 @@ def settle(world: World) -> None:
 def nobody_cut_off(world: World, use: Use) -> None:
     """A client that moves when it is told, or is still awaited, is never refused."""
     client = world.clients[use.client]
-    vouched = client.acknowledged or client.dismissed or client.sleeper or client.every >= world.policy.drain
+    vouched = client.dismissed or client.sleeper or client.every >= world.policy.drain
     failed = world.rotation is not None and use.serial in world.rotation.failed
     excused = use.excused or use.serial in world.forced | world.leaked
     if use.accepted or excused or vouched or failed:

@@ -350,14 +350,28 @@ def test_laggards_are_named_and_reminded_harder_as_the_deadline_nears() -> None:
     assert sum(m.topic == "client.remind" for _, m in world.messages.values()) >= 1
 
 
-@pytest.mark.parametrize("word", ["acknowledged", "dismissed"])
-def test_word_of_owner_or_operator_replaces_a_clients_silence(word: str) -> None:
-    """A client that is vouched for, or declared gone, is not awaited."""
+def test_client_that_is_declared_gone_is_not_awaited() -> None:
+    """An operator's word replaces its silence."""
     world = world_in(Phase.MONITOR)
     client = world.add_client(refresh=None, holds=0)
     until(world, lambda: 0 in client.last_use)
-    setattr(client, word, True)
+    client.dismissed = True
     client.next_use += seconds(10_000)  # what is said of it is true
+    until(world, ended(world))
+    assert world.current.serial == 1
+
+
+def test_owners_word_stands_for_having_moved_and_not_for_silence() -> None:
+    """A client that its owner says has moved is no laggard; the old version must be silent for it all the same
+    (promise P2)."""
+    world = world_in(Phase.MONITOR)
+    client = world.add_client(refresh=None, holds=0)
+    until(world, lambda: 0 in client.last_use)
+    assert client.name in situation(world).laggards()
+    client.acknowledged = True
+    assert client.name not in situation(world).laggards()
+    assert client.name in dict(situation(world).quiet(0, since=None).users)
+    client.holds, client.next_use = 1, client.next_use + seconds(10_000)  # what is said of it is true
     until(world, ended(world))
     assert world.current.serial == 1
 

@@ -208,9 +208,12 @@ def prove_dead(s: Situation) -> Outcome:
 def remove_copies(s: Situation) -> Outcome:
     """No copy of any version of the credential is left at a target; a late call of an earlier rotation may have left
     one."""
-    held = [(t, serial) for t in s.rotation.targets for serial in sorted(s.copies(t) or ())]
-    if held:
-        return tuple(effect(s, EffectKind.REMOVE, serial, target=t) for t, serial in held)
+    held = [(t, serial, None) for t in s.rotation.targets for serial in sorted(s.copies(t) or ())]
+    left = [
+        (t, *one) for t in s.rotation.targets if t in s.seen.targets for one in sorted(s.seen.targets[t].left.items())
+    ]
+    if held or left:
+        return tuple(effect(s, EffectKind.REMOVE, v, target=t, expected=token) for t, v, token in (*held, *left))
     unknown = [t for t in s.rotation.targets if s.copies(t) is None]
     return unknown_target(unknown) if unknown else None
 

@@ -40,8 +40,9 @@ class HistoryEntry:
     at: datetime
     credential: str
     rotation: str
+    """Empty for what comes before a credential's first rotation."""
     phase: Phase
-    """The phase that the rotation is in from then on."""
+    """The phase that the rotation is in from then on; before any, as at rest after one."""
     kind: str
     """`started`, `transition`, `hold`, `released`, `command`, …"""
     reason: str
@@ -204,6 +205,18 @@ class Dismissal:
     """An operator's word that a client is gone. A later use of the client's proves it wrong."""
 
     client: str
+    at: datetime
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """An owner's word that all instances of a client have moved to a version. A later use of the client's of a version that
+    it was to leave proves it wrong."""
+
+    client: str
+    serial: int
     at: datetime
     by: str
     why: str
