@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 from tests.unit.runtime.rig import NAME, QUICK, Rig
 
 from keyturn.domain.errors import Transient
+from keyturn.domain.evidence import Finding
 from keyturn.domain.phases import Phase
-from keyturn.runtime.tick import Runtime
 from keyturn.stores.memory import MemoryStore
 
 TICKS = 12
@@ -18,6 +19,19 @@ PATIENT = replace(
     QUICK, silence_floor=timedelta(hours=1), silence_few=timedelta(hours=1), silence_unseen=timedelta(hours=1)
 )
 """The old version stays accepted meanwhile."""
+FOUND = Finding(
+    verdict="authority_ill",
+    e_value=200.0,
+    culprits=(),
+    control=True,
+    baseline_rate=0.01,
+    old_successes=1,
+    old_failures=9,
+    new_successes=1,
+    new_failures=9,
+    since=0.0,
+    until=10.0,
+)
 
 
 class FullDisk(MemoryStore):
@@ -54,19 +68,19 @@ def test_detector_in_memory_is_the_one_that_is_read_back() -> None:
     assert watched() == watched(lambda rig, _: rig.restart())
 
 
-def test_detector_that_another_process_has_taken_further_is_read_from_the_store() -> None:
-    """Two processes that tick in turn count every bucket once, though each remembers a detector of its own."""
-    others: list[Runtime] = []
-
-    def in_turn(rig: Rig, tick: int) -> None:
-        before = rig.runtime
-        if not tick:
-            rig.restart()
-        else:
-            rig.runtime = others.pop()
-        others.append(before)
-
-    assert watched(in_turn) == watched()
+def test_word_of_the_store_counts_before_what_is_remembered() -> None:
+    """A process that remembers a detector looks at what another has saved since, and takes its finding."""
+    rig = Rig(policy=PATIENT)
+    rig.runtime.start(NAME, by="ada", why="test")
+    rotation = rig.until_phase(Phase.MONITOR)
+    for _ in range(TICKS):
+        rig.second()
+    assert rig.runtime.look(NAME).usage.finding is None
+    document = json.loads(rig.store.detector(rotation.id) or "")
+    document["position"] = (rig.clock.now() + timedelta(hours=1)).isoformat()
+    document["finding"] = asdict(FOUND)
+    rig.store.save_detector(rotation.id, json.dumps(document))
+    assert rig.runtime.look(NAME).usage.finding == FOUND
 
 
 def test_detector_that_could_not_be_saved_counts_nothing_twice() -> None:
