@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-BOTH_HOLD = "both hold with the same rows standing, and each is asked again when the other is over"
 BOTH_WAIT = "both only wait; which of them is named first is all that changes"
 APART = "the two do not depend on each other: both are done, in one order or the other, before the phase goes on"
 TOGETHER = "every row is asked, whatever the others say, and what they bring goes out together"
@@ -16,11 +15,10 @@ EQUIVALENT: Mapping[str, str] = {
     "guard refused_use before new_version_fails": "the retreat is followed by the rollback with the next decision, and "
     "between the two MONITOR's guard rules before any call",
     "guard latched before halted": "a halt ends the hold that was, and while it lasts none begins: there are never both",
-    "guard too_many_retreats before paused": "both stand still with the same rows standing, and `resume` ends both",
-    "guard obstacle before too_many_retreats": "they are asked in different phases",
-    "guard anothers_hand before obstacle": BOTH_HOLD,
-    "guard way_back_lost before anothers_hand": BOTH_HOLD,
-    "guard authority_changed before way_back_lost": BOTH_HOLD,
+    "guard too_many_retreats before in_doubt": "the count stays until it is told, and a doubt latches nothing",
+    "guard way_back_lost before obstacle": "they are asked in different phases",
+    "guard authority_changed before way_back_lost": "both hold with the same rows standing, neither latches, and each is "
+    "asked again when the other is over",
     "guard new_version_fails before new_value_lost": "both are failures and go back alike; only the reason told differs",
     "introduce: keep_old before reassert": APART,
     "introduce: make_room before keep_old": APART,
