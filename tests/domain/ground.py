@@ -220,12 +220,21 @@ class Ground:
             verifier.away, verifier.seen_away = away, False
             verifier.excused |= set(self.keys)
 
-    def rebuild(self, verifier: Verifier) -> None:
-        """A verifier that was seen to be away is back, from a backup."""
+    def rebuild(self, verifier: Verifier, *, older: bool = False) -> None:
+        """A verifier that was seen to be away is back, from a backup; in an older one is alive what earlier rotations
+        destroyed."""
         if verifier.seen_away:
             revoked = {serial: entry for serial, entry in verifier.table.items() if entry is Entry.REVOKED}
             verifier.table = {**verifier.backup, **revoked}
+            if older:
+                verifier.risen = set(self.keys) - self.remembered()
+                verifier.table.update(dict.fromkeys(verifier.risen, Entry.ACTIVE))
             self.set_away(verifier, False)
+
+    def remembered(self) -> set[int]:
+        """The versions of the rotation that lives, or of the last; every other was destroyed."""
+        last = self.rotation or self.ended
+        return set(last.versions) if last is not None else {self.current.serial}
 
     def join(self) -> None:
         """A verifier joins, with an empty table."""
@@ -294,7 +303,7 @@ class Ground:
         self.robbed.clear()
         for verifier in self.verifiers.values():
             self.set_away(verifier, False)
-            verifier.lag = seconds(0)
+            verifier.lag, verifier.unlisted = seconds(0), False
         for source in self.sources.values():
             source.down, source.mute, source.lag = False, False, seconds(5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,15 @@ def test_both_refused_is_the_authoritys_trouble(control: bool) -> None:
     world = world_in(Phase.MONITOR)
     world.finding = failing(control=control)
     world.verifiers["g0"].table.update({0: REFUSES, 1: REFUSES})
+    assert ruling(world) == (Ruling.HOLD, Reason.AUTHORITY_ILL)
+
+
+@pytest.mark.parametrize("control", [True, False])
+def test_both_unsettled_is_the_authoritys_trouble(control: bool) -> None:
+    """Held connections of a verifier meet rules that know neither version: going back would help nobody there."""
+    world = world_in(Phase.MONITOR)
+    world.finding = failing(control=control)
+    world.verifiers["g0"].older = [(world.now + seconds(60), {})]
     assert ruling(world) == (Ruling.HOLD, Reason.AUTHORITY_ILL)
 
 
@@ -448,3 +458,58 @@ def test_passing_hold_does_not_end_one_that_an_operator_must_end() -> None:
         world.finding = finding
         held = step(world).verdict
         assert (held.reason, held.latch) == (Reason.TARGET_FOREIGN, True)
+
+
+def a_hand_gives_another_value(world: World) -> None:
+    world.overwrite(world.targets["t0"], missing=False)
+
+
+def a_hand_takes_our_copies(world: World) -> None:
+    world.rob(world.targets["t0"])
+    world.rob(world.targets["t1"])
+
+
+def a_hand_changes_a_table(world: World) -> None:
+    world.lose(world.verifiers["g1"], 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (a_hand_gives_another_value, Reason.TARGET_FOREIGN),
+        (a_hand_takes_our_copies, Reason.ROLLBACK_VALUE_LOST),
+        (a_hand_changes_a_table, Reason.AUTHORITY_CHANGED),
+    ],
+)
+def test_a_pause_does_not_silence_a_hand(change: Callable[[World], None], reason: Reason) -> None:
+    """What another does while the rotation is paused pages at once, and not when the pause has expired."""
+    world = world_in(Phase.MONITOR)
+    until(world, lambda: len(rotation(world).up) == 2)
+    world.command(commands.pause, by="ada", why="a look", now=world.now)
+    step(world)
+    change(world)
+    held = step(world)
+    assert held.verdict.reason is reason
+    assert "rotation.held" in {message.topic for message in held.messages}
+
+
+def test_an_obstacle_does_not_hide_a_hand() -> None:
+    """Readers got another's value while something stood in the way: both are over, and it is still to be answered."""
+    world = world_in(Phase.INTRODUCE)
+    world.overwrite(world.targets["t0"], missing=False)
+    world.obstacle = Obstacle(what="AWSPENDING", id="stranger", since=None)
+    step(world)
+    world.put_back()
+    world.obstacle = None
+    assert step(world).verdict.reason is Reason.TARGET_FOREIGN
+
+
+def test_an_answer_to_a_hand_does_not_forgive_the_retreats() -> None:
+    """Too many retreats are told before what a hand did, for a resume ends the one and counts the other anew."""
+    world = world_in(Phase.RETIRE, maximum_retreats=0)
+    returning(world)
+    until(world, lambda: rotation(world).phase is Phase.MONITOR)
+    world.overwrite(world.targets["t0"], missing=False)
+    assert step(world).verdict.reason is Reason.TOO_MANY_RETREATS
+    world.command(commands.resume)
+    assert step(world).verdict.reason is Reason.TARGET_FOREIGN

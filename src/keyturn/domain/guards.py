@@ -1,6 +1,7 @@
 """Guards: what undoes or stops a rotation before its rows are even looked at. The first that rules wins.
 
-The order of `CHAIN` is policy: what undoes comes before what waits (marks > failures > retreat > hold and pause).
+The order of `CHAIN` is policy: what undoes comes before what waits (marks > failures > retreat > hold > pause), and what
+pages before what stands in silence.
 """
 
 from __future__ import annotations
@@ -244,10 +245,10 @@ CHAIN: tuple[tuple[Guard, frozenset[Phase]], ...] = (
     (halted, LIVE),
     (latched, STOPPABLE),
     (in_doubt, WATCHED),
-    (paused, STOPPABLE),
     (too_many_retreats, frozenset({Phase.MONITOR})),
-    (obstacle, frozenset({Phase.INTRODUCE})),
     (anothers_hand, STOPPABLE | RESTING),
+    (obstacle, frozenset({Phase.INTRODUCE})),
     (way_back_lost, WATCHED),
     (authority_changed, WATCHED | RESTING | {Phase.DESTROY}),
+    (paused, STOPPABLE),
 )

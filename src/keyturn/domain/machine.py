@@ -68,16 +68,16 @@ def decide(rotation: Rotation, seen: Observations, now: datetime) -> Decision:
     if verdict.ruling in MOVING:
         verdict, after = _take(s, verdict)
         if after.live:
-            _, effects = _rule(replace(s, rotation=after))
+            _, effects = _rule(s.beside(after))
     else:
         after = spend(stand(after, verdict, now), verdict)
     if after.phase is Phase.SUPERSEDED:
         successor = succeed(s, failed=verdict.reason in FAILURES)
         effects = ()
     if after.live:
-        effects = _beside(replace(s, rotation=after), effects)
+        effects = _beside(s.beside(after), effects)
     after = commit_to(after, effects, now)
-    after, messages = notices(rotation, replace(s, rotation=after), verdict)
+    after, messages = notices(rotation, s.beside(after), verdict)
     return Decision(rotation=after, successor=successor, effects=effects, messages=messages, verdict=verdict)
 
 

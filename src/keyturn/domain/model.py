@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from keyturn.domain.phases import Phase
+from keyturn.domain.phases import ENDS, Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 
@@ -172,6 +172,11 @@ class Rotation:
     cause: Reason = Reason.STARTED
     """Why the rotation is in this phase."""
 
+    @property
+    def root(self) -> str:
+        """The id of the first of the rotations that took over from one another up to this one."""
+        return self.id.partition("~")[0]
+
     def active(self, now: datetime) -> timedelta:
         """The rotation's own time: since its start, without what holds and pauses took."""
         stopped = self.stopped_for
@@ -205,4 +210,4 @@ class Rotation:
     @property
     def live(self) -> bool:
         """Whether it counts as the credential's one rotation (promise P7)."""
-        return not self.phase.is_end
+        return self.phase not in ENDS

@@ -45,8 +45,10 @@ class TargetSeen:
 
     serving: Serving
     copies: frozenset[int] | None
-    """Serials of which keyturn keeps a readable copy here; None when the target could not be read, and what it serves is
-    unknown too."""
+    """Serials of which the rotation keeps a readable copy here; None when the target could not be read, and what it serves
+    is unknown too."""
+    left: Mapping[int, str] = field(default_factory=dict)
+    """By serial: the token of a readable copy that another rotation has left here, or that came late."""
     obstacles: tuple[Obstacle, ...] = ()
     marked: frozenset[int] = frozenset()
     """Serials of which it is written here that they are compromised."""

@@ -51,6 +51,10 @@ class Situation:
     seen: Observations
     now: datetime
 
+    def beside(self, rotation: Rotation) -> Situation:
+        """The same world beside another rotation."""
+        return Situation(rotation=rotation, seen=self.seen, now=self.now)
+
     @property
     def policy(self) -> Policy:
         """The policy this rotation started with."""
@@ -113,8 +117,8 @@ class Situation:
 
     def sent(self, kind: EffectKind, serial: int) -> bool:
         """Whether a call of ours, of this rotation or of an earlier one that may land late, explains a difference."""
-        ours = any(one.kind is kind and one.serial == serial for one in self.seen.effects.values())
-        return ours or (kind, serial) in self.seen.late
+        ours = {(one.kind, one.serial) for one in self.seen.effects.values()}
+        return (kind, serial) in ours or (kind, serial) in self.seen.late
 
     # Targets
 
@@ -129,13 +133,18 @@ class Situation:
         return serving.kind is ServingKind.OURS and serving.serial == serial
 
     def copies(self, target: str) -> frozenset[int] | None:
-        """Serials of which a copy is kept at a target; None when unknown."""
+        """Serials of which the rotation keeps a copy at a target; None when unknown."""
         seen = self.seen.targets.get(target)
         return seen.copies if seen is not None else None
 
+    def stored(self, target: str) -> frozenset[int] | None:
+        """Serials of which any copy of ours is at a target; None when unknown."""
+        held = self.copies(target)
+        return None if held is None else held | self.seen.targets[target].left.keys()
+
     def readable(self, serial: int) -> bool | None:
         """Whether a version's value can be read back from anywhere; None when that is unknown."""
-        held = [self.copies(t) for t in self.rotation.targets]
+        held = [self.stored(t) for t in self.rotation.targets]
         if any(self.serves(t, serial) for t in self.rotation.targets) or any(serial in (h or ()) for h in held):
             return True
         return None if None in held else False

@@ -41,8 +41,9 @@ class HistoryEntry:
     at: datetime
     credential: str
     rotation: str
+    """Empty for what comes before a credential's first rotation."""
     phase: Phase
-    """The phase that the rotation is in from then on."""
+    """The phase that the rotation is in from then on; before any, as at rest after one."""
     kind: str
     """`started`, `transition`, `hold`, `released`, `command`, …"""
     reason: str

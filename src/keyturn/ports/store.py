@@ -41,9 +41,18 @@ class Store(Protocol):
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
+    def register(
+        self,
+        name: str,
+        version: Version,
+        *,
+        due_at: datetime | None,
+        others: Sequence[Version] = (),
+        history: Sequence[HistoryEntry] = (),
+    ) -> None:
         """Remember a credential seen for the first time, with the version that its readers get now, and the others that
-        are known of it. Its next serial is beyond them all. A credential that is known already is left as it is."""
+        are known of it. Its next serial is beyond them all. A credential that is known already is left as it is,
+        and its trail without these lines."""
 
     def restored(self, at: datetime) -> None:
         """The store is from a backup: no credential is what it remembers until that is confirmed."""

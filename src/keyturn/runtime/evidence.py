@@ -58,7 +58,8 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
     )
     if rotation.phase not in WATCHED or seen.failure_watermark is None:
         return seen
-    return replace(seen, finding=_finding(store, registry, wired, rotation, states, words, seen.failure_watermark))
+    finding = _finding(silences.detectors, store, registry, wired, rotation, states, words, seen.failure_watermark)
+    return seen if finding is None else replace(seen, finding=finding)
 
 
 def _clients(
@@ -71,14 +72,14 @@ def _clients(
     bucket = max((registry.sources[name].resolution for name in wired.sources), default=timedelta(0))
     clients = {}
     for name in names:
-        last_use = words.newest(name, lambda use: use.last_use)
+        last_use, last_success, last_refusal = words.newest(name)
         required, pause = silences.of(rotation, name, len(names))
         gone, moved = dismissals.get(name), acknowledgements.get((name, rotation.incoming))
         on_old = max((last_use[serial] for serial in rotation.outgoing if serial in last_use), default=None)
         clients[name] = ClientSeen(
             last_use=last_use,
-            last_success=words.decided(name, lambda use: use.last_success),
-            last_refusal=words.decided(name, lambda use: use.last_refusal),
+            last_success=last_success,
+            last_refusal=last_refusal,
             required_silence=required,
             largest_gap=pause,
             lost=holes.of(words.told_by(name)),
@@ -95,6 +96,8 @@ class Silences:
 
     store: Store
     judged: dict[tuple[str, str, int], tuple[timedelta, timedelta]] = field(default_factory=dict)
+    detectors: dict[str, Resumed] = field(default_factory=dict)
+    """By rotation: its detector as this process saved it last."""
 
     def of(self, rotation: Rotation, client: str, clients: int) -> tuple[timedelta, timedelta]:
         """The silence required of one of so many clients, and its longest pause, by its uses before the rotation."""
@@ -117,9 +120,25 @@ class Silences:
         """Let go of rotations that have ended."""
         for key in [key for key in self.judged if key[0] not in live]:
             self.judged.pop(key, None)
+        for rotation in self.detectors.keys() - set(live):
+            self.detectors.pop(rotation, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A detector that goes on from where it was saved."""
+
+    saved: str
+    """What stands in the store for it: whoever finds another text there reads that."""
+    detector: FailureDetector
+    position: datetime
+    """How far it has read."""
+    finding: Finding | None
+    """Its last word."""
 
 
 def _finding(
+    detectors: dict[str, Resumed],
     store: Store,
     registry: Registry,
     wired: WiredCredential,
@@ -133,9 +152,16 @@ def _finding(
         name: source for name, source in registry.sources.items() if name in wired.sources and source.sees_failures
     }
     length = max(source.resolution for source in seeing.values())
-    told = partial(_rows, store, rotation, seeing, words.of(seeing))
+    end = _floor(watermark, length)
     saved = store.detector(rotation.id)
-    resumed = None if saved is None else _resumed(saved)
+    # Taken out while it is changed: one that could not be saved is read from the store again.
+    resumed = detectors.pop(rotation.id, None)
+    if resumed is None or resumed.saved != saved:
+        resumed = None if saved is None else _resumed(saved)
+    if resumed is not None and end <= resumed.position:
+        detectors[rotation.id] = resumed
+        return resumed.finding
+    told = partial(_rows, store, rotation, seeing, words.of(seeing))
     if resumed is None:
         since = max(
             [state.since for state in states.values() if state.since is not None] + [rotation.started_at - BASELINE]
@@ -147,8 +173,7 @@ def _finding(
         )
         position, finding = _floor(rotation.started_at, length), None
     else:
-        detector, position, finding = resumed
-    end = _floor(watermark, length)
+        detector, position, finding = resumed.detector, resumed.position, resumed.finding
     if end <= position:
         return finding
     for bucket in _buckets(told(position, end), rotation, length, position, end):
@@ -158,11 +183,13 @@ def _finding(
         "position": end.isoformat(),
         "finding": None if finding is None else asdict(finding),
     }
-    store.save_detector(rotation.id, json.dumps(document))
+    saved = json.dumps(document)
+    store.save_detector(rotation.id, saved)
+    detectors[rotation.id] = Resumed(saved=saved, detector=detector, position=end, finding=finding)
     return finding
 
 
-def _resumed(saved: str) -> tuple[FailureDetector, datetime, Finding | None] | None:
+def _resumed(saved: str) -> Resumed | None:
     """The detector, how far it has read, and its last word; None for a state that another release wrote: the same buckets
     read again from the rotation's start give the same."""
     document = json.loads(saved)
@@ -170,7 +197,12 @@ def _resumed(saved: str) -> tuple[FailureDetector, datetime, Finding | None] | N
         detector = FailureDetector.from_state(document["state"])
     except ValueError:
         return None
-    return detector, datetime.fromisoformat(document["position"]), _read_finding(document["finding"])
+    return Resumed(
+        saved=saved,
+        detector=detector,
+        position=datetime.fromisoformat(document["position"]),
+        finding=_read_finding(document["finding"]),
+    )
 
 
 def _read_finding(document: dict[str, Any] | None) -> Finding | None:

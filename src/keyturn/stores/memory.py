@@ -61,7 +61,15 @@ class MemoryStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
+    def register(
+        self,
+        name: str,
+        version: Version,
+        *,
+        due_at: datetime | None,
+        others: Sequence[Version] = (),
+        history: Sequence[HistoryEntry] = (),
+    ) -> None:
         with self._lock:
             if name in self._credentials:
                 return
@@ -70,6 +78,7 @@ class MemoryStore:
                 name=name, versions={}, next_serial=max(known) + 1, due_at=due_at, rolled_back=0
             )
             self._put_versions(name, known)
+            self._append(history)
 
     def restored(self, at: datetime) -> None:
         with self._lock:

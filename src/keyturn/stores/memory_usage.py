@@ -65,7 +65,7 @@ class MemoryUsage:
             if before is not None:
                 return reused(told, before[0]) or False
             self._batches[source, told.batch] = told.digest, received_at
-        state = self._sources.get(source, SourceState(name=source))
+        state = self._sources.get(source) or SourceState(name=source)
         late = 0
         for row in told.rows:
             if is_late(row, state.watermark):
@@ -89,7 +89,7 @@ class MemoryUsage:
         self._batches = {key: known for key, known in self._batches.items() if known[1] >= before}
 
     def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
-        state = self._sources.get(source, SourceState(name=source))
+        state = self._sources.get(source) or SourceState(name=source)
         self._sources[source] = replace(state, blind_since=since, trouble=trouble)
 
     def _count(self, row: UsageRow, source: str) -> None:
@@ -100,7 +100,7 @@ class MemoryUsage:
     def rows(
         self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None
     ) -> Sequence[UsageRow]:
-        series = self._rows.get(credential, _Series())
+        series = self._rows.get(credential) or _Series()
         starts = series.starts[bisect_left(series.starts, start) : bisect_left(series.starts, end)]
         found = []
         for at in starts:
@@ -121,7 +121,7 @@ class MemoryUsage:
         return list(self._holes.get(source, []))
 
     def roll_up(self, credential: str, before: datetime) -> bool:
-        buckets = self._rows.get(credential, _Series())
+        buckets = self._rows.get(credential) or _Series()
         used = [series.starts for (name, _), series in self._starts.items() if name == credential]
         oldest = min([start for starts in (buckets.starts, *used) for start in starts[:1]], default=before)
         if oldest >= before:
@@ -147,7 +147,7 @@ class MemoryUsage:
                 slots -= {slot for slot in slots if slot[0] < first}
 
     def starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
-        exact = self._starts.get((credential, client), _Series()).starts
+        exact = (self._starts.get((credential, client)) or _Series()).starts
         rolled = [slot_start(*slot) for slot in self._slots.get((credential, client), ())]
         return thinned(sorted({start for start in (*rolled, *exact) if start < end}))
 

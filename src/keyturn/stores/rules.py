@@ -150,13 +150,13 @@ def moved(state: SourceState, told: Told, *, late: int) -> SourceState:
     )
 
 
-def leased(held: Lease | None, wanted: Lease, now: datetime) -> Lease | None:
-    """The lease as `wanted.owner` then holds it; None while another does."""
+def token_for(owner: str, held: Lease | None, now: datetime) -> int | None:
+    """The token under which an owner then holds a lease; None while another does."""
     if held is None:
-        return replace(wanted, token=1)
-    if held.owner == wanted.owner:
-        return replace(wanted, token=held.token)
-    return replace(wanted, token=held.token + 1) if held.expires_at <= now else None
+        return 1
+    if held.owner == owner:
+        return held.token
+    return held.token + 1 if held.expires_at <= now else None
 
 
 def lost(claim: Lease) -> StaleRevision:

@@ -77,9 +77,18 @@ class SqlStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
+    def register(
+        self,
+        name: str,
+        version: Version,
+        *,
+        due_at: datetime | None,
+        others: Sequence[Version] = (),
+        history: Sequence[HistoryEntry] = (),
+    ) -> None:
         with self._database.write() as connection:
-            credentials.register(connection, name, version, due_at, others)
+            if credentials.register(connection, name, version, due_at, others):
+                trail.append(connection, history)
 
     def restored(self, at: datetime) -> None:
         with self._database.write() as connection:
