@@ -13,6 +13,7 @@ from tests.unit.cli.terminal import Terminal, overlapping
 from keyturn.app.daemon import Daemon
 from keyturn.cli import usage
 from keyturn.domain.model import VersionState
+from keyturn.ports.records import Acknowledgement
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -221,6 +222,15 @@ def test_use_of_the_old_version_proves_an_owners_word_wrong(house: House, termin
         assert house.push(line).status_code == 200
         assert used.runtime.look("payments").usage.clients["stranger"].acknowledged is still
         assert any("stranger: has moved to v2, said" in line for line in standouts(terminal)) is not still
+
+
+def test_owners_word_is_for_one_version(used: Daemon) -> None:
+    """What was said of another rotation's version says nothing of this one's."""
+    (entry, *_) = used.store.history("payments")
+    for serial, moved in ((1, False), (3, False), (2, True)):
+        word = Acknowledgement(client="checkout", serial=serial, at=used.clock.now(), by="ada", why="moved")
+        used.store.acknowledge(word, entry)
+        assert used.runtime.look("payments").usage.clients["checkout"].acknowledged is moved
 
 
 @pytest.mark.parametrize(
