@@ -68,7 +68,7 @@ class Tables:
     def __init__(self, world: World) -> None:
         self._world = world
         self._ours: dict[str, Table] = {}
-        """By verifier: the table as keyturn wrote it last. Another's hand takes no lease, so nobody can keep out of its way."""
+        """By verifier: the table as keyturn wrote it last. Another's hand takes no lease: nothing keeps out of its way."""
 
     def read(self, verifiers: Collection[str]) -> dict[str, Table]:
         """The tables as somebody reads them who is about to change one row."""
