@@ -20,21 +20,18 @@ def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
     s = _with_marks_beside(Situation(rotation=rotation, seen=seen, now=now))
     rotation = s.rotation
     promoted = _promoted(s)
-    marks = _marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks
-    versions, served, up, soak, proven = _versions(s), rotation.served | _served(s), _up(s), _soak(s), _proven(s)
-    known = (rotation.versions, rotation.served, rotation.promoted, rotation.marks, rotation.up, rotation.soak)
-    if (versions, served, promoted, marks, up, soak) == known and proven == rotation.proven:
-        return rotation
-    return replace(
+    after = replace(
         rotation,
-        versions=versions,
-        served=served,
+        versions=_versions(s),
+        served=rotation.served | _served(s),
         promoted=promoted,
-        marks=marks,
-        up=up,
-        soak=soak,
-        proven=proven,
+        marks=_marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks,
+        up=_up(s),
+        soak=_soak(s),
+        proven=_proven(s),
     )
+    # Most looks show nothing new, and what follows then knows it by identity.
+    return rotation if after == rotation else after
 
 
 def _with_marks_beside(s: Situation) -> Situation:

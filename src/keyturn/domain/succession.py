@@ -70,9 +70,9 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
     stamp = Stamp(at=s.now, active=timedelta(0))
     versions = {serial: before.versions[serial] for serial in outgoing}
     versions[incoming] = Version(serial=incoming, state=VersionState.PENDING)
-    root, _, generation = before.id.partition("~")
+    _, _, generation = before.id.partition("~")
     taken_over = Rotation(
-        id=f"{root}~{int(generation or 1) + 1}",
+        id=f"{before.root}~{int(generation or 1) + 1}",
         credential=before.credential,
         policy=before.policy,
         targets=before.targets,
@@ -131,5 +131,5 @@ def _buried(s: Situation, serial: int) -> bool:
     seen = [s.seen.targets.get(target) for target in s.rotation.targets]
     if s.marked(serial) and not all(target is not None and serial in target.marked for target in seen):
         return False
-    copies = [s.copies(target) for target in s.rotation.targets]
-    return serial in s.rotation.proven and all(held is not None and serial not in held for held in copies)
+    stored = [s.stored(target) for target in s.rotation.targets]
+    return serial in s.rotation.proven and all(held is not None and serial not in held for held in stored)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Adopting, Rotation, VersionState
@@ -13,6 +15,13 @@ from keyturn.ports.store import Store
 from keyturn.runtime.due import first_due
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.survey import Rebuilt, rebuild, survey
+
+
+class Report(Protocol):
+    """Puts the report of a compromised version into a rotation."""
+
+    def __call__(self, rotation: Rotation, *, serial: int) -> Rotation: ...
+
 
 LEFT = frozenset({VersionState.PREVIOUS, VersionState.DISABLED})
 """What a rotation that ended leaves nothing in; but an adoption may find some."""
@@ -49,9 +58,12 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
     remember(store, wired, rebuild(found, now), now)
 
 
-def remember(store: Store, wired: WiredCredential, rebuilt: Rebuilt, now: datetime) -> None:
-    """Take what was rebuilt into the store."""
-    store.register(wired.name, rebuilt.current, due_at=first_due(wired.schedule, now), others=rebuilt.others)
+def remember(
+    store: Store, wired: WiredCredential, rebuilt: Rebuilt, now: datetime, history: Sequence[HistoryEntry] = ()
+) -> None:
+    """Take what was rebuilt into the store, with these lines of its trail."""
+    due_at = first_due(wired.schedule, now)
+    store.register(wired.name, rebuilt.current, due_at=due_at, others=rebuilt.others, history=history)
     known, current = store.credential(wired.name), rebuilt.current
     there = None if known is None else known.versions.get(current.serial)
     if there is None or there.fingerprint != current.fingerprint:
@@ -67,6 +79,32 @@ def begin_rotation(
     claim has passed on."""
     rotation = plan_rotation(store, wired, by=by, now=now)
     store.begin(rotation, started(rotation, why=why, now=now), claim=claim)
+    return rotation
+
+
+def begin_emergency(
+    store: Store,
+    wired: WiredCredential,
+    report: Report,
+    *,
+    serial: int | None,
+    by: str,
+    why: str,
+    now: datetime,
+    dry_run: bool,
+) -> Rotation:
+    """Start a rotation away from a compromised version, which `report` puts into it. None: the one that readers get. Raises
+    `Refused` as `plan_rotation` does, and for a version that is not accepted any more."""
+    rotation = plan_rotation(store, wired, by=by, now=now)
+    current = rotation.outgoing[0]
+    if serial is not None and serial not in rotation.outgoing:
+        raise Refused(
+            f"readers of {wired.name} get v{current}; v{serial} is not accepted any more, and cannot come back"
+        )
+    reported = current if serial is None else serial
+    rotation = report(rotation, serial=reported)
+    if not dry_run:
+        store.begin(rotation, started(rotation, why=f"emergency v{reported}: {why}", now=now))
     return rotation
 
 

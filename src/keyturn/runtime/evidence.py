@@ -13,10 +13,11 @@ from typing import Any
 
 from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, required_silence
 from keyturn.domain.model import Rotation
-from keyturn.domain.observations import ClientSeen, Hole, SourceKind, SourceSeen, UsageSeen
+from keyturn.domain.observations import ClientSeen, SourceKind, SourceSeen, UsageSeen
 from keyturn.domain.phases import Phase
 from keyturn.ports.records import SourceState, UsageRow
 from keyturn.ports.store import Store
+from keyturn.runtime.holes import Holes, joined
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
 from keyturn.runtime.words import Words
 
@@ -43,12 +44,17 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
     known = [start for start in starts if start is not None]
     words = Words({name: source.kind for name, source in sources.items()}, store.uses(rotation.credential))
     pooled = store.pooled(rotation.credential)
+    holes = Holes(
+        [registry.sources[name] for name in wired.sources], states, {name: store.holes(name) for name in wired.sources}
+    )
+    clients = _clients(silences, registry, wired, rotation, words, holes)
+    lost = [*holes.of(frozenset()), *(hole for client in clients.values() for hole in client.lost)]
     seen = UsageSeen(
         sources=sources,
         since=max(known) if known and len(known) == len(wired.sources) else None,
-        clients=_clients(silences, registry, wired, rotation, words),
+        clients=clients,
         unauthenticated=sum(pool.count for (serial, _), pool in pooled.items() if serial in rotation.versions),
-        lost=_lost(store, wired),
+        lost=joined((hole.start, hole.end) for hole in lost),
     )
     if rotation.phase not in WATCHED or seen.failure_watermark is None:
         return seen
@@ -57,38 +63,30 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
 
 
 def _clients(
-    silences: Silences, registry: Registry, wired: WiredCredential, rotation: Rotation, words: Words
+    silences: Silences, registry: Registry, wired: WiredCredential, rotation: Rotation, words: Words, holes: Holes
 ) -> dict[str, ClientSeen]:
     names = sorted(wired.clients | words.clients)
     dismissals = silences.store.dismissals(rotation.credential)
-    # A use's time is its bucket's end, which may lie a little after the word that its client is gone.
+    acknowledgements = silences.store.acknowledgements(rotation.credential)
+    # A use's time is its bucket's end, which may lie a little after the word that its client is gone, or has moved.
     bucket = max((registry.sources[name].resolution for name in wired.sources), default=timedelta(0))
     clients = {}
     for name in names:
         last_use, last_success, last_refusal = words.newest(name)
         required, pause = silences.of(rotation, name, len(names))
-        gone = dismissals.get(name)
+        gone, moved = dismissals.get(name), acknowledgements.get((name, rotation.incoming))
+        on_old = max((last_use[serial] for serial in rotation.outgoing if serial in last_use), default=None)
         clients[name] = ClientSeen(
             last_use=last_use,
             last_success=last_success,
             last_refusal=last_refusal,
             required_silence=required,
             largest_gap=pause,
+            lost=holes.of(words.told_by(name)),
+            acknowledged=moved is not None and (on_old is None or on_old <= moved.at + bucket),
             dismissed=gone is not None and max(last_use.values(), default=gone.at) <= gone.at + bucket,
         )
     return clients
-
-
-def _lost(store: Store, wired: WiredCredential) -> tuple[Hole, ...]:
-    """The holes of all the credential's sources, those that overlap made one."""
-    merged: list[Hole] = []
-    holes = sorted((hole.start, hole.end) for name in wired.sources for hole in store.holes(name))
-    for start, end in holes:
-        if merged and start <= merged[-1].end:
-            merged[-1] = replace(merged[-1], end=max(merged[-1].end, end))
-        else:
-            merged.append(Hole(start=start, end=end))
-    return tuple(merged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,8 +78,10 @@ def _copied(effect: Effect, seen: Observations) -> bool | None:
 
 
 def _removed(effect: Effect, seen: Observations) -> bool | None:
-    there = _copied(effect, seen)
-    return None if there is None else not there
+    target = seen.targets.get(effect.target or "")
+    if target is None or target.copies is None:
+        return None
+    return effect.serial not in target.copies and effect.serial not in target.left
 
 
 def _promoted(effect: Effect, seen: Observations) -> bool | None:

@@ -1,11 +1,11 @@
-"""One pass over everything: gather → decide → commit → execute → record. No state is kept in memory between ticks, so a
-crash, a restart and an operator's command are all the ordinary tick."""
+"""One pass over everything that something is to be done for, and what operators ask for between two. No state is kept in
+memory between ticks, so a crash, a restart and an operator's command are all the ordinary tick."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -13,19 +13,17 @@ import structlog
 
 from keyturn.domain import commands
 from keyturn.domain.errors import KeyturnError, Refused, StaleRevision
-from keyturn.domain.machine import Decision, decide
+from keyturn.domain.machine import decide
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Observations
-from keyturn.domain.reasons import Reason
 from keyturn.domain.verdicts import Verdict
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.records import Commit, Credential, HistoryEntry, Lease
+from keyturn.ports.records import Commit, Credential, HistoryEntry
 from keyturn.ports.store import Store
-from keyturn.runtime.adopt import adopt, begin_rotation, check_confirmed, plan_rotation, started
+from keyturn.runtime.adopt import adopt, begin_emergency, begin_rotation, check_confirmed
 from keyturn.runtime.claims import LEASE, Claim, Claims
 from keyturn.runtime.confirm import Adoption, Confirm
-from keyturn.runtime.due import after_end
 from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
@@ -34,7 +32,7 @@ from keyturn.runtime.reconcile import Reconcile
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.retention import Housekeeping, Retention
 from keyturn.runtime.retries import AtOnce
-from keyturn.runtime.trail import trail
+from keyturn.runtime.step import Step
 from keyturn.runtime.usage import Intake
 
 log = structlog.get_logger(__name__)
@@ -48,10 +46,6 @@ CLAIMED_AT_ONCE = 64
 """So many credentials are claimed and worked on before the next are: what waits behind them is free for other replicas. No
 more than are worked on well within a lease, also by a slow machine among slow backends: claims that run out before their
 turn go to another replica, to run out there, and the last of many credentials would never have one."""
-
-WATCHFUL = timedelta(minutes=10)
-"""For so long after an end a call of ours that was on its way is looked for at every tick, and then at the policy's pace:
-no plugin's timeout is as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +91,21 @@ class Runtime:
         )
         self._claims = Claims(store=store, clock=clock, owner=owner, ttl=_lease_for(registry))
         self._confirm = Confirm(store=store, gather=self._gather, clock=clock, fingerprint_key=fingerprint_key)
-        self._reconcile = Reconcile(store=store, clock=clock)
-        self._execute = Execute(
+        self._step = Step(
             store=store,
             registry=registry,
             clock=clock,
-            claims=self._claims,
-            fingerprint_key=fingerprint_key,
-            at_once=at_once,
+            executor=executor,
+            gather=self._gather,
+            reconcile=Reconcile(store=store, clock=clock),
+            execute=Execute(
+                store=store,
+                registry=registry,
+                clock=clock,
+                claims=self._claims,
+                fingerprint_key=fingerprint_key,
+                at_once=at_once,
+            ),
         )
         self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
         self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
@@ -113,8 +114,6 @@ class Runtime:
         )
         self._unknown = set(registry.credentials)
         # Not yet seen to be registered; a tick's cost follows what is due, not what exists.
-        self._looks: dict[str, tuple[Verdict, Observations]] = {}
-        # Only for people to look at: nothing is ever decided on it.
 
     def tick(self) -> None:
         """One pass: usage in, what is due started, every live rotation one step on, messages out; all of it claimed first,
@@ -131,7 +130,7 @@ class Runtime:
             work = [partial(self._work_on, leases[lease], claim) for lease, claim in claims.items()]
             moved |= {rotation for rotation in self._executor.run(work) if rotation is not None}
         self._silences.forget_all_but(moved)
-        self._looks = {rotation: look for rotation, look in self._looks.items() if rotation in moved}
+        self._step.forget_all_but(moved)
         self._outbox.deliver()
         self._housekeeping.tidy()
 
@@ -175,15 +174,7 @@ class Runtime:
         wired = self._registry.credential(name)
         if self._store.credential(name) is None:
             adopt(self._store, wired, self._key, now)
-        rotation = plan_rotation(self._store, wired, by=by, now=now)
-        current = rotation.outgoing[0]
-        if serial is not None and serial not in rotation.outgoing:
-            raise Refused(f"readers of {name} get v{current}; v{serial} is not accepted any more, and cannot come back")
-        reported = current if serial is None else serial
-        rotation = report(rotation, serial=reported)
-        if not dry_run:
-            self._store.begin(rotation, started(rotation, why=f"emergency v{reported}: {why}", now=now))
-        return rotation
+        return begin_emergency(self._store, wired, report, serial=serial, by=by, why=why, now=now, dry_run=dry_run)
 
     def adopt(self, name: str, *, code: str | None, by: str, why: str) -> Adoption:
         """What is found of a credential whose store was restored or lost, and what follows from it; with the code of just
@@ -253,7 +244,7 @@ class Runtime:
         rotation = self._store.live_of(name)
         if rotation is None:
             return Status(credential=credential, rotation=self._store.latest_of(name), verdict=None, seen=None)
-        look = self._looks.get(rotation.id)
+        look = self._step.looks.get(rotation.id)
         if look is None:
             seen = self._gather.observe(rotation)
             look = decide(rotation, seen, self._clock.now()).verdict, seen
@@ -298,7 +289,7 @@ class Runtime:
             rotation = self._store.latest_of(name)
         if rotation is None:
             return None
-        self._contained(name, lambda: self._step(rotation, claim))
+        self._contained(name, lambda: self._step.run(rotation, claim))
         return rotation.id if rotation.live else None
 
     def _contained(self, name: str, call: Callable[[], T]) -> T | None:
@@ -309,66 +300,9 @@ class Runtime:
             log.warning("credential skipped in this tick", credential=name, error=str(error))
             return None
 
-    def _step(self, rotation: Rotation, claim: Claim) -> None:
-        seen = self._gather.observe(rotation)
-        # Looking may take long: what it shows is put on record only by whom the rotation still belongs to.
-        claim.keep(timedelta(0))
-        seen = self._reconcile.settle(rotation.credential, seen)
-        now = self._clock.now()
-        decision = decide(rotation, seen, now)
-        self._looks[rotation.id] = decision.verdict, seen
-        if decision.rotation == rotation and not decision.effects:
-            if not rotation.live:
-                self._store.set_check(rotation.credential, _next_check(decision, seen, now))
-            return
-        committed = self._commit(rotation, decision, seen, now, claim.lease)
-        attempts = {
-            effect.id: (seen.effects[effect.id].attempts if effect.id in seen.effects else 0) + 1
-            for effect in decision.effects
-        }
-        self._executor.run(
-            [partial(self._execute.run, one, committed, attempts[one.id], claim) for one in decision.effects]
-        )
-
-    def _commit(
-        self, before: Rotation, decision: Decision, seen: Observations, now: datetime, claim: Lease
-    ) -> Rotation:
-        after, successor = decision.rotation, decision.successor
-        wired = self._registry.credential(after.credential)
-        due = None
-        if before.live and not after.live:
-            known = self._store.credential(after.credential)
-            due = after_end(wired.schedule, after, known.rolled_back if known is not None else 0, now)
-        return self._store.commit(
-            Commit(
-                rotation=after,
-                claim=claim,
-                intents=decision.effects,
-                messages=decision.messages,
-                notifiers=wired.notifiers,
-                history=trail(before, decision, now),
-                due_at=due,
-                check_at=None if after.live else _next_check(decision, seen, now),
-                successor=successor,
-                successor_entry=None
-                if successor is None
-                else started(successor, why=f"takes over from {after.id}: {decision.verdict.detail}", now=now),
-            )
-        )
-
 
 def _lease_for(registry: Registry) -> timedelta:
     """How long claims last: a call must end well before the lease that it is made under."""
     wired = registry.credentials.values()
     targets = [target.timeout for one in wired for target in one.targets.values()]
     return max(LEASE, 2 * max([*targets, *(one.issuer.timeout for one in wired)], default=timedelta(0)))
-
-
-def _next_check(decision: Decision, seen: Observations, now: datetime) -> datetime:
-    """When an ended rotation is looked at again: at the next tick while something is to be done, or may still land."""
-    ended = decision.rotation
-    doubtful = (seen.late or any(one.attempts > 1 or not one.succeeded for one in seen.effects.values())) and (
-        now - ended.entered.at < WATCHFUL
-    )
-    resting = decision.verdict.reason is Reason.AT_REST and not doubtful
-    return now + ended.policy.drift_every if resting else now

@@ -20,16 +20,22 @@ class Words:
         self._uses = uses
         self._told: dict[str, list[tuple[int, SourceKind, Uses]]] = defaultdict(list)
         self._strongest: dict[str, SourceKind] = {}
+        self._by: dict[str, frozenset[str]] = {}
         for (client, serial, source), use in uses.items():
             # One that is configured no more was believed when it spoke.
             kind = kinds.get(source, SourceKind.AUTHENTICATION)
             self._told[client].append((serial, kind, use))
             self._strongest[client] = max(kind, self._strongest.get(client, kind), key=STRENGTH.__getitem__)
+            self._by[client] = self._by.get(client, frozenset()) | {source}
 
     @property
     def clients(self) -> frozenset[str]:
         """Everyone who was ever seen."""
         return frozenset(self._told)
+
+    def told_by(self, client: str) -> frozenset[str]:
+        """Which sources have ever told of a client."""
+        return self._by.get(client, frozenset())
 
     def of(self, sources: Collection[str]) -> Words:
         """What these sources say alone."""

@@ -74,11 +74,12 @@ class MemoryUsage:
                 self._count(row, source)
             if is_use(row):
                 uses, used = self._uses[row.credential], (row.client, row.serial, source)
-                uses[used] = with_use(uses.get(used), row)
+                end = row.start + row.length
+                uses[used] = with_use(uses.get(used), row.start, end, successes=row.successes, failures=row.failures)
                 self._starts[row.credential, row.client].bucket(row.start)
             if row.unauthenticated:
                 pools, pool = self._pooled[row.credential], (row.serial, source)
-                pools[pool] = with_pooled(pools.get(pool), row)
+                pools[pool] = with_pooled(pools.get(pool), row.unauthenticated, row.start + row.length)
         if (hole := hole_of(state, told.complete_from)) is not None:
             self._holes[source].append(hole)
         self._sources[source] = moved(state, told, late=late)
@@ -154,8 +155,7 @@ class MemoryUsage:
 def _sum(known: UsageRow | None, row: UsageRow) -> UsageRow:
     if known is None:
         return row
-    return replace(
-        known,
+    return known._replace(
         successes=known.successes + row.successes,
         failures=known.failures + row.failures,
         unauthenticated=known.unauthenticated + row.unauthenticated,

@@ -1,7 +1,9 @@
 """What each of Vault's answers asks of the caller."""
 
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -78,3 +80,33 @@ def test_unreadable_ca_bundle_is_transient_and_named(tmp_path: Path) -> None:
     )
     with pytest.raises(Transient, match=r"sys/health"):
         Connection(options).send("get", "sys/health", token=None, deadline=Deadline(timedelta(seconds=5)))
+
+
+def test_environment_names_the_proxy_and_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests go through the proxy that the environment names, and a .netrc adds no password to them."""
+    heard = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append((self.path, self.headers.get("Authorization")))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine vault.invalid login ada password s3cret\n")
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        monkeypatch.setenv("NETRC", str(netrc))
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("no_proxy", "")
+        address = "http://vault.invalid:8200"
+        options = read_options(VaultOptions, {"address": address, "auth": {"token": "env:T"}}, where="backends.kv")
+        connection = Connection(options)
+        answer = connection.send("get", "sys/health", token=None, deadline=Deadline(timedelta(seconds=20)))
+        connection.close()
+        thread.join()
+    assert answer.status == 200
+    assert heard == [(f"{address}/v1/sys/health", None)]

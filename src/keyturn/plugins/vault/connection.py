@@ -65,10 +65,15 @@ class Connection:
     """HTTP to one Vault through hvac, each request within a deadline, with the token it is given."""
 
     def __init__(self, options: VaultOptions) -> None:
+        session = requests.Session()
+        bundle = str(options.ca_bundle) if options.ca_bundle else True
+        # Proxies and authorities of the environment are looked up once, not at each request; a .netrc must add no password.
+        found = session.merge_environment_settings(options.address, {}, False, bundle, None)
+        session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
         # The adapter itself: hvac's `Client` would take a token from the environment, and its exceptions hold bodies.
         self._adapter = RawAdapter(
             base_uri=options.address,
-            verify=str(options.ca_bundle) if options.ca_bundle else True,
+            session=session,
             namespace=options.namespace,
             # A redirect would carry the token to wherever it points.
             allow_redirects=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from keyturn.domain.errors import KeyturnError
 from keyturn.stores.sql.failures import failures_mapped
+from keyturn.stores.sql.group_commit import GroupCommit
 
 
 class Database:
@@ -42,8 +43,11 @@ class Database:
         self.clock = clock
         self._on_close = on_close
         self._closed = False
-        # SQLite lets one transaction write at a time; threads that queue here do not wake up to look for their turn.
-        self._turn: AbstractContextManager[Any] = threading.Lock() if one_writer else nullcontext()
+        self._closing = threading.Lock()
+        self._idle: list[Connection] = []
+        # Ready for the next transaction: to ask the engine for a connection takes longer than most statements.
+        # SQLite lets one transaction write at a time.
+        self._grouped = GroupCommit(lambda: self._begun(to_write)) if one_writer else None
 
     @property
     def place(self) -> str:
@@ -59,7 +63,8 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; on disk when it is left without an error."""
-        with self._turn, failures_mapped(self._place), self._begun(self._to_write) as connection:
+        begun = self._begun(self._to_write) if self._grouped is None else self._grouped.write()
+        with failures_mapped(self._place), begun as connection:
             yield connection
 
     @contextmanager
@@ -72,18 +77,44 @@ class Database:
 
     @contextmanager
     def _begun(self, statement: str) -> Iterator[Connection]:
+        connection = self._connection()
+        try:
+            with connection.begin():
+                connection.exec_driver_sql(statement)
+                yield connection
+        except BaseException:
+            gone = connection.invalidated
+            connection.close()
+            if gone:
+                # As likely the server as this one connection: the engine has forgotten all that it has.
+                self._forget_idle()
+            raise
+        self._idle.append(connection)
+        if self._closed:
+            self._forget_idle()
+
+    def _connection(self) -> Connection:
         if self._closed:
             raise KeyturnError(f"the store at {self._place} is closed")
-        with self._engine.connect() as connection, connection.begin():
-            connection.exec_driver_sql(statement)
-            yield connection
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._engine.connect()
+
+    def _forget_idle(self) -> None:
+        while self._idle:
+            with suppress(IndexError):  # another thread was faster
+                self._idle.pop().close()
 
     def close(self) -> None:
         """Wait for the write under way, then give everything back; more than once is no error."""
-        with self._turn:
+        with self._closing:
             if self._closed:
                 return
             self._closed = True
+            if self._grouped is not None:
+                self._grouped.flush()
+            self._forget_idle()
             self._engine.dispose()
             self._on_close()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
 from keyturn.domain.phases import Phase
+from keyturn.runtime.values import copy_token
 from keyturn.testing.simulation.clients import Use
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
@@ -144,12 +145,8 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
 def removing(p: Promises, replica: Replica, region: Region, token: str) -> Found:
     """P3: the way back is kept until the point of no return."""
     rotation = p.world.store.live_of(region.credential)
-    if rotation is not None and rotation.phase in RESTORABLE and token == _copy(rotation, rotation.outgoing[0]):
+    if rotation is not None and rotation.phase in RESTORABLE and token == copy_token(rotation, rotation.outgoing[0]):
         yield "P3", f"{replica.name} removes the copy of v{rotation.outgoing[0]} at {region.name} in {rotation.phase}"
-
-
-def _copy(rotation: Rotation, serial: int) -> str:
-    return f"{rotation.credential}.v{serial}"
 
 
 def moved(p: Promises, replica: Replica, before: Rotation, after: Rotation) -> Found:
@@ -171,7 +168,7 @@ def _way_back(p: Promises, after: Rotation) -> Found:
     if after.outgoing[0] in after.waived:
         return
     for name, region in p.world.regions[after.credential].items():
-        token = _copy(after, after.outgoing[0])
+        token = copy_token(after, after.outgoing[0])
         if token not in region.place.copies() and token not in region.robbed:
             yield "P3", f"readers are given another version, and {name} keeps no copy of v{after.outgoing[0]}"
 

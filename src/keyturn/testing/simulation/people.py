@@ -14,6 +14,7 @@ from keyturn.domain.observations import AUTHORITY, Entry, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
+from keyturn.runtime.values import copy_token
 from keyturn.testing.fakes import LabelledPlace
 from keyturn.testing.simulation.plan import CHAOS, WARM_UP
 from keyturn.testing.simulation.replica import Replica
@@ -257,7 +258,7 @@ class People:
     def _accept_losses(self, name: str, rotation: Rotation) -> None:
         """Go on without every version whose value is not kept everywhere."""
         copies = [region.place.copies() for region in self.world.regions[name].values()]
-        lost = [f"v{v}" for v in rotation.versions if not all(f"{name}.v{v}" in held for held in copies)]
+        lost = [f"v{v}" for v in rotation.versions if not all(copy_token(rotation, v) in held for held in copies)]
         self._accept_loss(name, rotation, " ".join(lost))
 
     def _accept_loss(self, name: str, rotation: Rotation, detail: str) -> None:

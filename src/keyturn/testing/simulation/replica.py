@@ -38,6 +38,7 @@ STORE_WRITES = frozenset(
         "forget_batches",
         "set_blind",
         "dismiss",
+        "acknowledge",
         "save_detector",
         "enqueue",
         "delivered",

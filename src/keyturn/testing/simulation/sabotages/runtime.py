@@ -12,7 +12,7 @@ from keyturn.domain.errors import Failure
 from keyturn.domain.model import Rotation
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.records import Commit, OutboxItem
-from keyturn.runtime import tick
+from keyturn.runtime import step
 from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.outbox import Outbox
@@ -95,12 +95,12 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "zombie-writes": patched((Sender, "check", lambda *_: None)),
     "skip-claims": patched((Claims, "take", _taken), (Sender, "check", lambda *_: None)),
     "skip-revision-check": patched(_overwriting(MemoryStore), _overwriting(SqlStore)),
-    "forget-an-intent": patched((tick, "Commit", _without_intents)),
+    "forget-an-intent": patched((step, "Commit", _without_intents)),
     "drop-outbox-row": patched((Outbox, "_failed", _dropped)),
     "promote-without-compare": patched(
         (KvPlace, "promote", _kv_promote), (LabelledPlace, "promote", _labelled_promote)
     ),
-    "forget-late-calls": patched((tick, "_next_check", lambda _decision, _seen, now: now + timedelta(days=365))),
+    "forget-late-calls": patched((step, "_next_check", lambda _decision, _seen, now: now + timedelta(days=365))),
     "write-values-down": patched((SecretValue, "fingerprint", lambda self, _key: self.reveal())),
     "rebuild-shared-table-from-one-credential": patched((FakeIssuer, "_change", _rebuilt)),
 }
