@@ -1,13 +1,16 @@
 """`python -m tests.chaos`: the long forms of what `test_chaos.py` tries in a minute. Each stops by itself and prints its
-seed and a table; exit 1 when anything did not hold."""
+seed and a table; exit 1 as soon as anything did not hold. `--times 10` is ten passes in a row, each of another seed."""
 
 from __future__ import annotations
 
 import argparse
 import random
+import resource
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.asleep import SLEEPS, play
@@ -20,15 +23,24 @@ from keyturn.demo.processes import Family
 from keyturn.demo.waiting import signals_end_the_run
 
 AUTHORITIES = 5
-STORM = {"lease": 30.0, "tick": 1.0}
-"""Longer than it takes to go through all of them once on a slow machine."""
+STORM = {"lease": 30.0, "tick": 1.0, "drift_every": "20s"}
+"""The lease is longer than it takes to go through all of them once on a slow machine; those at rest are not looked at
+all the time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How one part went."""
+
+    figures: str
+    broken: Sequence[str]
 
 
 def say(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - its one way out
 
 
-def kills(options: argparse.Namespace, family: Family, folder: Path) -> list[str]:
+def kills(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
     """Killed at every write, on one store."""
     database = sqlite_in(folder)
     server = None
@@ -51,30 +63,33 @@ def kills(options: argparse.Namespace, family: Family, folder: Path) -> list[str
         say(f"{count:5} {kind}")
     if options.chance == 1.0:
         say(f"{len(killed.missed)} points were passed and not died at: {', '.join(sorted(killed.missed)) or 'none'}")
-    say(
-        f"{killed.kills} kills in {killed.rotations} rotations on {killed.store}, {killed.requests} requests, "
-        f"{killed.seconds:.0f} s"
+    return Ended(
+        figures=f"{killed.kills} kills in {killed.rotations} rotations, {killed.requests} requests, "
+        f"{killed.refused} refused, {killed.orphans} orphans",
+        broken=killed.broken,
     )
-    return killed.broken
 
 
-def sleeps(options: argparse.Namespace, family: Family, folder: Path) -> list[str]:
+def sleeps(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
     """Asleep between lease check and call."""
     chosen = [sleep for sleep in SLEEPS if options.only in sleep.name]
-    broken = []
+    woken = []
     with replicas(family, folder, count=2, credentials=2 * len(chosen), nodes=2, busy=2 * len(chosen)) as house:
         for number, sleep in enumerate(chosen):
             subject, bystander = house.ground.secrets[2 * number : 2 * number + 2]
-            woken = play(house, subject, bystander, sleep)
+            one = play(house, subject, bystander, sleep)
             say(
-                f"{woken.name:28} slept {woken.slept:5.1f} s, refused {woken.refused:3}, "
-                f"undone after {woken.undone_after:4.1f} s{'  BROKEN' if woken.broken else ''}"
+                f"{one.name:28} slept {one.slept:5.1f} s, refused {one.refused:3}, "
+                f"undone after {one.undone_after:4.1f} s{'  BROKEN' if one.broken else ''}"
             )
-            broken += [f"{sleep.name}: {line}" for line in woken.broken]
-    return broken
+            woken.append(one)
+    return Ended(
+        figures=f"{len(woken)} sleeps, undone after {max(one.undone_after for one in woken):.1f} s at most",
+        broken=[f"{one.name}: {line}" for one in woken for line in one.broken],
+    )
 
 
-def storm(options: argparse.Namespace, family: Family, folder: Path) -> list[str]:
+def storm(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
     """Three replicas, and whatever can happen to them."""
     per_authority = -(-options.credentials // AUTHORITIES)
     with replicas(
@@ -93,15 +108,15 @@ def storm(options: argparse.Namespace, family: Family, folder: Path) -> list[str
         weathered = weather(house, seed=options.seed, storm_seconds=options.storm, seconds=options.seconds, say=say)
     for fault, count in sorted(weathered.faults.items()):
         say(f"{count:5} {fault}")
-    say(
-        f"{weathered.rotations} rotations, {weathered.faults.total()} faults, {weathered.requests} requests, "
-        f"{weathered.seconds:.0f} s; {weathered.under_way} under way at the end of the storm, which waited "
-        f"{weathered.waited:.1f} s at most, of {weathered.bound:.1f} s allowed"
+    return Ended(
+        figures=f"{weathered.rotations} rotations, {weathered.faults.total()} faults, {weathered.requests} requests, "
+        f"{weathered.refused} refused, {weathered.orphans} orphans; {weathered.under_way} under way at the end of the "
+        f"storm, which waited {weathered.waited:.1f} s at most, of {weathered.bound:.1f} s allowed",
+        broken=weathered.broken,
     )
-    return weathered.broken
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Family, Path], list[str]]] = {
+PARTS: dict[str, Callable[[argparse.Namespace, Family, Path], Ended]] = {
     "kills": kills,
     "sleeps": sleeps,
     "storm": storm,
@@ -112,32 +127,55 @@ ALL = (("kills", "sqlite"), ("kills", "postgres"), ("sleeps", "postgres"), ("sto
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("part", choices=["all", *PARTS])
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--times", type=int, default=1, help="passes, while all of them hold")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(2**32), help="of the first pass; then one more each"
+    )
     parser.add_argument("--seconds", type=float, default=1800.0, help="the longest that a part may take")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="of `kills`")
     parser.add_argument("--chance", type=float, default=1.0, help="of `kills`: that a point is died at")
     parser.add_argument("--rotations", type=int, default=4, help="of `kills`: that are disturbed")
     parser.add_argument("--credentials", type=int, default=200, help="of `storm`")
-    parser.add_argument("--storm", type=float, default=300.0, help="of `storm`: seconds that faults go on, at most")
+    parser.add_argument("--storm", type=float, default=120.0, help="of `storm`: seconds that faults go on, at most")
     parser.add_argument("--only", default="", help="of `sleeps`: those with this in their name")
     parser.add_argument("--keep", type=Path, help="a folder for everything that the parts write")
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="keyturn-chaos-"))
-    say(f"seed {options.seed}, in {folder}")
-    broken = []
+    parts = ALL if options.part == "all" else [(options.part, options.store if options.part == "kills" else "postgres")]
+    passed: list[str] = []
     with signals_end_the_run():
-        for part, store in (
-            ALL if options.part == "all" else [(options.part, options.store if options.part == "kills" else "postgres")]
-        ):
-            say(f"== {part} on {store}")
-            below = folder / f"{part}-{store}"
-            below.mkdir(parents=True)
-            with Family() as family:
-                chosen = argparse.Namespace(**{**vars(options), "store": store})
-                broken += [f"{part} on {store}: {line}" for line in PARTS[part](chosen, family, below)]
-    for line in broken:
+        for number in range(options.times):
+            seed = options.seed + number
+            say(f"seed {seed}, in {folder}")
+            for part, store in parts:
+                say(f"== {part} on {store}")
+                chosen = argparse.Namespace(**{**vars(options), "store": store, "seed": seed})
+                line, broken = _run(part, chosen, folder / f"{seed}-{part}-{store}")
+                say(line)
+                passed.append(line)
+                for what in broken:
+                    say(what)
+                if broken:
+                    return 1
+    say(f"== {options.times} times in a row")
+    for line in passed:
         say(line)
-    return 1 if broken else 0
+    return 0
+
+
+def _run(part: str, options: argparse.Namespace, folder: Path) -> tuple[str, Sequence[str]]:
+    folder.mkdir(parents=True)
+    began, used = time.monotonic(), _processor_seconds()
+    with Family() as family:
+        ended = PARTS[part](options, family, folder)
+    spent = f"{time.monotonic() - began:.0f} s, {_processor_seconds() - used:.0f} s of processor"
+    return f"seed {options.seed}, {part} on {options.store}: {ended.figures}; {spent}", ended.broken
+
+
+def _processor_seconds() -> float:
+    """What this process and all that it has waited for have used."""
+    own, parts = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + parts.ru_utime + parts.ru_stime
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ class Sleep:
 SLEEPS = (
     Sleep(name="stage", at="*-introduce/mint/new/* stage: before", end="rolled_back"),
     Sleep(name="install", at="*-introduce/install/new* install: before", end="rolled_back"),
-    Sleep(name="promote", at="*-overlap/promote/new/* promote: before", end="rolled_back"),
+    # The compare-and-swap is in hand: only another promote, of whatever value, can still refuse it.
+    Sleep(name="promote", at="*-overlap/promote/new/* post *: before", end="rolled_back"),
     Sleep(name="disable", at="*-retire/disable/old* disable: before", end="rolled_back"),
     Sleep(name="destroy", at="*-destroy/revoke/old* revoke: before", end="completed"),
     Sleep(name="remove", at="*-destroy/remove/old* remove: before", end="completed"),

@@ -29,6 +29,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hvac.adapters import RawAdapter
+
 from keyturn.cli import main
 from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
@@ -37,7 +39,6 @@ from keyturn.plugins.gateway.issuer import ApiKeyIssuer
 from keyturn.plugins.gateway.nginx_node import NginxNode
 from keyturn.plugins.gateway.nginx_table_file import Replacement, TableFile
 from keyturn.plugins.generic.webhook import WebhookNotifier
-from keyturn.plugins.vault.kv import Kv
 from keyturn.plugins.vault.target import VaultTarget
 from keyturn.ports.records import Commit
 from keyturn.runtime import claims, tick
@@ -47,7 +48,8 @@ from keyturn.stores.sql.database import Database
 
 WRITES = (
     *("register", "set_due", "set_check", "begin", "commit", "record", "bind", "add_usage", "save_detector"),
-    *("enqueue", "delivered", "undelivered", "claim", "release", "resign", "add_token"),
+    *("enqueue", "delivered", "undelivered", "claim", "release", "resign", "add_token", "pin", "set_blind"),
+    *("roll_up", "forget_slots", "forget_batches"),
 )
 TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
 ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")
@@ -56,7 +58,7 @@ LOADED_ONCE = ("keyturn.api", "keyturn.app.serving", "keyturn.plugins.aws", "key
 """What `serve` loads by itself, and would load again in each life."""
 PATIENCE = 0.5
 """Seconds before the next life of one that ended by itself."""
-ROTATION = re.compile(r"-[0-9a-f]{12}\b")
+ROTATION = re.compile(r"[-.][0-9a-f]{12}\b")
 SERIAL = re.compile(r"\bv([0-9]+)\b")
 EXPECTED = re.compile(r"(/promote/.*?)/[0-9]+(?=[] :,])")
 
@@ -168,10 +170,13 @@ def install(points: Points) -> None:
         wrap(ApiKeyIssuer, method, lambda *_, method=method, **__: f"{effect()} {method}", points)
     wrap(WebhookNotifier, "deliver", lambda _, message, *__: f"deliver {message}", points)
 
-    def sent(_: Kv, method: str, path: str, *__: object, **___: object) -> str | None:
-        return None if method in LOOKS or not effect() else f"{effect()} {method} {path}"
+    def sent(_: RawAdapter, method: str, url: str, *__: object, **___: object) -> str | None:
+        path = url.removeprefix("/v1/")
+        ours = effect() and method not in LOOKS and not path.startswith("auth/")
+        return f"{effect()} {method} {path}" if ours else None
 
-    wrap(Kv, "request", sent, points)
+    # Behind the last look at the deadline: who wakes here sends what it holds.
+    wrap(RawAdapter, "request", sent, points)
     wrap(NginxNode, "_record", lambda self, _: f"{effect()} record at {self!r}", points)
     wrap(Replacement, "take_place", lambda self: f"{effect()} table of {self.table.path.parent.name}", points)
     wrap(nginx_processes, "hang_up", lambda pid_file: f"{effect()} reload of {pid_file.parent.name}", points)
@@ -191,10 +196,13 @@ def _write(points: Points, method: str, words: tuple[Any, ...]) -> str:
             return f"bind {words[0]} {words[1]} v{words[3]}"
         case "claim" if isinstance(first, (list, tuple)):
             first = min(first, default="nothing")
-        case "save_detector" | "enqueue" | "release" | "resign" | "delivered" | "undelivered":
-            first = ""
+        case "set_due" | "set_check" | "set_blind" | "pin" | "roll_up" | "forget_slots":
+            pass
+        case "add_token":
+            first = getattr(first, "name", "")
         case _:
-            first = getattr(first, "name", first)
+            # A point is met once: nothing may be in its name that is new each time.
+            first = ""
     return f"{method} {first} while {', '.join(sorted(map(_named, points.standing.values()))) or 'nothing rotates'}"
 
 

@@ -39,7 +39,6 @@ POLICY = {
     "silence_floor": "2s",
     "silence_few": "2s",
     "silence_unseen": "2s",
-    "drift_every": "1s",
     "page_every": "1h",
     "retry_after": "1h",
 }
@@ -83,6 +82,7 @@ class Ground:
     receiver: str
     login: Mapping[str, object]
     call_timeout: float
+    policy: Mapping[str, str]
     clients: list[Client] = field(default_factory=list)
     """Those that were ever started."""
 
@@ -212,7 +212,7 @@ class Ground:
             "notifiers": {
                 "on-call": {"type": "webhook", "url": self.receiver, "secret": f"file:{self.folder / 'webhook.secret'}"}
             },
-            "policies": {"seconds": POLICY},
+            "policies": {"seconds": dict(self.policy)},
             "credentials": {
                 secret.name: {
                     "issuer": {"use": secret.authority, "env": "chaos"},
@@ -251,6 +251,7 @@ def build_ground(
     clients: int,
     busy: int,
     call_timeout: float = 5.0,
+    drift_every: str = "1s",
 ) -> Ground:
     """Start everything but daemons and clients: so many credentials at each authority, so many clients of each
     of the first `busy` credentials of each."""
@@ -296,6 +297,7 @@ def build_ground(
         receiver=_start_receiver(family, folder),
         login={"role_id": role.role_id, "secret_id": f"file:{secret_id}"},
         call_timeout=call_timeout,
+        policy={**POLICY, "drift_every": drift_every},
     )
 
 

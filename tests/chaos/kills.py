@@ -19,7 +19,7 @@ from tests.integration.postgres_server import PostgresServer
 
 from keyturn.demo.openbao import write_private
 from keyturn.demo.processes import Family
-from keyturn.demo.traffic import Traffic
+from keyturn.demo.traffic import Traffic, refused
 from keyturn.demo.waiting import PartFailed, wait_until
 
 LOOK_EVERY = 0.2
@@ -37,6 +37,8 @@ class Killed:
     store: str
     rotations: int
     requests: int
+    refused: int
+    orphans: int
     points: Counter[str]
     """Kills by what was under way."""
     missed: frozenset[str]
@@ -135,15 +137,19 @@ def kill_through(
         if not broken:
             time.sleep(SETTLED)
             broken += verdict.rows(ground, ledger, annals, traffic, rotated=rotated)
+    orphans = len(verdict.strangers(ground, ledger))
     for rotation in ledger.rotation_ids(name):
         (folder / f"{rotation}.trail").write_text("\n".join(ledger.trail(rotation)))
     ledger.close()
     met = [str(one["point"]) for one in daemon.met]
+    requests = traffic.read()
     return Killed(
         seed=seed,
         store=database.name,
         rotations=rotated.total(),
-        requests=len(traffic.read()),
+        requests=len(requests),
+        refused=sum(map(refused, requests)),
+        orphans=orphans,
         points=Counter(map(kind_of, met)),
         missed=daemon.passed - frozenset(met),
         seconds=time.monotonic() - began,

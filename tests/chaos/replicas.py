@@ -31,6 +31,7 @@ def replicas(
     busy: int,
     lease: float = LEASE,
     tick: float = TICK,
+    drift_every: str = "1s",
     begin_after: float | None = None,
 ) -> Iterator[House]:
     """So many replicas, ready, with as many authorities of `nodes` nodes, each with so many credentials, of which the
@@ -44,6 +45,7 @@ def replicas(
         clients=1,
         busy=busy,
         call_timeout=min(LONGEST_CALL, lease / 2 / nodes),
+        drift_every=drift_every,
     )
     server = start_postgres(family)
     try:

@@ -18,7 +18,7 @@ from tests.chaos.annals import Annals
 from tests.chaos.house import House, Replica
 from tests.chaos.proxy import Link
 
-from keyturn.demo.traffic import Traffic
+from keyturn.demo.traffic import Traffic, refused
 from keyturn.demo.waiting import PartFailed, wait_until
 
 CALM = (1.0, 4.0)
@@ -27,8 +27,8 @@ MOST = 4
 """Replicas."""
 LEAST = 2
 LOOK_EVERY = 0.5
-STILL = 3.0
-"""Seconds after the last end."""
+STILL = 2
+"""So many ticks of every replica after the last end, for what is still on its way to be found and undone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,8 @@ class Weathered:
     """Rotations at that moment."""
     rotations: int
     requests: int
+    refused: int
+    orphans: int
     seconds: float
     broken: list[str]
 
@@ -190,7 +192,9 @@ def weather(house: House, *, seed: int, storm_seconds: float, seconds: float, sa
         try:
             left = seconds - (time.monotonic() - began)
             wait_until(lambda: not live(), within=left, what="all rotations ended", every=LOOK_EVERY)
-            time.sleep(STILL)
+            still_at = time.time()
+            left = seconds - (time.monotonic() - began)
+            wait_until(lambda: _ticked(house, still_at), within=left, what="all ticked again", every=LOOK_EVERY)
         except PartFailed as error:
             broken.append(f"{error}: {', '.join(sorted(live()))}")
         waited, bound = _wait_after(house, over_at, under_way)
@@ -198,6 +202,7 @@ def weather(house: House, *, seed: int, storm_seconds: float, seconds: float, sa
             broken.append(f"work waited {waited:.1f} s after the last fault, of {bound:.1f} s at most")
         if not broken:
             broken += verdict.rows(ground, ledger, annals, traffic, rotated=dict.fromkeys(wanted, 1))
+    requests, orphans = traffic.read(), len(verdict.strangers(ground, ledger))
     for secret in ground.secrets:
         for rotation in ledger.rotation_ids(secret.name):
             (house.folder / f"{rotation}.trail").write_text("\n".join(ledger.trail(rotation)))
@@ -208,7 +213,9 @@ def weather(house: House, *, seed: int, storm_seconds: float, seconds: float, sa
         bound=bound,
         under_way=len(under_way),
         rotations=len(wanted),
-        requests=len(traffic.read()),
+        requests=len(requests),
+        refused=sum(map(refused, requests)),
+        orphans=orphans,
         seconds=time.monotonic() - began,
         broken=broken,
     )
@@ -220,6 +227,13 @@ def _none(live: Callable[[], set[str]]) -> bool:
         return not live()
     except OperationalError:
         return False
+
+
+def _ticked(house: House, since: float) -> bool:
+    """Whether every replica that serves has been through so many whole ticks."""
+    return all(
+        sum(look.what == "tick" and look.at > since for look in one.daemon.looks) >= STILL for one in house.replicas
+    )
 
 
 def _wait_after(house: House, over_at: float, under_way: set[str]) -> tuple[float, float]:

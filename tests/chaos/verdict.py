@@ -128,9 +128,10 @@ def copies_twice(ground: Ground, ledger: Ledger) -> list[str]:
     asked: Counter[str] = Counter()
     for secret in ground.secrets:
         for effect in ledger.effects(secret.name):
-            _, _, kind, serial, *_ = effect.split("/")
+            rotation, _, kind, serial, *_ = effect.split("/")
             if kind in ("keep", "stage", "mint"):
-                asked[f"{COPIES}/{secret.path}/{FIELD}/copy-{secret.name}.{serial}"] += 1
+                own = rotation.removeprefix(f"{secret.name}-").partition("~")[0]
+                asked[f"{COPIES}/{secret.path}/{FIELD}/copy-{secret.name}.{serial}.{own}"] += 1
     return [
         f"{path} was written {len(numbers)} times, for {asked[path]} effects"
         for path, numbers in written_versions(ground).items()

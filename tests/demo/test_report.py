@@ -252,4 +252,4 @@ def test_a_dwell_that_started_over_is_found_out() -> None:
     kills = [kill(18, 21)]
     assert dwell_rows([entry("overlap", 0), entry("monitor", 24)], kills, timing) == []
     (line,) = dwell_rows([entry("overlap", 0), entry("monitor", 43)], kills, timing)
-    assert line == "overlap took 43.0 s, where 29.0 s would have done"
+    assert line == "overlap took 43.0 s, where 30.0 s would have done"

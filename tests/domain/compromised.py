@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from tests.domain.places import Verifier
 from tests.domain.world import World
 
 from keyturn.domain.effects import EffectKind
@@ -51,10 +52,17 @@ def cut_in_time(world: World, decision: Decision) -> None:
     for serial, version in after.versions.items():
         if version.key_id is None or not cut_off(after, serial, world.now) or _tried_again_later(world, serial):
             continue
-        accepting = {v.name for v in world.verifiers.values() if not v.away and v.table.get(serial) is Entry.ACTIVE}
+        active = [v for v in world.verifiers.values() if v.table.get(serial) is Entry.ACTIVE]
+        accepting = {v.name for v in active if _told(world, v, serial)}
         calls = [one for one in decision.effects if one.serial == serial]
         cut = {name for one in calls if one.kind in (EffectKind.DISABLE, EffectKind.REVOKE) for name in one.verifiers}
         assert accepting <= cut, f"v{serial} is compromised, its time is over, and {accepting - cut} accepts it"
+
+
+def _told(world: World, verifier: Verifier, serial: int) -> bool:
+    """Whether anything tells that a verifier accepts a version: its listing, or that it is tried."""
+    tried = world.readable(serial) and verifier.always_accepts(serial, world.now)
+    return not verifier.away and (tried or not verifier.unlisted)
 
 
 def _tried_again_later(world: World, serial: int) -> bool:

@@ -114,6 +114,8 @@ class Ground:
         """Versions that were tried on every verifier and refused."""
         self.forced: set[int] = set()
         """Versions for which somebody's word stood in for silence."""
+        self.given_up: set[int] = set()
+        """Versions that an emergency gave up for room, though somebody may use them."""
         self.refused_since: dict[int, datetime] = {}
         self.robbed: set[str] = set()
         """Targets from which somebody took our copies."""
@@ -130,7 +132,7 @@ class Ground:
         other.verifiers = {name: verifier.fork() for name, verifier in self.verifiers.items()}
         other.clients = {name: client.fork() for name, client in self.clients.items()}
         other.sources = {name: source.fork() for name, source in self.sources.items()}
-        for name in ("untold", "uses", "denied", "fates", "late", "journal", "keys", "messages"):
+        for name in ("untold", "uses", "denied", "fates", "late", "journal", "keys", "messages", "given_up"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))
         for name in ("leaked", "ever_served", "proved", "forced", "robbed", "gone", "served_since", "refused_since"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))
@@ -220,12 +222,21 @@ class Ground:
             verifier.away, verifier.seen_away = away, False
             verifier.excused |= set(self.keys)
 
-    def rebuild(self, verifier: Verifier) -> None:
-        """A verifier that was seen to be away is back, from a backup."""
+    def rebuild(self, verifier: Verifier, *, older: bool = False) -> None:
+        """A verifier that was seen to be away is back, from a backup; in an older one is alive what earlier rotations
+        destroyed."""
         if verifier.seen_away:
             revoked = {serial: entry for serial, entry in verifier.table.items() if entry is Entry.REVOKED}
             verifier.table = {**verifier.backup, **revoked}
+            if older:
+                verifier.risen = set(self.keys) - self.remembered()
+                verifier.table.update(dict.fromkeys(verifier.risen, Entry.ACTIVE))
             self.set_away(verifier, False)
+
+    def remembered(self) -> set[int]:
+        """The versions of the rotation that lives, or of the last; every other was destroyed."""
+        last = self.rotation or self.ended
+        return set(last.versions) if last is not None else {self.current.serial}
 
     def join(self) -> None:
         """A verifier joins, with an empty table."""
@@ -294,7 +305,7 @@ class Ground:
         self.robbed.clear()
         for verifier in self.verifiers.values():
             self.set_away(verifier, False)
-            verifier.lag = seconds(0)
+            verifier.lag, verifier.unlisted = seconds(0), False
         for source in self.sources.values():
             source.down, source.mute, source.lag = False, False, seconds(5)
 

@@ -162,3 +162,17 @@ def run(world: World, ticks: int) -> bool:
             if (latched or rotation.halted is not None) and rotation.rollback_asked is None:
                 return False
     return world.rotation is None
+
+
+def dead_stay_dead(world: World) -> None:
+    """What earlier rotations destroyed is buried again wherever it rose, also while the rotation stands."""
+    if not any(verifier.risen for verifier in world.verifiers.values()):
+        return
+    other = world.fork()
+    other.calm()
+    for _ in range(SOON):
+        other.advance(seconds(5))
+        other.tick(judge)
+        standing(other)
+    for verifier in other.verifiers.values():
+        assert not verifier.risen, f"P11: {verifier.name} accepts v{verifier.risen}, and nobody buries it"

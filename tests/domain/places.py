@@ -66,12 +66,16 @@ class Verifier:
     away: bool = False
     seen_away: bool = False
     """Whether a tick has found it away."""
+    unlisted: bool = False
+    """Whether the authority's listing of it cannot be had, though it answers whoever presents something."""
     backup: dict[int, Entry] = field(default_factory=dict)
     """The table it comes back with when it is rebuilt."""
     lost: dict[int, Entry] = field(default_factory=dict)
     """Entries that somebody took out by hand."""
     excused: set[int] = field(default_factory=set)
     """Versions that it may refuse through no fault of ours, until it is seen to accept them."""
+    risen: set[int] = field(default_factory=set)
+    """Versions that earlier rotations destroyed, and that it accepts again since it came back with an older table."""
 
     def change(self, serial: int, entry: Entry, now: datetime) -> None:
         """New rules, while older connections meet what was."""
@@ -84,6 +88,10 @@ class Verifier:
     def rules(self, now: datetime) -> list[Mapping[int, Entry]]:
         """Every set of rules that some connection meets now, oldest first."""
         return [rules for until, rules in self.older if until > now] + [self.table]
+
+    def alive(self) -> set[int]:
+        """Versions in its table that are not dead."""
+        return {serial for serial, entry in self.table.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
 
     def always_accepts(self, serial: int, now: datetime) -> bool:
         """Whether every connection, held ones too, is accepted."""
@@ -111,9 +119,11 @@ class Verifier:
             lag=self.lag,
             away=self.away,
             seen_away=self.seen_away,
+            unlisted=self.unlisted,
             backup=dict(self.backup),
             lost=dict(self.lost),
             excused=set(self.excused),
+            risen=set(self.risen),
         )
 
 

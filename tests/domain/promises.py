@@ -97,7 +97,9 @@ def one_at_a_time(before: Rotation, decision: Decision) -> None:
 
 def disable_before_revoke(world: World, after: Rotation, serial: int) -> None:
     """P3: nothing is taken away for good before DESTROY but by a rollback, or for room; and what is revoked was disabled
-    first, held connections too, but where it makes room."""
+    first, held connections too, but where it makes room. What an earlier rotation destroyed is dead already."""
+    if serial not in after.versions:
+        return
     room = after.phase is Phase.INTRODUCE and world.room is not None and serial in makes_room(world, after)
     assert after.phase in (Phase.DESTROY, Phase.ROLLBACK) or room, f"P3: v{serial} is revoked in {after.phase}"
     for verifier in world.verifiers.values():
@@ -105,6 +107,20 @@ def disable_before_revoke(world: World, after: Rotation, serial: int) -> None:
         active = verifier.table.get(serial) is Entry.ACTIVE
         refused = blind or not (active if room else verifier.ever_accepts(serial, world.now))
         assert refused, f"v{serial} is revoked before it is disabled"
+    if not room:
+        survivor_stands(world, after, serial)
+
+
+def survivor_stands(world: World, after: Rotation, serial: int) -> None:
+    """Nothing is taken away before readers of every target get what is to be left, and every verifier that can be reached
+    accepts it, on held connections too; on the way back a force stands in for a target that is away."""
+    survivor, forced = after.survivor, after.restoring is not None and bool(after.forced)
+    for target in world.targets.values():
+        served = target.serial == survivor or (target.away and forced)
+        assert served, f"P2: v{serial} is taken away while {target.name} serves v{target.serial}"
+    for verifier in world.verifiers.values():
+        accepted = verifier.away or verifier.always_accepts(survivor, world.now)
+        assert accepted, f"P1: v{serial} is taken away while {verifier.name} may refuse v{survivor}"
 
 
 def stands_where_told(world: World, before: Rotation, decision: Decision) -> None:
@@ -119,6 +135,7 @@ def stands_where_told(world: World, before: Rotation, decision: Decision) -> Non
         return
     cut = {e for e in decision.effects if e.kind is EffectKind.DISABLE and cut_off(before, e.serial, world.now)}
     mending = {EffectKind.INSTALL, EffectKind.ENABLE, EffectKind.STAGE, EffectKind.KEEP, EffectKind.MARK}
+    cut |= {e for e in decision.effects if e.kind is EffectKind.REVOKE and e.serial not in before.versions}
     others = {effect.kind for effect in decision.effects if effect not in cut}
     assert others <= mending, f"{others} while it stands"
     retreats = (before.phase, decision.rotation.phase) == (Phase.RETIRE, Phase.MONITOR)
@@ -176,12 +193,11 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
     if cut_off(after, serial, world.now):
         return
     if after.phase is Phase.INTRODUCE and world.room is not None and serial in makes_room(world, after):
+        world.given_up.add(serial)
         return
     assert after.phase in (Phase.RETIRE, Phase.ROLLBACK), f"v{serial} is disabled in {after.phase}"
     assert after.versions[serial].compromised_at is None, f"v{serial} is disabled before its time"
-    for target in world.targets.values():
-        away = target.away and bool(after.forced)
-        assert target.serial != serial or away, f"P2: v{serial} is disabled while {target.name} serves it"
+    survivor_stands(world, after, serial)
     rolling_back = after.phase is Phase.ROLLBACK
     if serial in after.forced:
         return
@@ -190,7 +206,7 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
     least = max(world.policy.drain, world.policy.minimum_overlap)
     since = max(world.served_since[name] for name in after.targets)
     for client in world.clients.values():
-        if not rolling_back and (client.acknowledged or client.dismissed):
+        if not rolling_back and client.dismissed:
             continue
         needed = least if rolling_back else client.silence
         uses = client.holds == serial and client.every < needed
@@ -251,8 +267,8 @@ def at_rest(world: World) -> None:
         assert not target.copies, f"P5: copies of {target.copies} stay at {target.name}"
     for verifier in world.verifiers.values():
         assert verifier.always_accepts(survivor, world.now), f"at rest {verifier.name} refuses v{survivor}"
-        alive = {serial for serial, entry in verifier.table.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
-        assert alive == {survivor}, f"P5: {verifier.name} knows {alive - {survivor}} at rest"
+        others = verifier.alive() - {survivor}
+        assert not others, f"P5: {verifier.name} knows {others} at rest"
 
 
 def standing(world: World) -> None:
@@ -270,11 +286,9 @@ def standing(world: World) -> None:
             excused = verifier.away or given_up or target.serial in verifier.excused
             fine = excused or verifier.always_accepts(target.serial, world.now)
             assert fine, f"P1: {target.name} serves v{target.serial}, which {verifier.name} may refuse"
-    known = set(rotation.versions) if rotation is not None else {world.current.serial}
-    known |= set(world.ended.versions) if world.ended is not None and rotation is None else set()
     for verifier in world.verifiers.values():
-        live = {serial for serial, entry in verifier.table.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
-        assert live <= known, f"P5: {verifier.name} knows {live - known}, which nobody remembers"
+        others = verifier.alive() - world.remembered() - verifier.risen
+        assert not others, f"P5: {verifier.name} knows {others}, which nobody remembers"
     if rotation is None:
         return
     never_silent(world, rotation)
@@ -292,9 +306,11 @@ def standing(world: World) -> None:
 
 
 def settle(world: World) -> None:
-    """What a verifier was excused for counts again once it accepts; since when what is refused everywhere."""
+    """What a verifier was excused for counts again once it accepts, and what rose there is dead again once it is buried;
+    since when what is refused everywhere."""
     for verifier in world.verifiers.values():
         verifier.excused = {s for s in verifier.excused if not verifier.always_accepts(s, world.now)}
+        verifier.risen &= verifier.alive()
     for serial in world.keys:
         if any(verifier.ever_accepts(serial, world.now) for verifier in world.verifiers.values()):
             world.refused_since.pop(serial, None)
@@ -303,11 +319,12 @@ def settle(world: World) -> None:
 
 
 def nobody_cut_off(world: World, use: Use) -> None:
-    """A client that moves when it is told, or is still awaited, is never refused."""
+    """A client that moves when it is told, or is still awaited, is never refused; but with what an emergency gave up for
+    room, since without that nobody could get a version that is not compromised (MACHINE.md, trace 17)."""
     client = world.clients[use.client]
-    vouched = client.acknowledged or client.dismissed or client.sleeper or client.every >= world.policy.drain
+    vouched = client.dismissed or client.sleeper or client.every >= world.policy.drain
     failed = world.rotation is not None and use.serial in world.rotation.failed
-    excused = use.excused or use.serial in world.forced | world.leaked
+    excused = use.excused or use.serial in world.forced | world.leaked | world.given_up
     if use.accepted or excused or vouched or failed:
         return
     raise AssertionError(f"P2: {use.client} is refused with v{use.serial} at {use.verifier} at {use.at:%H:%M:%S}")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.domain.findings import authority_ill, failing
 from tests.domain.ground import POLICY, Fate
-from tests.domain.outlook import both_accepted, may_be_rolled_back, must_end, stands_aloud
+from tests.domain.outlook import both_accepted, dead_stay_dead, may_be_rolled_back, must_end, stands_aloud
 from tests.domain.places import Client, seconds
 from tests.domain.promises import judge, standing
 from tests.domain.world import World
@@ -137,10 +137,17 @@ class Rotations(RuleBasedStateMachine):
             self.world.set_away(verifiers[index % len(verifiers)], away)
 
     @precondition(lambda self: any(verifier.seen_away for verifier in self.world.verifiers.values()))
-    @rule()
-    def verifier_returns_stale(self) -> None:
+    @rule(older=st.booleans())
+    def verifier_returns_stale(self, older: bool) -> None:
+        """From an older backup too, in which is alive what earlier rotations destroyed."""
         for verifier in self.world.verifiers.values():
-            self.world.rebuild(verifier)
+            self.world.rebuild(verifier, older=older)
+
+    @rule(index=INDEX, unlisted=st.booleans())
+    def listing_fails(self, index: int, unlisted: bool) -> None:
+        """It answers whoever presents something, and nobody can ask the authority about it."""
+        verifiers = list(self.world.verifiers.values())
+        verifiers[index % len(verifiers)].unlisted = unlisted
 
     @precondition(lambda self: len(self.world.verifiers) < 3)
     @rule()
@@ -291,6 +298,7 @@ class Rotations(RuleBasedStateMachine):
     def outlook(self) -> None:
         """Whatever has led here, the ways on and back are open."""
         stands_aloud(self.world)
+        dead_stay_dead(self.world)
         both_accepted(self.world)
         may_be_rolled_back(self.world)
         must_end(self.world)

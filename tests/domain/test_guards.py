@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from tests.domain.findings import authority_ill, failing
 from tests.domain.places import seconds
-from tests.domain.scenes import ended, returning, rotation, situation, step, until, world_in
+from tests.domain.scenes import ended, rotation, situation, step, until, world_in
 from tests.domain.world import World
 
 from keyturn.domain import commands, establish, guards, withdraw
-from keyturn.domain.model import Adopting, Hold
+from keyturn.domain.model import Adopting
 from keyturn.domain.observations import Acceptance, Entry, Obstacle, UsageSeen
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
@@ -68,6 +68,15 @@ def test_both_refused_is_the_authoritys_trouble(control: bool) -> None:
     world = world_in(Phase.MONITOR)
     world.finding = failing(control=control)
     world.verifiers["g0"].table.update({0: REFUSES, 1: REFUSES})
+    assert ruling(world) == (Ruling.HOLD, Reason.AUTHORITY_ILL)
+
+
+@pytest.mark.parametrize("control", [True, False])
+def test_both_unsettled_is_the_authoritys_trouble(control: bool) -> None:
+    """Held connections of a verifier meet rules that know neither version: going back would help nobody there."""
+    world = world_in(Phase.MONITOR)
+    world.finding = failing(control=control)
+    world.verifiers["g0"].older = [(world.now + seconds(60), {})]
     assert ruling(world) == (Ruling.HOLD, Reason.AUTHORITY_ILL)
 
 
@@ -340,14 +349,28 @@ def test_laggards_are_named_and_reminded_harder_as_the_deadline_nears() -> None:
     assert sum(m.topic == "client.remind" for _, m in world.messages.values()) >= 1
 
 
-@pytest.mark.parametrize("word", ["acknowledged", "dismissed"])
-def test_word_of_owner_or_operator_replaces_a_clients_silence(word: str) -> None:
-    """A client that is vouched for, or declared gone, is not awaited."""
+def test_client_that_is_declared_gone_is_not_awaited() -> None:
+    """An operator's word replaces its silence."""
     world = world_in(Phase.MONITOR)
     client = world.add_client(refresh=None, holds=0)
     until(world, lambda: 0 in client.last_use)
-    setattr(client, word, True)
+    client.dismissed = True
     client.next_use += seconds(10_000)  # what is said of it is true
+    until(world, ended(world))
+    assert world.current.serial == 1
+
+
+def test_owners_word_stands_for_having_moved_and_not_for_silence() -> None:
+    """A client that its owner says has moved is no laggard; the old version must be silent for it all the same
+    (promise P2)."""
+    world = world_in(Phase.MONITOR)
+    client = world.add_client(refresh=None, holds=0)
+    until(world, lambda: 0 in client.last_use)
+    assert client.name in situation(world).laggards()
+    client.acknowledged = True
+    assert client.name not in situation(world).laggards()
+    assert client.name in dict(situation(world).quiet(0, since=None).users)
+    client.holds, client.next_use = 1, client.next_use + seconds(10_000)  # what is said of it is true
     until(world, ended(world))
     assert world.current.serial == 1
 
@@ -368,69 +391,3 @@ def test_credential_without_clients_still_needs_silence() -> None:
     until(world, lambda: rotation(world).phase is Phase.RETIRE)
     assert world.now - since >= seconds(40)
     until(world, ended(world))
-
-
-# What speaks first: what undoes comes before what waits
-
-
-def test_an_operators_rollback_does_not_wait_for_an_authority_that_is_ill() -> None:
-    """A hold stops no rollback."""
-    world = world_in(Phase.MONITOR)
-    world.finding = authority_ill()
-    assert step(world).verdict.reason is Reason.AUTHORITY_ILL
-    world.command(commands.roll_back, by="ada", why="it fails")
-    assert ruling(world) == (Ruling.ROLL_BACK, Reason.OPERATOR_ROLLBACK)
-
-
-def test_a_real_holder_does_not_wait_for_an_authority_that_is_ill() -> None:
-    """A hold stops no retreat: whoever was refused with the old version has it back at once."""
-    world = world_in(Phase.RETIRE)
-    world.finding = authority_ill()
-    returning(world)
-    until(world, lambda: rotation(world).phase is Phase.MONITOR)
-    assert rotation(world).cause is Reason.REFUSED_USE
-
-
-def test_a_real_holder_does_not_wait_for_a_halt_to_end() -> None:
-    """Too many new versions have failed, and it halts in RETIRE: a refused use of a version that is kept retreats."""
-    world = world_in(Phase.RETIRE)
-    until(world, lambda: rotation(world).soak is not None)
-    halt = Hold(reason=Reason.TOO_MANY_REMINTS, since=world.now, latched=True)
-    world.rotation = replace(rotation(world), halted=halt)
-    returning(world)
-    until(world, lambda: rotation(world).phase is Phase.MONITOR)
-    assert rotation(world).halted is None
-
-
-def test_a_pause_does_not_silence_a_doubt() -> None:
-    """That old and new fail alike goes on paging while the rotation is paused."""
-    world = world_in(Phase.MONITOR)
-    world.command(commands.pause, by="ada", why="a look", now=world.now)
-    world.finding = authority_ill()
-    assert step(world).verdict.reason is Reason.AUTHORITY_ILL
-    before = len(world.messages)
-    step(world, 90)
-    assert len(world.messages) > before
-
-
-def test_a_pause_does_not_silence_what_an_operator_must_end() -> None:
-    """A value set by hand goes on paging while the rotation is paused."""
-    world = world_in(Phase.MONITOR)
-    world.overwrite(world.targets["t0"], missing=False)
-    step(world)
-    world.command(commands.pause, by="ada", why="a look", now=world.now)
-    before = len(world.messages)
-    assert step(world, 90).verdict.reason is Reason.TARGET_FOREIGN
-    assert len(world.messages) > before
-
-
-def test_passing_hold_does_not_end_one_that_an_operator_must_end() -> None:
-    """While the authority is ill a hold for a value set by hand stays, and stands when the authority is well."""
-    world = world_in(Phase.MONITOR)
-    world.overwrite(world.targets["t0"], missing=False)
-    step(world)
-    world.put_back()
-    for finding in (authority_ill(), None):
-        world.finding = finding
-        held = step(world).verdict
-        assert (held.reason, held.latch) == (Reason.TARGET_FOREIGN, True)

@@ -220,7 +220,7 @@ REMOVALS = (
         rule="11: nothing is taken away while a target serves it",
         trace=traces.test_11_a_hand_that_gives_back_the_old_is_not_destroyed_under,
         patch=together(gone("served_everywhere"), no_guard(guards.anothers_hand), promoted_once),
-        breaks="P2: v0 is disabled while t0 serves it",
+        breaks="P2: v0 is taken away while t0 serves v0",
     ),
     Removal(
         rule="12: post-conditions of earlier phases are looked at again",

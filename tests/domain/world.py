@@ -216,8 +216,7 @@ class World(Ground):
 
     def listed(self) -> set[int]:
         """Keys that take a place at the authority."""
-        entries = (verifier.table.items() for verifier in self.verifiers.values())
-        return {serial for table in entries for serial, e in table if e in (Entry.ACTIVE, Entry.DISABLED)}
+        return set().union(*[verifier.alive() for verifier in self.verifiers.values()])
 
     def _look(self, target: Target) -> TargetSeen:
         if target.away:
@@ -232,10 +231,12 @@ class World(Ground):
 
     def _ask(self, verifier: Verifier, minted: list[int], asked: list[int]) -> VerifierSeen:
         acceptance = {serial: verifier.probe(serial, self.now) for serial in asked}
-        if verifier.away:
+        if verifier.away or verifier.unlisted:
             return VerifierSeen(acceptance=acceptance)
         return VerifierSeen(
-            acceptance=acceptance, entries={serial: verifier.table.get(serial, Entry.ABSENT) for serial in minted}
+            acceptance=acceptance,
+            entries={serial: verifier.table.get(serial, Entry.ABSENT) for serial in minted},
+            risen=frozenset(verifier.alive() - self.remembered()),
         )
 
     # What calls do

@@ -13,6 +13,7 @@ from tests.explorer.state import FOREIGN, MISSING, NEVER, POLICY, State
 
 from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.machine import Decision
+from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 
@@ -95,6 +96,8 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
     for target in state.targets:
         if target.serial == serial and not (forced and target.away):
             yield f"P2: {what} while {target.name} serves it"
+    if not _makes_room(state, serial):
+        yield from _survivor_stands(state, what, after)
     gone = not any(not v.away and v.accepts(serial) for v in state.verifiers)
     if effect.kind is EffectKind.REVOKE:
         if not gone and serial not in state.rotation.revoked:
@@ -110,6 +113,17 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
         yield f"P2: {what} and its silence is not known"
     if serial in state.marked:
         yield f"P2: {what} before its grace is over"
+
+
+def _survivor_stands(state: State, what: str, after: Rotation) -> Iterator[str]:
+    survivor, forced = after.survivor, after.restoring is not None and bool(after.forced)
+    for target in state.targets:
+        unseen = target.away and (forced or after.phase in RESTING)
+        if target.serial != survivor and not unseen:
+            yield f"P2: {what} while {target.name} serves {_named(target.serial)}, not v{survivor}"
+    for verifier in state.verifiers:
+        if not verifier.away and not verifier.accepts(survivor):
+            yield f"P1: {what} while {verifier.name} refuses v{survivor}"
 
 
 def _makes_room(state: State, serial: int) -> bool:

@@ -5,69 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-LATER = "the later ruling comes with the next decision; on entering the phase between, its guard rules before any call"
-BOTH_HOLD = "both hold with the same rows standing, and each is asked again when the other is over"
 BOTH_WAIT = "both only wait; which of them is named first is all that changes"
 APART = "the two do not depend on each other: both are done, in one order or the other, before the phase goes on"
+TOGETHER = "every row is asked, whatever the others say, and what they bring goes out together"
+ITSELF = "`reassert` asks by itself for what it gives; what else `accept_new` lacks is done before the phase goes on"
 
 EQUIVALENT: Mapping[str, str] = {
     "added edge *": "without the edge the ruling would raise KeyError, and neither explorer nor any scenario meets that",
-    "guard given_up before marked": LATER,
-    "guard operator_rollback before given_up": LATER,
-    "guard refused_use before new_version_fails": LATER,
+    "guard refused_use before new_version_fails": "the retreat is followed by the rollback with the next decision, and "
+    "between the two MONITOR's guard rules before any call",
     "guard latched before halted": "a halt ends the hold that was, and while it lasts none begins: there are never both",
-    "guard too_many_retreats before paused": "both stand still with the same rows standing, and `resume` ends both",
-    "guard obstacle before too_many_retreats": "they are asked in different phases",
-    "guard anothers_hand before obstacle": BOTH_HOLD,
-    "guard way_back_lost before anothers_hand": BOTH_HOLD,
-    "guard authority_changed before way_back_lost": BOTH_HOLD,
+    "guard too_many_retreats before in_doubt": "the count stays until it is told, and a doubt latches nothing",
+    "guard way_back_lost before obstacle": "they are asked in different phases",
+    "guard authority_changed before way_back_lost": "both hold with the same rows standing, neither latches, and each is "
+    "asked again when the other is over",
+    "guard new_version_fails before new_value_lost": "both are failures and go back alike; only the reason told differs",
     "introduce: keep_old before reassert": APART,
     "introduce: make_room before keep_old": APART,
     "monitor: accept_new before accept_kept": APART,
     "monitor: clients_moved before served_everywhere": BOTH_WAIT,
+    "overlap: reassert before accept_new": ITSELF,
+    "monitor: reassert before accept_new": ITSELF,
+    "retire: reassert before accept_new": ITSELF,
+    "destroy: reassert before accept_new": ITSELF,
+    "rollback: reassert before accept_survivor": "`reassert` begins with the very question, of the very version",
     "retire: old_silent before served_everywhere": BOTH_WAIT,
     "rollback: drained before served_everywhere": BOTH_WAIT,
     "destroy: mark_beside before prove_dead": APART,
     "rollback: mark_beside before prove_dead": APART,
-    "completed: * before *": APART,
-    "rolled_back: * before *": APART,
-    "standing *: * before *": APART,
-    "always: * before *": APART,
+    "completed: accept_survivor before bury_again": APART,
+    "completed: remove_copies before revoke_doomed": APART,
+    "rolled_back: accept_survivor before bury_again": APART,
+    "rolled_back: remove_copies before revoke_doomed": APART,
+    "standing *: * before *": TOGETHER,
+    "always: * before *": TOGETHER,
 }
 """By name, or pattern of names."""
-
-
-OPEN = frozenset(
-    {
-        "always without bury_again",
-        "completed without bury_again",
-        "destroy without accept_new",
-        "destroy: reassert before accept_new",
-        "guard new_value_lost before operator_rollback",
-        "guard new_version_fails before new_value_lost",
-        "introduce without accept_kept",
-        "introduce: accept_kept before accept_new",
-        "monitor without accept_new",
-        "monitor: reassert before accept_new",
-        "nowhere bury_again",
-        "overlap without accept_new",
-        "overlap: reassert before accept_new",
-        "retire without accept_new",
-        "retire: reassert before accept_new",
-        "rollback: reassert before accept_survivor",
-        "rolled_back without bury_again",
-        "standing introduce without accept_kept",
-        "unknown in establish._accepted: Acceptance.UNREACHABLE is overlooked",
-        "unknown in establish._accepted: s.readable(serial) is no",
-        "unknown in establish.keep_old: s.copies(t) is no copy, 3",
-        "unknown in guards._both_fail: Acceptance.UNSETTLED is overlooked",
-        "unknown in guards.new_value_lost: s.readable(s.new) is no",
-        "unknown in situation.LISTED_AS is refused",
-        "unknown in situation.acceptance: self.readable(serial) is no",
-        "unknown in succession._home: s.readable(serial) is no",
-    }
-)
-"""Neither killed nor shown to be equivalent: no scenario tells them from the machine yet, and each asks for one."""
 
 
 def reason(name: str) -> str | None:

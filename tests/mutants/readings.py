@@ -40,7 +40,7 @@ def replacements(node: ast.expr, within: ast.AST | None) -> Iterator[tuple[str, 
     text = ast.unparse(node)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
         word, zero = CALLS[node.func.attr]
-        if not isinstance(within, ast.BoolOp | ast.IfExp):  # there an unknown counts as nothing already
+        if not isinstance(within, ast.BoolOp | ast.IfExp | ast.UnaryOp):  # there an unknown counts as nothing already
             yield word, zero.format(text)
     if isinstance(node, ast.Attribute) and node.attr in TOLD and ast.unparse(node.value) in SEEN:
         word, zero = TOLD[node.attr]

@@ -37,6 +37,7 @@ def watch(patch: pytest.MonkeyPatch, found: set[Touch]) -> None:
     """Have everything that is touched from now on added."""
     patch.setattr(machine, "CHAIN", tuple(_watched_guards(found)))
     patch.setattr(machine, "_walk", _watched_rows(found))
+    patch.setattr(machine, "_standing", _watched_standing(found))
     patch.setattr(machine, "ALWAYS", tuple(_watched_always(found)))
     patch.setattr(machine, "EDGES", _WatchedEdges(EDGES, found))
 
@@ -64,13 +65,23 @@ def _watched_rows(found: set[Touch]) -> object:
         phase = s.rotation.phase
         for at, row in enumerate(rows):
             if row(s):
-                for table, held in (("PHASES", PHASES), ("STANDING", STANDING)):
-                    if rows is held.get(phase):
-                        found.add((table, phase, named(row)))
-                        if at + 1 < len(rows) and rows[at + 1](s):
-                            found.add((table, phase, named(row), named(rows[at + 1])))
+                if rows is PHASES.get(phase):
+                    found.add(("PHASES", phase, named(row)))
+                    if at + 1 < len(rows) and rows[at + 1](s):
+                        found.add(("PHASES", phase, named(row), named(rows[at + 1])))
                 break
         return walk(s, rows)  # type: ignore[no-any-return]
+
+    return watched
+
+
+def _watched_standing(found: set[Touch]) -> object:
+    standing = vars(machine)["_standing"]
+
+    def watched(s: Situation) -> tuple[Effect, ...]:
+        phase = s.rotation.phase
+        found.update(("STANDING", phase, named(row)) for row in STANDING.get(phase, ()) if row(s))
+        return standing(s)  # type: ignore[no-any-return]
 
     return watched
 

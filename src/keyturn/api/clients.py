@@ -14,6 +14,7 @@ from keyturn.api.reads import check_name
 from keyturn.api.usage_views import UsageView, usage_view
 from keyturn.api.views import CommandResult
 from keyturn.app.checkup import quiet
+from keyturn.runtime.acknowledge import acknowledge
 from keyturn.runtime.dismiss import dismiss
 from keyturn.runtime.usage_report import usage_report
 
@@ -42,6 +43,15 @@ class Dismiss(Command):
     """Declare a client gone."""
 
     client: Text
+    reason: Text
+
+
+class Acknowledge(Command):
+    """Say that a client has moved."""
+
+    client: Text
+    version: int | None = None
+    """The version that it has moved to: the one that the rotation introduces, and refused where that is another."""
     reason: Text
 
 
@@ -74,4 +84,27 @@ def dismiss_client(name: str, daemon: TheDaemon, caller: Operator, command: Dism
         daemon.wake()
     counts = "would count" if command.dry_run else "counts"
     said = f"{name}: {command.client} {counts} as gone, and no rotation waits for it; a use of it proves otherwise"
+    return CommandResult(said=said, dry_run=command.dry_run, rotation=None)
+
+
+@router.post("/acknowledgements")
+def acknowledge_client(name: str, daemon: TheDaemon, caller: Operator, command: Acknowledge) -> CommandResult:
+    """Say for its owner that all instances of a client have moved to the new version; the old one must be silent all the
+    same."""
+    check_name(daemon, name)
+    serial = acknowledge(
+        daemon.store,
+        daemon.registry,
+        name,
+        command.client,
+        serial=command.version,
+        by=caller.named(command.by),
+        why=command.reason,
+        now=daemon.clock.now(),
+        dry_run=command.dry_run,
+    )
+    if not command.dry_run:
+        daemon.wake()
+    counts = "would count" if command.dry_run else "counts"
+    said = f"{name}: {command.client} {counts} as moved to v{serial}; what it leaves must be silent all the same"
     return CommandResult(said=said, dry_run=command.dry_run, rotation=None)

@@ -133,6 +133,7 @@ def _take(daemon: Daemon, source: WiredSource, body: bytes, batch: str) -> Usage
 def read_lines(body: bytes, source: WiredSource, now: datetime) -> Pushed:
     """What is in a body, the newest watermark of several. Raises 400 naming the first line that is wrong."""
     reports: list[UsageReport] = []
+    starts = _Starts(source, now)
     watermark: datetime | None = None
     complete_from: datetime | None = None
     for number, line in enumerate(body.split(b"\n"), start=1):
@@ -144,7 +145,7 @@ def read_lines(body: bytes, source: WiredSource, now: datetime) -> Pushed:
                 if watermark is None or mark > watermark:
                     watermark, complete_from = mark, begins
             else:
-                reports.append(_report(line, source, now))
+                reports.append(_report(line, starts))
         except ValidationError as error:
             raise _wrong(number, _said(error)) from None
         except ValueError as error:
@@ -164,19 +165,33 @@ def _said(error: ValidationError) -> str:
     return ", ".join(found)
 
 
-def _report(line: bytes, source: WiredSource, now: datetime) -> UsageReport:
+class _Starts(dict[datetime, datetime]):
+    """The starts of one body's buckets as they were written, and in UTC: of many lines they are few, and looked at once."""
+
+    def __init__(self, source: WiredSource, now: datetime) -> None:
+        super().__init__()
+        self._resolution = source.resolution
+        self._now = now
+
+    def __missing__(self, written: datetime) -> datetime:
+        start = written.astimezone(UTC)
+        if (start - EPOCH) % self._resolution:
+            raise ValueError(
+                f"start: is no multiple of the source's resolution, {self._resolution.total_seconds():g} s, since 1970"
+            )
+        if start > self._now + SKEW:
+            raise ValueError("start: lies in the future; check the source's clock")
+        if start < self._now - OLDEST:
+            raise ValueError(
+                f"start: lies more than {OLDEST.days} days back, and is not taken any more: leave the line out"
+            )
+        self[written] = start
+        return start
+
+
+def _report(line: bytes, starts: _Starts) -> UsageReport:
     read = ReportLine.model_validate_json(line)
-    start = read.start.astimezone(UTC)
-    if (start - EPOCH) % source.resolution:
-        raise ValueError(
-            f"start: is no multiple of the source's resolution, {source.resolution.total_seconds():g} s, since 1970"
-        )
-    if start > now + SKEW:
-        raise ValueError("start: lies in the future; check the source's clock")
-    if start < now - OLDEST:
-        raise ValueError(
-            f"start: lies more than {OLDEST.days} days back, and is not taken any more: leave the line out"
-        )
+    start = starts[read.start]
     if read.successes + read.failures == 0:
         raise ValueError("successes, failures: both are 0, which says nothing: leave the line out")
     return UsageReport(

@@ -46,6 +46,15 @@ class DismissalView(BaseModel):
     why: str
 
 
+class AcknowledgementView(BaseModel):
+    """Who says that a client has moved to the new version, and why."""
+
+    serial: int
+    at: datetime
+    by: str
+    why: str
+
+
 class ClientUseView(BaseModel):
     """One client."""
 
@@ -53,6 +62,8 @@ class ClientUseView(BaseModel):
     declared: bool
     required_silence_seconds: float | None
     dismissal: DismissalView | None
+    acknowledgement: AcknowledgementView | None
+    """Of the version that the newest rotation introduces."""
     versions: list[VersionUseView]
 
 
@@ -117,12 +128,15 @@ def usage_view(report: UsageReport) -> UsageView:
 
 
 def _client(client: ClientUse) -> ClientUseView:
-    gone = client.dismissal
+    gone, moved = client.dismissal, client.acknowledgement
     return ClientUseView(
         client=client.client,
         declared=client.declared,
         required_silence_seconds=_seconds(client.required_silence),
         dismissal=None if gone is None else DismissalView(at=gone.at, by=gone.by, why=gone.why),
+        acknowledgement=None
+        if moved is None
+        else AcknowledgementView(serial=moved.serial, at=moved.at, by=moved.by, why=moved.why),
         versions=[
             VersionUseView(
                 serial=use.serial,

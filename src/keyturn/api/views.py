@@ -123,6 +123,8 @@ class ClientView(BaseModel):
     last_success: dict[int, datetime]
     last_refusal: dict[int, datetime]
     required_silence: timedelta
+    word: str
+    """`moved` or `gone` where an operator says so, and no use proves it wrong; else empty."""
 
 
 class SeenView(BaseModel):
@@ -295,6 +297,7 @@ def _clients(usage: UsageSeen) -> list[ClientView]:
             last_success=dict(client.last_success),
             last_refusal=dict(client.last_refusal),
             required_silence=client.required_silence,
+            word="gone" if client.dismissed else "moved" if client.acknowledged else "",
         )
         for name, client in sorted(usage.clients.items())
     ]

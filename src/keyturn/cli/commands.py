@@ -234,6 +234,26 @@ def dismiss(
         _command(daemon, name, "dismiss", {"client": client, "reason": reason, "dry_run": dry_run}, as_json=as_json)
 
 
+def ack(
+    name: Name,
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client, as `keyturn usage` names it.")],
+    reason: ReasonText,
+    version: Annotated[
+        int | None,
+        typer.Option("--version", metavar="N", help="Refuse unless this is the version that clients are to move to."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    config: Config = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Say for its owner that a client has moved to the new version."""
+    body = {"client": client, "version": version, "reason": reason, "dry_run": dry_run}
+    with daemon_at(config, url, token_file) as daemon:
+        _command(daemon, name, "acknowledgements", body, as_json=as_json)
+
+
 COMMANDS: tuple[Callable[..., None], ...] = (
     rotate,
     emergency,
@@ -244,6 +264,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     accept,
     reassert,
     abandon,
+    ack,
     dismiss,
     adopt,
 )

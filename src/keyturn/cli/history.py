@@ -34,7 +34,7 @@ def show_history(daemon: Connection, name: str, *, limit: int, as_json: bool) ->
     for entry, following in zip_longest(entries, entries[1:]):
         if entry["rotation"] != rotation:
             rotation = entry["rotation"]
-            show_line(f"Rotation {rotation}", bold=True)
+            show_line(f"Rotation {rotation}" if rotation else "Before any rotation", bold=True)
         show_line(f"  {moment(entry['at'])}  {told(entry, following)}")
 
 
@@ -43,7 +43,7 @@ def told(entry: dict[str, Any], following: dict[str, Any] | None = None) -> str:
     are written at once."""
     kind, phase, by, detail = entry["kind"], entry["phase"], entry["by"], entry["detail"]
     if kind == "command":
-        return f"in {phase}, {by} {_commanded(detail)}"
+        return f"in {phase}, {by} {_commanded(detail)}" if entry["rotation"] else f"{by} {_commanded(detail)}"
     if kind == "started" and not REPORT.fullmatch(detail):
         return f"{by} began it: {detail.removesuffix(': ')}" if detail else f"{by} began it"
     if kind == "started":

@@ -202,15 +202,16 @@ def _seen(seen: dict[str, Any]) -> Tables:
     return [
         ("Targets", ["target", "readers get", "version", "id", "our copies"], targets),
         ("Verifiers", ["verifier", "version", "probed", "listed"], verifiers),
-        ("Clients", ["client", "version", "last use", "last success", "last refusal"], clients),
+        ("Clients", ["client", "version", "last use", "last success", "last refusal", "by word"], clients),
         ("Usage sources", ["source", "kind", "sees failures", "complete up to", "trouble"], sources),
     ]
 
 
 def _client(client: dict[str, Any]) -> list[Row]:
     """A row for each version that it used; a client that was never seen is waited for too."""
+    word = client["word"] or None
     if not client["last_use"]:
-        return [(client["name"], None, "never", None, None)]
+        return [(client["name"], None, "never", None, None, word)]
     return [
         (
             client["name"],
@@ -218,6 +219,7 @@ def _client(client: dict[str, Any]) -> list[Row]:
             moment(used),
             moment(client["last_success"].get(serial)),
             moment(client["last_refusal"].get(serial)),
+            word,
         )
         for serial, used in client["last_use"].items()
     ]

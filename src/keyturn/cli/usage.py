@@ -107,9 +107,10 @@ def bars(series: dict[int, list[int]], start: datetime, step: timedelta) -> str:
 
 
 def _client(client: dict[str, Any]) -> list[Row]:
-    gone = client["dismissal"]
+    gone, moved = client["dismissal"], client["acknowledgement"]
     notes = [] if client["declared"] else ["not declared"]
     notes += [] if gone is None else [f"declared gone by {gone['by']}: {gone['why']}"]
+    notes += [] if moved is None else [f"moved to v{moved['serial']} by the word of {moved['by']}: {moved['why']}"]
     if not client["versions"]:
         return [(client["client"], None, "never", None, None, None, None, None, None, "; ".join(notes) or None)]
     return [

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from keyturn.config.checks import find_problems, policy_of, target_names
 from keyturn.config.document import Document, read_document
 from keyturn.config.faults import place, problems_of
-from keyturn.config.model import Config, CredentialConfig, PluginConfig, PushConfig, TargetConfig
+from keyturn.config.model import Config, CredentialConfig, PluginConfig, PolledConfig, PushConfig, TargetConfig
 from keyturn.config.problems import ConfigProblems, KeyPath, Problem
-from keyturn.config.schema import ConfigFile, CredentialEntry, PluginEntry, PushEntry
+from keyturn.config.schema import ConfigFile, CredentialEntry, PluginEntry, PolledEntry, PushEntry
 from keyturn.domain.errors import ConfigError
 from keyturn.runtime.retention import Retention
 
@@ -112,14 +112,15 @@ def _plugin(name: str, entry: PluginEntry) -> PluginConfig:
     return PluginConfig(name=name, type=entry.type, options=entry.model_extra or {})
 
 
-def _source(name: str, entry: PushEntry | PluginEntry) -> PushConfig | PluginConfig:
-    if isinstance(entry, PluginEntry):
-        return _plugin(name, entry)
+def _source(name: str, entry: PushEntry | PolledEntry) -> PushConfig | PolledConfig:
+    if isinstance(entry, PolledEntry):
+        return PolledConfig(name=name, type=entry.type, options=entry.model_extra or {}, sees_all=entry.sees_all)
     return PushConfig(
         name=name,
         kind=entry.kind,
         resolution=entry.resolution,
         sees_failures=entry.sees_failures,
+        sees_all=entry.sees_all,
         lag=entry.lag,
         reports_per_second=entry.reports_per_second,
     )

@@ -24,6 +24,13 @@ class PluginConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolledConfig(PluginConfig):
+    """A usage source that is asked."""
+
+    sees_all: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PushConfig:
     """A usage source that reports over HTTP."""
 
@@ -31,6 +38,7 @@ class PushConfig:
     kind: SourceKind
     resolution: timedelta
     sees_failures: bool
+    sees_all: bool
     lag: timedelta
     reports_per_second: int
 
@@ -75,7 +83,7 @@ class Config:
     retention: Retention
     backends: Mapping[str, PluginConfig]
     issuers: Mapping[str, PluginConfig]
-    sources: Mapping[str, PluginConfig | PushConfig]
+    sources: Mapping[str, PolledConfig | PushConfig]
     notifiers: Mapping[str, PluginConfig]
     credentials: Mapping[str, CredentialConfig]
 

@@ -95,6 +95,8 @@ class PolledEntry(PluginEntry):
     """A usage source that is asked."""
 
     type: str = Field(json_schema_extra={"not": {"const": PUSH}})
+    sees_all: bool = Field(default=False, strict=True)
+    """Whether every use of the credentials that name it passes this one source."""
 
 
 class PushEntry(Options):
@@ -104,6 +106,8 @@ class PushEntry(Options):
     kind: SourceKind = SourceKind.AUTHENTICATION
     resolution: Annotated[Duration, AfterValidator(_longer_than_nothing)] = timedelta(seconds=10)
     sees_failures: bool = Field(default=True, strict=True)
+    sees_all: bool = Field(default=False, strict=True)
+    """Whether every use of the credentials that name it passes this one source."""
     lag: Duration = timedelta(minutes=1)
     """How far behind the present its watermark runs when all is well; later than that, and a while, it counts as blind."""
     reports_per_second: int = Field(default=20_000, ge=1)

@@ -20,16 +20,18 @@ def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
     s = _with_marks_beside(Situation(rotation=rotation, seen=seen, now=now))
     rotation = s.rotation
     promoted = _promoted(s)
-    return replace(
+    after = replace(
         rotation,
         versions=_versions(s),
         served=rotation.served | _served(s),
         promoted=promoted,
-        marks=_marks(replace(s, rotation=replace(rotation, promoted=promoted))),
+        marks=_marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks,
         up=_up(s),
         soak=_soak(s),
         proven=_proven(s),
     )
+    # Most looks show nothing new, and what follows then knows it by identity.
+    return rotation if after == rotation else after
 
 
 def _with_marks_beside(s: Situation) -> Situation:

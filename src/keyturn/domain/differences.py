@@ -55,7 +55,7 @@ def _at_authority(s: Situation, serial: int) -> Iterator[str]:
         if version.state is VersionState.DESTROYED or serial in s.rotation.revoked:
             if entry not in GONE:
                 yield f"{listed}; the store has it revoked"
-        elif version.state is VersionState.DISABLED or serial in s.rotation.disabled_at:
+        elif version.state is VersionState.DISABLED:
             if entry is not Entry.DISABLED:
                 yield f"{listed}; the store has it disabled"
         elif entry is not Entry.ACTIVE and not _not_yet(s, serial, entry):

@@ -39,13 +39,14 @@ class Effect:
 
     id: str
     """`rotation/entry-phase/kind/vN[/target[/expected]]`: the idempotency token; a phase entered again makes new ones,
-    and so does a promote that expects something else."""
+    and so do a promote that expects something else and the removal of another copy."""
     kind: EffectKind
     serial: int
     target: str | None = None
     expected: str | None = None
     """The backend's id of what readers get now. For a promote it is the other half of the compare-and-swap; a mint that
-    has one makes nothing, but takes over the value that readers get under it."""
+    has one makes nothing, but takes over the value that readers get under it. For a removal it is the token of the copy,
+    where that is not the rotation's own."""
     verifiers: tuple[str, ...] = ()
     """For what is done at the authority: the verifiers that lack it."""
 

@@ -53,7 +53,7 @@ def keep_old(s: Situation) -> Outcome:
         if t in serving or t in elsewhere
     ]
     for serial in s.rotation.outgoing[1:]:
-        serving = [t for t in s.rotation.targets if s.serves(t, serial) and s.copies(t) is not None]
+        serving = [t for t in s.rotation.targets if s.serves(t, serial)]
         if serving and s.kept(serial) and not any(serial in (s.copies(t) or ()) for t in s.rotation.targets):
             wanted.append(effect(s, EffectKind.KEEP, serial, target=serving[0], expected=s.serving(serving[0]).id))
     if wanted:

@@ -1,6 +1,7 @@
 """Guards: what undoes or stops a rotation before its rows are even looked at. The first that rules wins.
 
-The order of `CHAIN` is policy: what undoes comes before what waits (marks > failures > retreat > hold and pause).
+The order of `CHAIN` is policy: what undoes comes before what waits (marks > failures > retreat > hold > pause), and what
+pages before what stands in silence.
 """
 
 from __future__ import annotations
@@ -133,9 +134,10 @@ def refused_use(s: Situation) -> Verdict | None:
 
 def halted(s: Situation) -> Verdict | None:
     """A halt stays until an operator ends it."""
-    if s.rotation.halted is None:
+    stands = s.rotation.halted
+    if stands is None:
         return None
-    return Verdict(ruling=Ruling.HALT, reason=s.rotation.halted.reason, detail=s.rotation.halted.detail)
+    return Verdict(ruling=Ruling.HALT, reason=stands.reason, detail=stands.detail, evidence=stands.evidence)
 
 
 def latched(s: Situation) -> Verdict | None:
@@ -143,7 +145,13 @@ def latched(s: Situation) -> Verdict | None:
     standing = s.rotation.hold
     if standing is None or not standing.latched:
         return None
-    return hold(standing.reason, standing.detail, latch=True)
+    return Verdict(
+        ruling=Ruling.HOLD,
+        reason=standing.reason,
+        detail=standing.detail,
+        evidence=standing.evidence,
+        latch=True,
+    )
 
 
 def paused(s: Situation) -> Verdict | None:
@@ -244,10 +252,10 @@ CHAIN: tuple[tuple[Guard, frozenset[Phase]], ...] = (
     (halted, LIVE),
     (latched, STOPPABLE),
     (in_doubt, WATCHED),
-    (paused, STOPPABLE),
     (too_many_retreats, frozenset({Phase.MONITOR})),
-    (obstacle, frozenset({Phase.INTRODUCE})),
     (anothers_hand, STOPPABLE | RESTING),
+    (obstacle, frozenset({Phase.INTRODUCE})),
     (way_back_lost, WATCHED),
     (authority_changed, WATCHED | RESTING | {Phase.DESTROY}),
+    (paused, STOPPABLE),
 )

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from keyturn.domain.phases import Phase
+from keyturn.domain.phases import ENDS, Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
+from keyturn.domain.verdicts import Evidence
 
 
 class VersionState(StrEnum):
@@ -50,6 +51,8 @@ class Hold:
     since: datetime
     latched: bool
     detail: str = ""
+    evidence: Evidence = field(default_factory=dict)
+    """What it was ruled on: a latched hold outlives its cause."""
     pages: int = 0
     """How often it has paged."""
 
@@ -172,6 +175,11 @@ class Rotation:
     cause: Reason = Reason.STARTED
     """Why the rotation is in this phase."""
 
+    @property
+    def root(self) -> str:
+        """The id of the first of the rotations that took over from one another up to this one."""
+        return self.id.partition("~")[0]
+
     def active(self, now: datetime) -> timedelta:
         """The rotation's own time: since its start, without what holds and pauses took."""
         stopped = self.stopped_for
@@ -205,4 +213,4 @@ class Rotation:
     @property
     def live(self) -> bool:
         """Whether it counts as the credential's one rotation (promise P7)."""
-        return not self.phase.is_end
+        return self.phase not in ENDS

@@ -45,8 +45,10 @@ class TargetSeen:
 
     serving: Serving
     copies: frozenset[int] | None
-    """Serials of which keyturn keeps a readable copy here; None when the target could not be read, and what it serves is
-    unknown too."""
+    """Serials of which the rotation keeps a readable copy here; None when the target could not be read, and what it serves
+    is unknown too."""
+    left: Mapping[int, str] = field(default_factory=dict)
+    """By serial: the token of a readable copy that another rotation has left here, or that came late."""
     obstacles: tuple[Obstacle, ...] = ()
     marked: frozenset[int] = frozenset()
     """Serials of which it is written here that they are compromised."""
@@ -136,8 +138,11 @@ class ClientSeen:
     required_silence: timedelta
     largest_gap: timedelta = timedelta(0)
     """The longest that its history has it silent between two uses."""
+    lost: tuple[Hole, ...] = ()
+    """What of it no source can tell any more, one after another."""
     acknowledged: bool = False
-    """The client's owner says that all its instances have moved."""
+    """The client's owner says that all its instances have moved to the new version, and it was not seen on an outgoing one
+    since."""
     dismissed: bool = False
     """An operator has declared it gone, and it was not seen since."""
 
@@ -155,7 +160,7 @@ class UsageSeen:
     unauthenticated: int = 0
     """Refused presentations of this rotation's versions that prove nothing about who sent them."""
     lost: tuple[Hole, ...] = ()
-    """What the sources cannot tell any more, one after another."""
+    """What no source can tell any more of somebody, be it of one who was never seen; one after another."""
 
     @property
     def watermark(self) -> datetime | None:

@@ -36,6 +36,8 @@ def effect(
         parts.append(target)
     if kind is EffectKind.PROMOTE:
         parts.append(expected or "nothing")
+    if kind is EffectKind.REMOVE and expected is not None:
+        parts.append(expected)
     return Effect(id="/".join(parts), kind=kind, serial=serial, target=target, expected=expected, verifiers=verifiers)
 
 

@@ -15,6 +15,7 @@ from keyturn.domain.observations import (
     Acceptance,
     ClientSeen,
     Entry,
+    Hole,
     Observations,
     Serving,
     ServingKind,
@@ -49,6 +50,10 @@ class Situation:
     rotation: Rotation
     seen: Observations
     now: datetime
+
+    def beside(self, rotation: Rotation) -> Situation:
+        """The same world beside another rotation."""
+        return Situation(rotation=rotation, seen=self.seen, now=self.now)
 
     @property
     def policy(self) -> Policy:
@@ -112,8 +117,8 @@ class Situation:
 
     def sent(self, kind: EffectKind, serial: int) -> bool:
         """Whether a call of ours, of this rotation or of an earlier one that may land late, explains a difference."""
-        ours = any(one.kind is kind and one.serial == serial for one in self.seen.effects.values())
-        return ours or (kind, serial) in self.seen.late
+        ours = {(one.kind, one.serial) for one in self.seen.effects.values()}
+        return (kind, serial) in ours or (kind, serial) in self.seen.late
 
     # Targets
 
@@ -128,13 +133,18 @@ class Situation:
         return serving.kind is ServingKind.OURS and serving.serial == serial
 
     def copies(self, target: str) -> frozenset[int] | None:
-        """Serials of which a copy is kept at a target; None when unknown."""
+        """Serials of which the rotation keeps a copy at a target; None when unknown."""
         seen = self.seen.targets.get(target)
         return seen.copies if seen is not None else None
 
+    def stored(self, target: str) -> frozenset[int] | None:
+        """Serials of which any copy of ours is at a target; None when unknown."""
+        held = self.copies(target)
+        return None if held is None else held | self.seen.targets[target].left.keys()
+
     def readable(self, serial: int) -> bool | None:
         """Whether a version's value can be read back from anywhere; None when that is unknown."""
-        held = [self.copies(t) for t in self.rotation.targets]
+        held = [self.stored(t) for t in self.rotation.targets]
         if any(self.serves(t, serial) for t in self.rotation.targets) or any(serial in (h or ()) for h in held):
             return True
         return None if None in held else False
@@ -232,30 +242,28 @@ class Situation:
         if watermark is None:
             return False
         stopped = self.rotation.stopped_after(since, self.now)
-        return watermark >= since.at + stopped + span + self._lost(since.at, watermark)
-
-    def _lost(self, start: datetime, end: datetime) -> timedelta:
-        return sum((hole.within(start, end) for hole in self.seen.usage.lost), timedelta(0))
+        return watermark >= since.at + stopped + span + _within(self.seen.usage.lost, since.at, watermark)
 
     def silence(self, client: ClientSeen, last: datetime, watermark: datetime) -> timedelta:
         """How long a client has been silent for certain since it was last seen. What a source has lost stops the clock;
         a loss longer than the client ever paused starts it anew (EVIDENCE.md §3)."""
-        for hole in self.seen.usage.lost:
+        for hole in client.lost:
             if hole.end > last and hole.end - hole.start > client.largest_gap:
                 last = hole.end
-        return watermark - last - self._lost(last, watermark)
+        return watermark - last - _within(client.lost, last, watermark)
 
     def quiet(self, serial: int, *, since: datetime | None, least: timedelta | None = None) -> Quiet:
         """Whether a version is known silent: for every client, from its last use (and not before `since`) up to the
-        watermark, for the client's required silence, or for `least` where that is given (EVIDENCE.md §3)."""
+        watermark, for the client's required silence, or for `least` where that is given (EVIDENCE.md §3). An owner's word
+        that a client has moved is no silence (promise P2)."""
         usage = self.seen.usage
         start = max((t for t in (usage.since, since) if t is not None), default=None)
         if usage.watermark is None or usage.since is None or start is None:
             return Quiet(known=False)
         users = []
-        nobody = ClientSeen(required_silence=self.policy.silence_unseen)
+        nobody = ClientSeen(required_silence=self.policy.silence_unseen, lost=usage.lost)
         for name, client in sorted((usage.clients or {"(no client seen yet)": nobody}).items()):
-            if (client.dismissed or client.acknowledged) and least is None:
+            if client.dismissed and least is None:
                 continue
             needed = client.required_silence if least is None else least
             last = max(start, client.last_use.get(serial, start))
@@ -302,3 +310,7 @@ class Situation:
     def phase_is(self, *phases: Phase) -> bool:
         """Whether the rotation is in one of these phases."""
         return self.rotation.phase in phases
+
+
+def _within(lost: Iterable[Hole], start: datetime, end: datetime) -> timedelta:
+    return sum((hole.within(start, end) for hole in lost), timedelta(0))

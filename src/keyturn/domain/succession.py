@@ -64,16 +64,15 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
     the failed incoming included. What readers ever got, what was promised, marked and revoked, and since when, goes with
     them; no clock of a mark starts anew."""
     before = s.rotation
-    home = _home(s)
-    dead = {serial for serial in before.versions if serial != home and _buried(s, serial)}
+    home, dead = _home(s), buried(s)
     outgoing = (home, *sorted((v for v in before.versions if v != home and v not in dead), reverse=True))
     incoming = before.incoming + 1
     stamp = Stamp(at=s.now, active=timedelta(0))
     versions = {serial: before.versions[serial] for serial in outgoing}
     versions[incoming] = Version(serial=incoming, state=VersionState.PENDING)
-    root, _, generation = before.id.partition("~")
+    _, _, generation = before.id.partition("~")
     taken_over = Rotation(
-        id=f"{root}~{int(generation or 1) + 1}",
+        id=f"{before.root}~{int(generation or 1) + 1}",
         credential=before.credential,
         policy=before.policy,
         targets=before.targets,
@@ -105,6 +104,13 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
     return taken_over
 
 
+def buried(s: Situation) -> frozenset[int]:
+    """What a rotation that takes over from `s.rotation` need not take with it: its end is proven, and nothing is left of
+    it."""
+    home = _home(s)
+    return frozenset(serial for serial in s.rotation.versions if serial != home and _buried(s, serial))
+
+
 def _home(s: Situation) -> int:
     """What readers got last: what the rotation was giving them, if it had begun to. What is known to be lost is nobody's
     way back."""
@@ -125,5 +131,5 @@ def _buried(s: Situation, serial: int) -> bool:
     seen = [s.seen.targets.get(target) for target in s.rotation.targets]
     if s.marked(serial) and not all(target is not None and serial in target.marked for target in seen):
         return False
-    copies = [s.copies(target) for target in s.rotation.targets]
-    return serial in s.rotation.proven and all(held is not None and serial not in held for held in copies)
+    stored = [s.stored(target) for target in s.rotation.targets]
+    return serial in s.rotation.proven and all(held is not None and serial not in held for held in stored)

@@ -18,7 +18,6 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         establish.mint,
         establish.stage_new,
         establish.accept_new,
-        establish.accept_kept,
     ),
     Phase.OVERLAP: (
         establish.accept_kept,

@@ -85,7 +85,7 @@ def stand(rotation: Rotation, verdict: Verdict | None, now: datetime) -> Rotatio
         stopped = rotation.stopped_for + (now - rotation.stopped_since)
         rotation = replace(rotation, stopped_since=None, stopped_for=stopped)
     if verdict is None or ruling not in (Ruling.HOLD, Ruling.HALT):
-        return replace(rotation, hold=None)
+        return rotation if rotation.hold is None else replace(rotation, hold=None)
     before = rotation.halted if ruling is Ruling.HALT else rotation.hold
     same = before is not None and before.reason is verdict.reason
     held = Hold(
@@ -93,6 +93,7 @@ def stand(rotation: Rotation, verdict: Verdict | None, now: datetime) -> Rotatio
         since=before.since if same and before is not None else now,
         latched=verdict.latch or ruling is Ruling.HALT,
         detail=verdict.detail,
+        evidence=verdict.evidence,
         pages=before.pages if same and before is not None else 0,
     )
     return replace(rotation, halted=held, hold=None) if ruling is Ruling.HALT else replace(rotation, hold=held)

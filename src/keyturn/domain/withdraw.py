@@ -177,10 +177,13 @@ def revoke_doomed(s: Situation) -> Outcome:
 
 
 def bury_again(s: Situation) -> Outcome:
-    """What an earlier rotation destroyed stays dead: a verifier that comes back with an older table is told again."""
+    """What an earlier rotation destroyed stays dead: a verifier that comes back with an older table is told again. Where
+    another's hand gives it to readers that is held for, and nothing is taken away under them."""
     risen: dict[int, list[str]] = {}
     for verifier, seen in sorted(s.seen.verifiers.items()):
         for serial in seen.risen:
+            if any(s.serves(target, serial) for target in s.rotation.targets):
+                continue
             risen.setdefault(serial, []).append(verifier)
     found = [effect(s, EffectKind.REVOKE, v, verifiers=tuple(at)) for v, at in sorted(risen.items())]
     return tuple(found) or None
@@ -205,9 +208,12 @@ def prove_dead(s: Situation) -> Outcome:
 def remove_copies(s: Situation) -> Outcome:
     """No copy of any version of the credential is left at a target; a late call of an earlier rotation may have left
     one."""
-    held = [(t, serial) for t in s.rotation.targets for serial in sorted(s.copies(t) or ())]
-    if held:
-        return tuple(effect(s, EffectKind.REMOVE, serial, target=t) for t, serial in held)
+    held = [(t, serial, None) for t in s.rotation.targets for serial in sorted(s.copies(t) or ())]
+    left = [
+        (t, *one) for t in s.rotation.targets if t in s.seen.targets for one in sorted(s.seen.targets[t].left.items())
+    ]
+    if held or left:
+        return tuple(effect(s, EffectKind.REMOVE, v, target=t, expected=token) for t, v, token in (*held, *left))
     unknown = [t for t in s.rotation.targets if s.copies(t) is None]
     return unknown_target(unknown) if unknown else None
 

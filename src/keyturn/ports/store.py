@@ -12,6 +12,7 @@ from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
     AccessToken,
+    Acknowledgement,
     Commit,
     Credential,
     Dismissal,
@@ -40,9 +41,18 @@ class Store(Protocol):
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
+    def register(
+        self,
+        name: str,
+        version: Version,
+        *,
+        due_at: datetime | None,
+        others: Sequence[Version] = (),
+        history: Sequence[HistoryEntry] = (),
+    ) -> None:
         """Remember a credential seen for the first time, with the version that its readers get now, and the others that
-        are known of it. Its next serial is beyond them all. A credential that is known already is left as it is."""
+        are known of it. Its next serial is beyond them all. A credential that is known already is left as it is,
+        and its trail without these lines."""
 
     def restored(self, at: datetime) -> None:
         """The store is from a backup: no credential is what it remembers until that is confirmed."""
@@ -177,6 +187,13 @@ class Store(Protocol):
 
     def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
         """By client: who was declared gone, the newest word each."""
+
+    def acknowledge(self, acknowledgement: Acknowledgement, entry: HistoryEntry) -> None:
+        """Take an owner's word that a client of the entry's credential has moved to a version, with a line in its
+        trail."""
+
+    def acknowledgements(self, credential: str) -> Mapping[tuple[str, int], Acknowledgement]:
+        """By client and serial: whose clients have moved to which version by their owners' word, the newest word each."""
 
     def roll_up(self, credential: str, before: datetime) -> bool:
         """Take the buckets of one day, the oldest that has any which start before then, out of `usage`; of each client only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -57,9 +58,12 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
     remember(store, wired, rebuild(found, now), now)
 
 
-def remember(store: Store, wired: WiredCredential, rebuilt: Rebuilt, now: datetime) -> None:
-    """Take what was rebuilt into the store."""
-    store.register(wired.name, rebuilt.current, due_at=first_due(wired.schedule, now), others=rebuilt.others)
+def remember(
+    store: Store, wired: WiredCredential, rebuilt: Rebuilt, now: datetime, history: Sequence[HistoryEntry] = ()
+) -> None:
+    """Take what was rebuilt into the store, with these lines of its trail."""
+    due_at = first_due(wired.schedule, now)
+    store.register(wired.name, rebuilt.current, due_at=due_at, others=rebuilt.others, history=history)
     known, current = store.credential(wired.name), rebuilt.current
     there = None if known is None else known.versions.get(current.serial)
     if there is None or there.fingerprint != current.fingerprint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -28,13 +28,23 @@ class Alerts:
 
     def of(self, rows: Sequence[UsageRow]) -> None:
         """What these rows give cause for."""
+        destroyed = self._destroyed({row.credential for row in rows})
         by_credential: dict[str, list[UsageRow]] = defaultdict(list)
         for row in rows:
-            by_credential[row.credential].append(row)
+            if row.unauthenticated or (row.credential, row.serial) in destroyed:
+                by_credential[row.credential].append(row)
         for name, own in by_credential.items():
-            messages = [*self._tripwire(name, own), *_unauthenticated(name, own)]
-            if messages:
-                self._tell(name, messages)
+            self._tell(name, [*_tripwire(name, own, destroyed), *_unauthenticated(name, own)])
+
+    def _destroyed(self, names: Iterable[str]) -> frozenset[tuple[str, int]]:
+        """Of these credentials, the versions that are dead."""
+        known = {name: self.store.credential(name) for name in names}
+        return frozenset(
+            (name, serial)
+            for name, credential in known.items()
+            for serial, version in (credential.versions if credential is not None else {}).items()
+            if version.state is VersionState.DESTROYED
+        )
 
     def overreach(self, source: str, credential: str) -> None:
         """A source spoke for a credential that it does not cover: its token may be in wrong hands (DESIGN §6)."""
@@ -48,31 +58,26 @@ class Alerts:
         )
         self._tell(credential, [message])
 
-    def _tripwire(self, name: str, rows: Sequence[UsageRow]) -> Iterator[Message]:
-        """Any use of a destroyed version raises an alert, once per client and day (promise P11)."""
-        credential = self.store.credential(name)
-        destroyed = {
-            serial
-            for serial, version in (credential.versions if credential is not None else {}).items()
-            if version.state is VersionState.DESTROYED
-        }
-        alerts = {
-            f"tripwire/{name}/v{row.serial}/{row.client}/{row.start:%Y-%m-%d}": row
-            for row in rows
-            if row.serial in destroyed
-        }
-        for name_of_alert, row in sorted(alerts.items()):
-            yield Message(
-                id=name_of_alert,
-                topic="tripwire",
-                text=f"{name}: {row.client} still presents v{row.serial}, which is destroyed",
-                details=(("client", row.client), ("credential", name), ("version", str(row.serial))),
-            )
-
     def _tell(self, credential: str, messages: Sequence[Message]) -> None:
         wired = self.registry.credentials.get(credential)
         if wired is not None:
             self.store.enqueue(messages, wired.notifiers, now=self.clock.now())
+
+
+def _tripwire(name: str, rows: Sequence[UsageRow], destroyed: Container[tuple[str, int]]) -> Iterator[Message]:
+    """Any use of a destroyed version raises an alert, once per client and day (promise P11)."""
+    alerts = {
+        f"tripwire/{name}/v{row.serial}/{row.client}/{row.start:%Y-%m-%d}": row
+        for row in rows
+        if (name, row.serial) in destroyed
+    }
+    for name_of_alert, row in sorted(alerts.items()):
+        yield Message(
+            id=name_of_alert,
+            topic="tripwire",
+            text=f"{name}: {row.client} still presents v{row.serial}, which is destroyed",
+            details=(("client", row.client), ("credential", name), ("version", str(row.serial))),
+        )
 
 
 def _unauthenticated(name: str, rows: Sequence[UsageRow]) -> Iterator[Message]:

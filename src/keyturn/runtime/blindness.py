@@ -36,7 +36,7 @@ class Blindness:
         states, now = self._store.sources(), self._clock.now()
         for source in sources:
             name = source.name
-            state = states.get(name, SourceState(name=name))
+            state = states.get(name) or SourceState(name=name)
             if self._behind(source, state, now):
                 trouble = self.said.get(name) or _silent(source, state)
                 if state.blind_since is None:

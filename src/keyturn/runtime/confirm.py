@@ -15,6 +15,7 @@ from keyturn.domain.effects import Message
 from keyturn.domain.errors import Refused, Transient
 from keyturn.domain.model import Adopting, Rotation
 from keyturn.domain.observations import Entry, Observations, ServingKind
+from keyturn.domain.phases import Phase
 from keyturn.domain.situation import Situation
 from keyturn.ports.clock import Clock
 from keyturn.ports.records import Commit, HistoryEntry
@@ -103,12 +104,13 @@ class Confirm:
             )
         now = self.clock.now()
         if self.store.credential(wired.name) is None:
-            remember(self.store, wired, rebuild(survey(wired, self.fingerprint_key), now), now)
+            entry = _on_record(wired.name, None, adoption.found, by=by, why=why, now=now)
+            remember(self.store, wired, rebuild(survey(wired, self.fingerprint_key), now), now, [entry])
             return adoption
         if adoption.found:
             self._go_by_the_world(wired, by=by, why=why, now=now)
         elif (rotation := self.store.latest_of(wired.name)) is not None:
-            entry = _on_record(rotation, adoption.found, by=by, why=why, now=now)
+            entry = _on_record(wired.name, rotation, adoption.found, by=by, why=why, now=now)
             self.store.commit(Commit(rotation=rotation, history=[entry], check_at=now))
         self.store.confirm(wired.name)
         if self.store.live_of(wired.name) is None:
@@ -127,7 +129,7 @@ class Confirm:
         rotation, seen, lines = self._compare(wired)
         adopting = _foreign(rotation, seen)
         said = f"{by}: restored from a backup, and the world has moved: {why}"
-        entry = _on_record(rotation, lines, by=by, why=why, now=now)
+        entry = _on_record(wired.name, rotation, lines, by=by, why=why, now=now)
         if self.store.live_of(wired.name) is not None:
             given_up = replace(rotation, abandoned=said, accepted=adopting, hold=None, halted=None, pause=None)
             self.store.commit(Commit(rotation=given_up, history=[entry]))
@@ -138,12 +140,14 @@ class Confirm:
         self.store.begin(replace(planned, revoked=gone), started(planned, why=said, now=now))
 
 
-def _on_record(rotation: Rotation, found: Sequence[str], *, by: str, why: str, now: datetime) -> HistoryEntry:
+def _on_record(
+    name: str, rotation: Rotation | None, found: Sequence[str], *, by: str, why: str, now: datetime
+) -> HistoryEntry:
     return HistoryEntry(
         at=now,
-        credential=rotation.credential,
-        rotation=rotation.id,
-        phase=rotation.phase,
+        credential=name,
+        rotation="" if rotation is None else rotation.id,
+        phase=Phase.COMPLETED if rotation is None else rotation.phase,
         kind="command",
         reason="adopt",
         detail=f"adopt: {why}",

@@ -15,10 +15,7 @@ def dismiss(
 ) -> None:
     """Declare a client of a credential gone: rotations do not wait for it any more, until it is seen again. Raises
     `Refused` for one that nobody knows, and before the credential's first rotation, which is what it concerns."""
-    wired = registry.credential(name)
-    known = sorted(wired.clients | {seen for seen, _, _ in store.uses(name)})
-    if client not in known:
-        raise Refused(f"{name} has no client {client!r}; known are: {', '.join(known) or 'none'}")
+    check_client(store, registry, name, client)
     rotation = store.latest_of(name)
     if rotation is None:
         raise Refused(f"no rotation of {name} has run yet: dismiss {client} when one waits for it")
@@ -34,3 +31,10 @@ def dismiss(
             by=by,
         )
         store.dismiss(Dismissal(client=client, at=now, by=by, why=why), entry)
+
+
+def check_client(store: Store, registry: Registry, name: str, client: str) -> None:
+    """Raises `Refused` for a client of a credential that was neither declared nor ever seen, naming those that were."""
+    known = sorted(registry.credential(name).clients | {seen for seen, _, _ in store.uses(name)})
+    if client not in known:
+        raise Refused(f"{name} has no client {client!r}; known are: {', '.join(known) or 'none'}")

@@ -13,10 +13,11 @@ from typing import Any
 
 from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, required_silence
 from keyturn.domain.model import Rotation
-from keyturn.domain.observations import ClientSeen, Hole, SourceKind, SourceSeen, UsageSeen
+from keyturn.domain.observations import ClientSeen, SourceKind, SourceSeen, UsageSeen
 from keyturn.domain.phases import Phase
 from keyturn.ports.records import SourceState, UsageRow
 from keyturn.ports.store import Store
+from keyturn.runtime.holes import Holes, joined
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
 from keyturn.runtime.words import Words
 
@@ -43,51 +44,49 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
     known = [start for start in starts if start is not None]
     words = Words({name: source.kind for name, source in sources.items()}, store.uses(rotation.credential))
     pooled = store.pooled(rotation.credential)
+    holes = Holes(
+        [registry.sources[name] for name in wired.sources], states, {name: store.holes(name) for name in wired.sources}
+    )
+    clients = _clients(silences, registry, wired, rotation, words, holes)
+    lost = [*holes.of(frozenset()), *(hole for client in clients.values() for hole in client.lost)]
     seen = UsageSeen(
         sources=sources,
         since=max(known) if known and len(known) == len(wired.sources) else None,
-        clients=_clients(silences, registry, wired, rotation, words),
+        clients=clients,
         unauthenticated=sum(pool.count for (serial, _), pool in pooled.items() if serial in rotation.versions),
-        lost=_lost(store, wired),
+        lost=joined((hole.start, hole.end) for hole in lost),
     )
     if rotation.phase not in WATCHED or seen.failure_watermark is None:
         return seen
-    return replace(seen, finding=_finding(store, registry, wired, rotation, states, words, seen.failure_watermark))
+    finding = _finding(silences.detectors, store, registry, wired, rotation, states, words, seen.failure_watermark)
+    return seen if finding is None else replace(seen, finding=finding)
 
 
 def _clients(
-    silences: Silences, registry: Registry, wired: WiredCredential, rotation: Rotation, words: Words
+    silences: Silences, registry: Registry, wired: WiredCredential, rotation: Rotation, words: Words, holes: Holes
 ) -> dict[str, ClientSeen]:
     names = sorted(wired.clients | words.clients)
     dismissals = silences.store.dismissals(rotation.credential)
-    # A use's time is its bucket's end, which may lie a little after the word that its client is gone.
+    acknowledgements = silences.store.acknowledgements(rotation.credential)
+    # A use's time is its bucket's end, which may lie a little after the word that its client is gone, or has moved.
     bucket = max((registry.sources[name].resolution for name in wired.sources), default=timedelta(0))
     clients = {}
     for name in names:
-        last_use = words.newest(name, lambda use: use.last_use)
+        last_use, last_success, last_refusal = words.newest(name)
         required, pause = silences.of(rotation, name, len(names))
-        gone = dismissals.get(name)
+        gone, moved = dismissals.get(name), acknowledgements.get((name, rotation.incoming))
+        on_old = max((last_use[serial] for serial in rotation.outgoing if serial in last_use), default=None)
         clients[name] = ClientSeen(
             last_use=last_use,
-            last_success=words.decided(name, lambda use: use.last_success),
-            last_refusal=words.decided(name, lambda use: use.last_refusal),
+            last_success=last_success,
+            last_refusal=last_refusal,
             required_silence=required,
             largest_gap=pause,
+            lost=holes.of(words.told_by(name)),
+            acknowledged=moved is not None and (on_old is None or on_old <= moved.at + bucket),
             dismissed=gone is not None and max(last_use.values(), default=gone.at) <= gone.at + bucket,
         )
     return clients
-
-
-def _lost(store: Store, wired: WiredCredential) -> tuple[Hole, ...]:
-    """The holes of all the credential's sources, those that overlap made one."""
-    merged: list[Hole] = []
-    holes = sorted((hole.start, hole.end) for name in wired.sources for hole in store.holes(name))
-    for start, end in holes:
-        if merged and start <= merged[-1].end:
-            merged[-1] = replace(merged[-1], end=max(merged[-1].end, end))
-        else:
-            merged.append(Hole(start=start, end=end))
-    return tuple(merged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +96,8 @@ class Silences:
 
     store: Store
     judged: dict[tuple[str, str, int], tuple[timedelta, timedelta]] = field(default_factory=dict)
+    detectors: dict[str, Resumed] = field(default_factory=dict)
+    """By rotation: its detector as this process saved it last."""
 
     def of(self, rotation: Rotation, client: str, clients: int) -> tuple[timedelta, timedelta]:
         """The silence required of one of so many clients, and its longest pause, by its uses before the rotation."""
@@ -119,9 +120,25 @@ class Silences:
         """Let go of rotations that have ended."""
         for key in [key for key in self.judged if key[0] not in live]:
             self.judged.pop(key, None)
+        for rotation in self.detectors.keys() - set(live):
+            self.detectors.pop(rotation, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A detector that goes on from where it was saved."""
+
+    saved: str
+    """What stands in the store for it: whoever finds another text there reads that."""
+    detector: FailureDetector
+    position: datetime
+    """How far it has read."""
+    finding: Finding | None
+    """Its last word."""
 
 
 def _finding(
+    detectors: dict[str, Resumed],
     store: Store,
     registry: Registry,
     wired: WiredCredential,
@@ -135,9 +152,16 @@ def _finding(
         name: source for name, source in registry.sources.items() if name in wired.sources and source.sees_failures
     }
     length = max(source.resolution for source in seeing.values())
-    told = partial(_rows, store, rotation, seeing, words.of(seeing))
+    end = _floor(watermark, length)
     saved = store.detector(rotation.id)
-    resumed = None if saved is None else _resumed(saved)
+    # Taken out while it is changed: one that could not be saved is read from the store again.
+    resumed = detectors.pop(rotation.id, None)
+    if resumed is None or resumed.saved != saved:
+        resumed = None if saved is None else _resumed(saved)
+    if resumed is not None and end <= resumed.position:
+        detectors[rotation.id] = resumed
+        return resumed.finding
+    told = partial(_rows, store, rotation, seeing, words.of(seeing))
     if resumed is None:
         since = max(
             [state.since for state in states.values() if state.since is not None] + [rotation.started_at - BASELINE]
@@ -149,8 +173,7 @@ def _finding(
         )
         position, finding = _floor(rotation.started_at, length), None
     else:
-        detector, position, finding = resumed
-    end = _floor(watermark, length)
+        detector, position, finding = resumed.detector, resumed.position, resumed.finding
     if end <= position:
         return finding
     for bucket in _buckets(told(position, end), rotation, length, position, end):
@@ -160,11 +183,13 @@ def _finding(
         "position": end.isoformat(),
         "finding": None if finding is None else asdict(finding),
     }
-    store.save_detector(rotation.id, json.dumps(document))
+    saved = json.dumps(document)
+    store.save_detector(rotation.id, saved)
+    detectors[rotation.id] = Resumed(saved=saved, detector=detector, position=end, finding=finding)
     return finding
 
 
-def _resumed(saved: str) -> tuple[FailureDetector, datetime, Finding | None] | None:
+def _resumed(saved: str) -> Resumed | None:
     """The detector, how far it has read, and its last word; None for a state that another release wrote: the same buckets
     read again from the rotation's start give the same."""
     document = json.loads(saved)
@@ -172,7 +197,12 @@ def _resumed(saved: str) -> tuple[FailureDetector, datetime, Finding | None] | N
         detector = FailureDetector.from_state(document["state"])
     except ValueError:
         return None
-    return detector, datetime.fromisoformat(document["position"]), _read_finding(document["finding"])
+    return Resumed(
+        saved=saved,
+        detector=detector,
+        position=datetime.fromisoformat(document["position"]),
+        finding=_read_finding(document["finding"]),
+    )
 
 
 def _read_finding(document: dict[str, Any] | None) -> Finding | None:

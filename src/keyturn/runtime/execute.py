@@ -26,7 +26,7 @@ from keyturn.runtime.orphans import sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce, Wait, backoff, delay
 from keyturn.runtime.sending import Sender
-from keyturn.runtime.values import copy_token, promote_token, value_of
+from keyturn.runtime.values import copy_token, mint_token, promote_token, value_of
 
 log = structlog.get_logger(__name__)
 
@@ -132,7 +132,7 @@ class Execute:
         target = wired.targets.get(effect.target or "")
         if target is None:
             raise Absent(f"{wired.name} has no target {effect.target!r} in the configuration any more")
-        token = copy_token(rotation.credential, effect.serial)
+        token = copy_token(rotation, effect.serial)
         send = partial(sender.send, within=target.timeout)
         match effect.kind:
             case EffectKind.MINT:
@@ -148,7 +148,7 @@ class Execute:
                 self.store.bind(rotation.credential, effect.target or "", backend_id, effect.serial)
             case EffectKind.REMOVE:
                 served = self._served(effect, rotation)
-                send(lambda: target.remove(token, served=served))
+                send(lambda: target.remove(effect.expected or token, served=served))
             case EffectKind.MARK:
                 key_id = rotation.versions[effect.serial].key_id
                 send(lambda: target.mark(key_id or ""))
@@ -166,14 +166,17 @@ class Execute:
             value = target.fetch(token)
         except Absent:
             if wired.issuer.origin is ValueOrigin.AUTHORITY:
-                value = self._have_made(rotation, wired, target, token, sender)
+                value = self._have_made(effect, rotation, wired, target, sender)
             else:
-                value = self._make(wired, target, token, sender)
+                value = self._make(effect, rotation, wired, target, sender)
         return Made(key_id=wired.issuer.key_id(value), fingerprint=value.fingerprint(self.fingerprint_key))
 
-    def _make(self, wired: WiredCredential, target: Target, token: str, sender: Sender) -> SecretValue:
+    def _make(
+        self, effect: Effect, rotation: Rotation, wired: WiredCredential, target: Target, sender: Sender
+    ) -> SecretValue:
         """A value of our own: nobody else has it before it is staged."""
-        minted = sender.send(lambda: wired.issuer.mint(token), within=wired.issuer.timeout).value
+        token, mark = copy_token(rotation, effect.serial), mint_token(wired.name, effect.serial)
+        minted = sender.send(lambda: wired.issuer.mint(mark), within=wired.issuer.timeout).value
         try:
             sender.send(lambda: target.stage(token, minted), within=target.timeout)
         except Conflict:
@@ -181,11 +184,12 @@ class Execute:
         return minted
 
     def _have_made(
-        self, rotation: Rotation, wired: WiredCredential, target: Target, token: str, sender: Sender
+        self, effect: Effect, rotation: Rotation, wired: WiredCredential, target: Target, sender: Sender
     ) -> SecretValue:
         """A value that the authority makes: what an earlier try of ours has left there goes first, since nobody has its
         secret. What is not proven ours is left alone, and stops the mint."""
         issuer = wired.issuer
+        token, mark = copy_token(rotation, effect.serial), mint_token(wired.name, effect.serial)
         send = partial(sender.send, within=issuer.timeout)
         with self._lease(wired, sender):
             orphans = sort_out(self.store, rotation.credential, issuer.issued())
@@ -196,7 +200,7 @@ class Execute:
             for one in orphans.ours:
                 log.info("orphan revoked", credential=wired.name, key=one.key_id, made=str(one.created_at))
                 send(partial(issuer.revoke, one.key_id, verifiers))
-            minted = send(lambda: issuer.mint(token))
+            minted = send(lambda: issuer.mint(mark))
             try:
                 sender.send(lambda: target.stage(token, minted.value), within=target.timeout)
             except Conflict:

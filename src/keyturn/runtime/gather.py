@@ -30,7 +30,7 @@ from keyturn.runtime.evidence import Silences, observe_usage
 from keyturn.runtime.orphans import Orphans, sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce
-from keyturn.runtime.values import copied_serial, copy_token, identify, value_of
+from keyturn.runtime.values import copy_token, identify, named_serial, value_of
 
 log = structlog.get_logger(__name__)
 
@@ -58,8 +58,8 @@ class Gather:
         targets = self.executor.run(
             [self._look_at(rotation, wired, name, bindings, known, adopted) for name in rotation.targets]
         )
-        verifiers = self._ask_verifiers(rotation, wired, known)
         seen = dict(zip(rotation.targets, targets, strict=True))
+        verifiers = self._ask_verifiers(rotation, wired, known, seen)
         orphans = self._orphans(rotation, wired)
         return Observations(
             targets=seen,
@@ -84,7 +84,7 @@ class Gather:
         for name, target in seen.items():
             for serial in sorted(unknown & (target.copies or frozenset()) - set(found)):
                 try:
-                    value = wired.targets[name].fetch(copy_token(rotation.credential, serial))
+                    value = wired.targets[name].fetch(copy_token(rotation, serial))
                     found[serial] = wired.issuer.key_id(value), value.fingerprint(self.fingerprint_key)
                 except Failure as error:
                     log.debug("copy unreadable", credential=rotation.credential, version=serial, error=error.message)
@@ -121,11 +121,12 @@ class Gather:
                 return UNREADABLE
             try:
                 view = self.at_once.run(f"{rotation.credential}/{name}/view", target.view)
-                copies, unknown = _copies(rotation, known, view.copies)
+                copies, left, unknown = _copies(rotation, known, view.copies)
                 foreign = tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign)
                 return TargetSeen(
                     serving=self._recognise(rotation, name, target, view.serving, bindings, known, adopted),
                     copies=copies,
+                    left=left,
                     obstacles=foreign + tuple(Obstacle(what="no version knows", id=t, since=None) for t in unknown),
                     marked=frozenset(s for s, v in rotation.versions.items() if v.key_id in view.marked),
                 )
@@ -167,7 +168,11 @@ class Gather:
         return Serving(kind=ServingKind.OURS, serial=serial, id=backend_id)
 
     def _ask_verifiers(
-        self, rotation: Rotation, wired: WiredCredential, known: Mapping[int, Version]
+        self,
+        rotation: Rotation,
+        wired: WiredCredential,
+        known: Mapping[int, Version],
+        targets: Mapping[str, TargetSeen],
     ) -> dict[str, VerifierSeen]:
         try:
             names = sorted(self.at_once.run(f"{rotation.credential}/verifiers", wired.issuer.verifiers))
@@ -177,6 +182,8 @@ class Gather:
         minted = {serial: v.key_id for serial, v in rotation.versions.items() if v.key_id is not None}
         values: dict[int, SecretValue] = {}
         for serial in minted:
+            if _nowhere(serial, targets):
+                continue
             try:
                 values[serial] = value_of(rotation, serial, wired.targets.values(), self.fingerprint_key)
             except (Absent, Transient, Denied) as error:
@@ -239,12 +246,22 @@ class Gather:
 
 def _copies(
     rotation: Rotation, known: Mapping[int, Version], tokens: Collection[str]
-) -> tuple[frozenset[int], list[str]]:
-    """The serials of our copies, and those tokens of ours that no version of the credential knows: what is left of a
-    store that was lost, or of another keyturn's work."""
-    serials = {token: serial for token in tokens if (serial := copied_serial(rotation.credential, token)) is not None}
+) -> tuple[frozenset[int], dict[int, str], list[str]]:
+    """The serials of the rotation's copies, by serial those that another has left, and the tokens of ours that no version
+    of the credential knows: what is left of a store that was lost, or of another keyturn's work."""
+    serials = {token: serial for token in tokens if (serial := named_serial(rotation.credential, token)) is not None}
     unknown = sorted(token for token, serial in serials.items() if serial not in known)
-    return frozenset(serial for serial in serials.values() if serial in known), unknown
+    own = {serial for token, serial in serials.items() if serial in known and token == copy_token(rotation, serial)}
+    left = {v: token for token, v in sorted(serials.items()) if v in known and token != copy_token(rotation, v)}
+    return frozenset(own), left, unknown
+
+
+def _nowhere(serial: int, targets: Mapping[str, TargetSeen]) -> bool:
+    """Whether the targets that were just looked at hold no value of a version."""
+    return not any(
+        target.copies is None or serial in target.copies or serial in target.left or target.serving.serial == serial
+        for target in targets.values()
+    )
 
 
 def _buried(rotation: Rotation, known: Mapping[int, Version]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from keyturn.ports.usage import UsageBatch, UsageReport
+from keyturn.ports.usage import UsageBatch
 from keyturn.runtime.registry import WiredSource
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,19 +17,23 @@ def nonsense_in(batch: UsageBatch, source: WiredSource, now: datetime) -> str:
     for said, moment in (("watermark", batch.watermark), ("complete_from", batch.complete_from)):
         if moment is not None and (trouble := _time(moment, now)):
             return f"answers nonsense: a {said} that {trouble}"
+    sound: set[datetime] = set()
     for report in batch.reports:
-        if trouble := _report(report, source, now):
-            return f"answers nonsense: a report of {report.client!r} {trouble}"
+        # Of many clients the buckets are few.
+        if report.start not in sound:
+            if trouble := _start(report.start, source, now):
+                return f"answers nonsense: a report of {report.client!r} {trouble}"
+            sound.add(report.start)
+        if report.successes < 0 or report.failures < 0:
+            return f"answers nonsense: a report of {report.client!r} with a negative count"
     return ""
 
 
-def _report(report: UsageReport, source: WiredSource, now: datetime) -> str:
-    if trouble := _time(report.start, now):
+def _start(start: datetime, source: WiredSource, now: datetime) -> str:
+    if trouble := _time(start, now):
         return f"whose start {trouble}"
-    if (report.start - EPOCH) % source.resolution:
-        return f"that starts at {report.start}, between two buckets of {source.resolution.total_seconds():g} s"
-    if report.successes < 0 or report.failures < 0:
-        return "with a negative count"
+    if (start - EPOCH) % source.resolution:
+        return f"that starts at {start}, between two buckets of {source.resolution.total_seconds():g} s"
     return ""
 
 

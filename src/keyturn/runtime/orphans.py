@@ -14,7 +14,7 @@ from datetime import timedelta
 from keyturn.ports.issuer import Issued
 from keyturn.ports.records import Intent
 from keyturn.ports.store import Store
-from keyturn.runtime.values import copied_serial
+from keyturn.runtime.values import named_serial
 
 SKEW = timedelta(minutes=5)
 """How far an authority's clock may be behind ours."""
@@ -45,7 +45,7 @@ def sort_out(store: Store, credential: str, issued: Sequence[Issued]) -> Orphans
 
 def _proven(store: Store, credential: str, one: Issued, mints: Sequence[Intent]) -> bool:
     """Whether its token names a version that we set out to mint, and it was made after that."""
-    serial = copied_serial(credential, one.token or "")
+    serial = named_serial(credential, one.token or "")
     if serial is None or one.created_at is None:
         return False
     begun = [

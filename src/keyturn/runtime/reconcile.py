@@ -33,7 +33,7 @@ class Reconcile:
 
     def settle(self, credential: str, seen: Observations) -> Observations:
         """The observations, in which the journal knows what the world has just told. Also of ended rotations."""
-        unanswered = any(not one.succeeded and one.failure is None for one in seen.effects.values())
+        unanswered = [one for one in seen.effects.values() if not one.succeeded and one.failure is None]
         if not (unanswered or seen.late):
             return seen
         effects = dict(seen.effects)
@@ -78,8 +78,10 @@ def _copied(effect: Effect, seen: Observations) -> bool | None:
 
 
 def _removed(effect: Effect, seen: Observations) -> bool | None:
-    there = _copied(effect, seen)
-    return None if there is None else not there
+    target = seen.targets.get(effect.target or "")
+    if target is None or target.copies is None:
+        return None
+    return effect.serial not in target.copies and effect.serial not in target.left
 
 
 def _promoted(effect: Effect, seen: Observations) -> bool | None:

@@ -44,6 +44,8 @@ class WiredSource:
     poll: UsageSource | None
     lag: timedelta = timedelta(0)
     """How far behind the present its watermark runs when all is well."""
+    sees_all: bool = False
+    """Whether every use of the credentials that name it passes this one source: what another has lost, it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

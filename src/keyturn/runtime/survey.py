@@ -11,7 +11,7 @@ from keyturn.domain.errors import Absent, Failure, Refused
 from keyturn.domain.model import Version, VersionState
 from keyturn.domain.observations import Entry
 from keyturn.runtime.registry import WiredCredential
-from keyturn.runtime.values import copied_serial
+from keyturn.runtime.values import named_serial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def survey(wired: WiredCredential, fingerprint_key: bytes) -> Survey:
             Known(key_id=wired.issuer.key_id(value), fingerprint=value.fingerprint(fingerprint_key)),
         )
         for token in sorted(view.copies):
-            serial = copied_serial(wired.name, token)
+            serial = named_serial(wired.name, token)
             if serial is not None:
                 value = target.fetch(token)
                 copies[serial] = Known(

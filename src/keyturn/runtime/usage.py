@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
@@ -110,13 +110,12 @@ class Intake:
         batch = UsageBatch(reports=reports, watermark=watermark, cursor="", complete_from=complete_from)
         if trouble := nonsense_in(batch, wired, self._clock.now()):
             raise Refused(f"{source} {trouble}")
-        covered, rows = self._registry.covered_by(source), []
-        for report, credential, serial in self._resolved(reports, covered):
-            if credential not in covered:
-                self.counts[source, "refused"] += 1
-                self._alerts.overreach(source, credential)
-                raise NotCovered(f"source {source!r} may not speak for {credential!r}, which does not name it")
-            rows.append(_row(wired, report, credential, serial))
+        covered = self._registry.covered_by(source)
+        rows = self._rows(wired, reports, covered)
+        if (strange := next((row.credential for row in rows if row.credential not in covered), None)) is not None:
+            self.counts[source, "refused"] += 1
+            self._alerts.overreach(source, strange)
+            raise NotCovered(f"source {source!r} may not speak for {strange!r}, which does not name it")
         added = self._flush.add(
             Told(
                 source=source,
@@ -136,11 +135,7 @@ class Intake:
 
     def _take(self, source: WiredSource, batch: UsageBatch, claim: Lease) -> None:
         covered = self._registry.covered_by(source.name)
-        rows = [
-            _row(source, report, credential, serial)
-            for report, credential, serial in self._resolved(batch.reports, covered)
-            if credential in covered
-        ]
+        rows = [row for row in self._rows(source, batch.reports, covered) if row.credential in covered]
         told = Told(
             source=source.name,
             rows=rows,
@@ -163,18 +158,29 @@ class Intake:
         self.counts[source, "reports"] += len(rows)
         self.counts[source, "unauthenticated"] += sum(row.unauthenticated for row in rows)
 
-    def _resolved(
-        self, reports: Sequence[UsageReport], covered: frozenset[str]
-    ) -> Iterator[tuple[UsageReport, str, int]]:
+    def _rows(self, source: WiredSource, reports: Sequence[UsageReport], covered: frozenset[str]) -> list[UsageRow]:
         """Each report with the credential and serial that it is about; a gateway serves others too."""
         known = self._store.key_ids(sorted({report.key_id for report in reports if report.key_id is not None}))
+        keys = {key_id: (about,) for key_id, about in known.items()}
         reads = self._reads(covered) if any(report.read is not None for report in reports) else {}
+        length, rows = source.resolution, []
         for report in reports:
-            if report.read is not None:
-                for credential, serial in reads.get(report.read, ()):
-                    yield report, credential, serial
-            elif report.key_id is not None and report.key_id in known:
-                yield report, *known[report.key_id]
+            about = keys.get(report.key_id or "", ()) if report.read is None else reads.get(report.read, ())
+            proven = report.attributable
+            for credential, serial in about:
+                rows.append(
+                    UsageRow(
+                        credential,
+                        serial,
+                        report.client or UNMAPPED,
+                        report.start,
+                        length,
+                        report.successes,
+                        report.failures if proven else 0,
+                        0 if proven else report.failures,
+                    )
+                )
+        return rows
 
     def _reads(self, covered: frozenset[str]) -> Mapping[StoreRead, list[tuple[str, int]]]:
         """What each version at each place is: one document may hold several credentials."""
@@ -186,17 +192,3 @@ class Intake:
                     read = StoreRead(wired.targets[target].location, backend_id)
                     found.setdefault(read, []).append((name, serial))
         return found
-
-
-def _row(source: WiredSource, report: UsageReport, credential: str, serial: int) -> UsageRow:
-    attributable = report.attributable
-    return UsageRow(
-        credential=credential,
-        serial=serial,
-        client=report.client or UNMAPPED,
-        start=report.start,
-        length=source.resolution,
-        successes=report.successes,
-        failures=report.failures if attributable else 0,
-        unauthenticated=0 if attributable else report.failures,
-    )

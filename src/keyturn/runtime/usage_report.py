@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from keyturn.domain.model import VersionState
 from keyturn.domain.observations import UNMAPPED, ClientSeen
 from keyturn.domain.situation import Situation
-from keyturn.ports.records import Dismissal, Pooled, SourceState, UsageRow, Uses
+from keyturn.ports.records import Acknowledgement, Dismissal, Pooled, SourceState, UsageRow, Uses
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
 from keyturn.runtime.tick import Status
@@ -51,6 +51,8 @@ class ClientUse:
     required_silence: timedelta | None
     """Before the old version may be retired; None where no rotation is live."""
     dismissal: Dismissal | None
+    acknowledgement: Acknowledgement | None
+    """Of the version that the newest rotation introduces."""
     versions: tuple[VersionUse, ...]
 
 
@@ -108,7 +110,7 @@ def _clients(
     for row in rows:
         counts[row.client, row.serial][0] += row.successes
         counts[row.client, row.serial][1] += row.failures
-    dismissals = store.dismissals(wired.name)
+    dismissals, acknowledgements = store.dismissals(wired.name), store.acknowledgements(wired.name)
     for client, versions in sorted(by_client.items()):
         seen = None if status.seen is None else status.seen.usage.clients.get(client)
         yield ClientUse(
@@ -116,6 +118,9 @@ def _clients(
             declared=client in wired.clients,
             required_silence=None if seen is None else seen.required_silence,
             dismissal=dismissals.get(client),
+            acknowledgement=None
+            if status.rotation is None
+            else acknowledgements.get((client, status.rotation.incoming)),
             versions=tuple(
                 _version(status, seen, serial, told, counts[client, serial], now, window)
                 for serial, told in sorted(versions.items())
@@ -194,6 +199,8 @@ def _stands_out(
                 yield f"{client.client}: last used v{version.serial}, which is {version.state}, at {_time(version.last_use)}"
             if client.dismissal is not None and version.last_use > client.dismissal.at:
                 yield f"{client.client}: was declared gone by {client.dismissal.by}, and has used v{version.serial} since"
+            if (moved := client.acknowledgement) is not None and _proven_wrong(status, moved, version):
+                yield f"{client.client}: has moved to v{moved.serial}, said {moved.by}, and has used v{version.serial} since"
     for (serial, source), pool in sorted(pooled.items()):
         yield (
             f"{pool.count} refused presentations of v{serial}'s key id prove nothing about who sent them "
@@ -206,6 +213,11 @@ def _used_since(status: Status, version: VersionUse) -> bool:
     that was refused is one."""
     retired = None if status.rotation is None else status.rotation.disabled_at.get(version.serial)
     return version.last_refusal == version.last_use if retired is None else version.last_use > retired
+
+
+def _proven_wrong(status: Status, moved: Acknowledgement, version: VersionUse) -> bool:
+    outgoing = () if status.rotation is None else status.rotation.outgoing
+    return version.serial in outgoing and version.last_use > moved.at
 
 
 def _time(moment: datetime) -> str:

@@ -11,14 +11,21 @@ from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 
 
-def copy_token(credential: str, serial: int) -> str:
-    """The token of our own copy of a version, the same at every target."""
+def copy_token(rotation: Rotation, serial: int) -> str:
+    """The token of a rotation's own copy of a version, the same at every target. Rotations that take over share it; any
+    other's is another: a removal that is sent late, when the next rotation has kept the version, must not find that copy."""
+    return f"{mint_token(rotation.credential, serial)}.{rotation.root.removeprefix(f'{rotation.credential}-')}"
+
+
+def mint_token(credential: str, serial: int) -> str:
+    """What marks a version at its authority as ours."""
     return f"{credential}.v{serial}"
 
 
-def copied_serial(credential: str, token: str) -> int | None:
-    """The serial that a copy's token names, when it is one of this credential's."""
-    prefix, _, serial = token.rpartition(".v")
+def named_serial(credential: str, token: str) -> int | None:
+    """The serial that a copy's or a mint's token names, when it is one of this credential's."""
+    prefix, _, rest = token.partition(".v")
+    serial = rest.partition(".")[0]
     return int(serial) if prefix == credential and serial.isdecimal() else None
 
 
@@ -28,7 +35,8 @@ def promote_token(effect_id: str) -> str:
 
 
 def value_of(rotation: Rotation, serial: int, targets: Iterable[Target], fingerprint_key: bytes) -> SecretValue:
-    """A version's value, from any copy we keep or else from a target that serves it, told by its fingerprint.
+    """A version's value, from the rotation's own copy, from a target that serves it, told by its fingerprint, or from what
+    another rotation has left.
 
     Raises `Absent` when no target holds it, and `Transient` when one that may hold it cannot be asked.
     """
@@ -37,7 +45,7 @@ def value_of(rotation: Rotation, serial: int, targets: Iterable[Target], fingerp
     targets = tuple(targets)
     for target in targets:
         try:
-            return target.fetch(copy_token(rotation.credential, serial))
+            return target.fetch(copy_token(rotation, serial))
         except Absent:
             continue
         except (Transient, Denied) as error:
@@ -52,6 +60,15 @@ def value_of(rotation: Rotation, serial: int, targets: Iterable[Target], fingerp
             continue
         if wanted is not None and value.fingerprint(fingerprint_key) == wanted:
             return value
+    for target in targets:
+        try:
+            for token in sorted(target.view().copies):
+                if named_serial(rotation.credential, token) == serial:
+                    return target.fetch(token)
+        except Absent:
+            continue
+        except (Transient, Denied) as error:
+            away = error
     if away is not None:
         raise Transient(f"v{serial} of {rotation.credential} cannot be read: {away.message}")
     raise Absent(f"no target holds v{serial} of {rotation.credential} any more")

@@ -13,6 +13,7 @@ from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
     AccessToken,
+    Acknowledgement,
     Commit,
     Credential,
     Dismissal,
@@ -51,6 +52,7 @@ class MemoryStore:
         self._history: dict[str, list[HistoryEntry]] = {}
         self._usage = MemoryUsage()
         self._dismissals: dict[str, dict[str, Dismissal]] = {}
+        self._acknowledgements: dict[str, dict[tuple[str, int], Acknowledgement]] = {}
         self._detectors: dict[str, str] = {}
         self._outbox = MemoryOutbox()
         self._leases = MemoryLeases()
@@ -59,7 +61,15 @@ class MemoryStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
+    def register(
+        self,
+        name: str,
+        version: Version,
+        *,
+        due_at: datetime | None,
+        others: Sequence[Version] = (),
+        history: Sequence[HistoryEntry] = (),
+    ) -> None:
         with self._lock:
             if name in self._credentials:
                 return
@@ -68,6 +78,7 @@ class MemoryStore:
                 name=name, versions={}, next_serial=max(known) + 1, due_at=due_at, rolled_back=0
             )
             self._put_versions(name, known)
+            self._append(history)
 
     def restored(self, at: datetime) -> None:
         with self._lock:
@@ -272,6 +283,16 @@ class MemoryStore:
     def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
         with self._lock:
             return dict(self._dismissals.get(credential, {}))
+
+    def acknowledge(self, acknowledgement: Acknowledgement, entry: HistoryEntry) -> None:
+        with self._lock:
+            said = self._acknowledgements.setdefault(entry.credential, {})
+            said[acknowledgement.client, acknowledgement.serial] = acknowledgement
+            self._append([entry])
+
+    def acknowledgements(self, credential: str) -> Mapping[tuple[str, int], Acknowledgement]:
+        with self._lock:
+            return dict(self._acknowledgements.get(credential, {}))
 
     def roll_up(self, credential: str, before: datetime) -> bool:
         with self._lock:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from keyturn.ports.records import Lease
-from keyturn.stores.rules import NEVER, NOBODY, leased, lost
+from keyturn.stores.rules import NEVER, NOBODY, lost, token_for
 
 
 class MemoryLeases:
@@ -19,11 +19,10 @@ class MemoryLeases:
     def claim(self, names: Sequence[str], owner: str, ttl: timedelta, now: datetime) -> Sequence[Lease]:
         taken = []
         for name in sorted(set(names)):
-            wanted = Lease(name=name, owner=owner, token=0, expires_at=now + ttl)
-            lease = leased(self._held.get(name), wanted, now)
-            if lease is not None:
-                self._held[name] = lease
-                taken.append(lease)
+            token = token_for(owner, self._held.get(name), now)
+            if token is not None:
+                self._held[name] = Lease(name=name, owner=owner, token=token, expires_at=now + ttl)
+                taken.append(self._held[name])
         return taken
 
     def holds(self, lease: Lease) -> bool:

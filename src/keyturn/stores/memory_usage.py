@@ -65,7 +65,7 @@ class MemoryUsage:
             if before is not None:
                 return reused(told, before[0]) or False
             self._batches[source, told.batch] = told.digest, received_at
-        state = self._sources.get(source, SourceState(name=source))
+        state = self._sources.get(source) or SourceState(name=source)
         late = 0
         for row in told.rows:
             if is_late(row, state.watermark):
@@ -74,11 +74,12 @@ class MemoryUsage:
                 self._count(row, source)
             if is_use(row):
                 uses, used = self._uses[row.credential], (row.client, row.serial, source)
-                uses[used] = with_use(uses.get(used), row)
+                end = row.start + row.length
+                uses[used] = with_use(uses.get(used), row.start, end, successes=row.successes, failures=row.failures)
                 self._starts[row.credential, row.client].bucket(row.start)
             if row.unauthenticated:
                 pools, pool = self._pooled[row.credential], (row.serial, source)
-                pools[pool] = with_pooled(pools.get(pool), row)
+                pools[pool] = with_pooled(pools.get(pool), row.unauthenticated, row.start + row.length)
         if (hole := hole_of(state, told.complete_from)) is not None:
             self._holes[source].append(hole)
         self._sources[source] = moved(state, told, late=late)
@@ -88,7 +89,7 @@ class MemoryUsage:
         self._batches = {key: known for key, known in self._batches.items() if known[1] >= before}
 
     def set_blind(self, source: str, since: datetime | None, trouble: str) -> None:
-        state = self._sources.get(source, SourceState(name=source))
+        state = self._sources.get(source) or SourceState(name=source)
         self._sources[source] = replace(state, blind_since=since, trouble=trouble)
 
     def _count(self, row: UsageRow, source: str) -> None:
@@ -99,7 +100,7 @@ class MemoryUsage:
     def rows(
         self, credential: str, *, start: datetime, end: datetime, sources: Collection[str] | None
     ) -> Sequence[UsageRow]:
-        series = self._rows.get(credential, _Series())
+        series = self._rows.get(credential) or _Series()
         starts = series.starts[bisect_left(series.starts, start) : bisect_left(series.starts, end)]
         found = []
         for at in starts:
@@ -120,7 +121,7 @@ class MemoryUsage:
         return list(self._holes.get(source, []))
 
     def roll_up(self, credential: str, before: datetime) -> bool:
-        buckets = self._rows.get(credential, _Series())
+        buckets = self._rows.get(credential) or _Series()
         used = [series.starts for (name, _), series in self._starts.items() if name == credential]
         oldest = min([start for starts in (buckets.starts, *used) for start in starts[:1]], default=before)
         if oldest >= before:
@@ -146,7 +147,7 @@ class MemoryUsage:
                 slots -= {slot for slot in slots if slot[0] < first}
 
     def starts(self, credential: str, client: str, *, end: datetime) -> Sequence[datetime]:
-        exact = self._starts.get((credential, client), _Series()).starts
+        exact = (self._starts.get((credential, client)) or _Series()).starts
         rolled = [slot_start(*slot) for slot in self._slots.get((credential, client), ())]
         return thinned(sorted({start for start in (*rolled, *exact) if start < end}))
 
@@ -154,8 +155,7 @@ class MemoryUsage:
 def _sum(known: UsageRow | None, row: UsageRow) -> UsageRow:
     if known is None:
         return row
-    return replace(
-        known,
+    return known._replace(
         successes=known.successes + row.successes,
         failures=known.failures + row.failures,
         unauthenticated=known.unauthenticated + row.unauthenticated,

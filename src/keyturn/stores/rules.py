@@ -99,12 +99,11 @@ def hole_of(state: SourceState, complete_from: datetime | None) -> Hole | None:
     return Hole(start=state.watermark, end=complete_from)
 
 
-def with_pooled(before: Pooled | None, row: UsageRow) -> Pooled:
-    """The pool once this row's refusals are in it."""
-    end = row.start + row.length
+def with_pooled(before: Pooled | None, count: int, end: datetime) -> Pooled:
+    """The pool once so many refusals in a bucket that ends then are in it."""
     if before is None:
-        return Pooled(count=row.unauthenticated, last=end)
-    return Pooled(count=before.count + row.unauthenticated, last=max(before.last, end))
+        return Pooled(count=count, last=end)
+    return Pooled(count=before.count + count, last=max(before.last, end))
 
 
 def reused(told: Told, known: str | None) -> Refused | None:
@@ -122,19 +121,12 @@ def is_late(row: UsageRow, watermark: datetime | None) -> bool:
     return watermark is not None and row.start + row.length <= watermark
 
 
-def with_use(before: Uses | None, row: UsageRow) -> Uses:
-    """What is remembered of a use once this row is known too."""
-    end = row.start + row.length
-    success = end if row.successes else None
-    refusal = end if row.failures else None
-    if before is None:
-        return Uses(first_use=row.start, last_use=end, last_success=success, last_refusal=refusal)
-    return Uses(
-        first_use=min(before.first_use, row.start),
-        last_use=max(before.last_use, end),
-        last_success=_newer(before.last_success, success),
-        last_refusal=_newer(before.last_refusal, refusal),
+def with_use(before: Uses | None, start: datetime, end: datetime, *, successes: int, failures: int) -> Uses:
+    """What is remembered of a use once this bucket of it is known too."""
+    use = Uses(
+        first_use=start, last_use=end, last_success=end if successes else None, last_refusal=end if failures else None
     )
+    return use if before is None else joined(before, use)
 
 
 def joined(one: Uses, other: Uses) -> Uses:
@@ -158,13 +150,13 @@ def moved(state: SourceState, told: Told, *, late: int) -> SourceState:
     )
 
 
-def leased(held: Lease | None, wanted: Lease, now: datetime) -> Lease | None:
-    """The lease as `wanted.owner` then holds it; None while another does."""
+def token_for(owner: str, held: Lease | None, now: datetime) -> int | None:
+    """The token under which an owner then holds a lease; None while another does."""
     if held is None:
-        return replace(wanted, token=1)
-    if held.owner == wanted.owner:
-        return replace(wanted, token=held.token)
-    return replace(wanted, token=held.token + 1) if held.expires_at <= now else None
+        return 1
+    if held.owner == owner:
+        return held.token
+    return held.token + 1 if held.expires_at <= now else None
 
 
 def lost(claim: Lease) -> StaleRevision:

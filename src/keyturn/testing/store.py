@@ -15,7 +15,18 @@ import sys
 import pytest
 
 # Before the clauses are imported, so that a failed one shows what it compared; not those that a test imported itself.
-CLAUSES = ("samples", "credentials", "rotations", "succession", "journal", "leases", "usage", "outbox", "access")
+CLAUSES = (
+    "samples",
+    "credentials",
+    "rotations",
+    "succession",
+    "journal",
+    "leases",
+    "usage",
+    "sources",
+    "outbox",
+    "access",
+)
 MODULES = [f"keyturn.testing.store_{clauses}" for clauses in CLAUSES]
 pytest.register_assert_rewrite(*(module for module in MODULES if module not in sys.modules))
 
@@ -25,6 +36,7 @@ from keyturn.testing.store_journal import JournalClauses  # noqa: E402
 from keyturn.testing.store_leases import LeaseClauses  # noqa: E402
 from keyturn.testing.store_outbox import OutboxClauses  # noqa: E402
 from keyturn.testing.store_rotations import RotationClauses  # noqa: E402
+from keyturn.testing.store_sources import SourceClauses  # noqa: E402
 from keyturn.testing.store_succession import SuccessionClauses  # noqa: E402
 from keyturn.testing.store_usage import UsageClauses  # noqa: E402
 
@@ -38,6 +50,7 @@ class StoreConformance(
     JournalClauses,
     LeaseClauses,
     UsageClauses,
+    SourceClauses,
     OutboxClauses,
     AccessClauses,
 ):

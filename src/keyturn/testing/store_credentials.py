@@ -10,7 +10,7 @@ import pytest
 from keyturn.domain.errors import KeyturnError
 from keyturn.domain.model import VersionState
 from keyturn.domain.phases import Phase
-from keyturn.ports.records import Commit
+from keyturn.ports.records import Commit, HistoryEntry
 from keyturn.ports.store import Store
 from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, ended, version
 
@@ -65,12 +65,25 @@ class CredentialClauses(Clauses):
         assert dict(store.journal("r1")) == {}
 
     def test_registering_again_changes_nothing(self, store: Store) -> None:
-        """A known credential is left as it is."""
-        store.register(NAME, version(), due_at=NOW)
-        store.register(NAME, version(5), due_at=None)
+        """A known credential is left as it is, and so is its trail."""
+        first, again = (
+            HistoryEntry(
+                at=NOW,
+                credential=NAME,
+                rotation="",
+                phase=Phase.COMPLETED,
+                kind="command",
+                reason="adopt",
+                detail=detail,
+            )
+            for detail in ("first", "again")
+        )
+        store.register(NAME, version(), due_at=NOW, history=[first])
+        store.register(NAME, version(5), due_at=None, history=[again])
         found = store.credential(NAME)
         assert found is not None
         assert (dict(found.versions), found.next_serial, found.due_at) == ({1: version()}, 2, NOW)
+        assert [line.detail for line in store.history(NAME)] == ["first"]
 
     def test_due_are_those_whose_time_has_come(self, store: Store) -> None:
         """Due credentials are named by due date, the one due this very microsecond too; others are not."""

@@ -8,17 +8,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn.domain.effects import Effect, EffectKind, Message
+from keyturn.domain.errors import Refused
 from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.succession import begin
-from keyturn.ports.records import Commit, HistoryEntry
+from keyturn.ports.records import Commit, HistoryEntry, Told, UsageRow
 from keyturn.ports.store import Store
 from keyturn.testing.fakes.clock import FakeClock
 
 NOW = datetime(2030, 3, 31, 0, 59, 59, 999_999, tzinfo=UTC)
 """To the microsecond, and a second before European clocks change."""
 SECOND = timedelta(seconds=1)
+BUCKET = timedelta(seconds=10)
 NAME = "payments/api-key"
 
 
@@ -91,6 +93,66 @@ def effect(number: int = 1, *, rotation: str = "r1") -> Effect:
 def message(id: str = "m1") -> Message:
     """News for people."""
     return Message(id=id, topic="rotation.phase", text="it moves", details=(("phase", "overlap"), ("☃", "")))
+
+
+def bucket(
+    number: int,
+    client: str = "web",
+    serial: int = 1,
+    *,
+    successes: int = 0,
+    failures: int = 0,
+    unauthenticated: int = 0,
+    credential: str = NAME,
+    length: timedelta = BUCKET,
+) -> UsageRow:
+    """One client's presentations in the bucket of this number from NOW on."""
+    return UsageRow(
+        credential=credential,
+        serial=serial,
+        client=client,
+        start=NOW + number * BUCKET,
+        length=length,
+        successes=successes,
+        failures=failures,
+        unauthenticated=unauthenticated,
+    )
+
+
+def at(number: int) -> datetime:
+    """The start of the bucket of this number."""
+    return NOW + number * BUCKET
+
+
+def add(
+    store: Store,
+    *rows: UsageRow,
+    source: str = "log",
+    watermark: datetime | None = None,
+    cursor: str | None = None,
+    batch: str | None = None,
+    digest: str = "",
+    complete_from: datetime | None = None,
+) -> bool:
+    """Add rows with what is said beside them."""
+    told = Told(
+        source=source,
+        rows=rows,
+        watermark=watermark,
+        cursor=cursor,
+        batch=batch,
+        digest=digest,
+        complete_from=complete_from,
+    )
+    (answer,) = store.add_usage([told], received_at=NOW)
+    if isinstance(answer, Refused):
+        raise answer
+    return answer
+
+
+def everything(store: Store, credential: str = NAME) -> list[UsageRow]:
+    """Every bucket that is known of a credential."""
+    return list(store.usage(credential, start=at(-100_000), end=at(100_000)))
 
 
 class Clauses:

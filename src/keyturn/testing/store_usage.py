@@ -1,83 +1,19 @@
-"""Clauses: usage that adds up, sources and their watermarks, the detector's state."""
+"""Clauses: usage that adds up, what is remembered of it, and the detector's state."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
-from keyturn.domain.errors import Refused
-from keyturn.domain.observations import Hole
-from keyturn.ports.records import Dismissal, Pooled, SourceState, Told, UsageRow, Uses
+from keyturn.ports.records import Pooled, Uses
 from keyturn.ports.store import Store
-from keyturn.stores.chain import first_broken
-from keyturn.testing.store_samples import NAME, NOW, SECOND, Clauses, begun, line
+from keyturn.testing.store_samples import BUCKET, NAME, SECOND, Clauses, add, at, bucket, everything
 
-BUCKET = timedelta(seconds=10)
 SLOT = timedelta(minutes=5)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def bucket(
-    number: int,
-    client: str = "web",
-    serial: int = 1,
-    *,
-    successes: int = 0,
-    failures: int = 0,
-    unauthenticated: int = 0,
-    credential: str = NAME,
-    length: timedelta = BUCKET,
-) -> UsageRow:
-    """One client's presentations in the bucket of this number from NOW on."""
-    return UsageRow(
-        credential=credential,
-        serial=serial,
-        client=client,
-        start=NOW + number * BUCKET,
-        length=length,
-        successes=successes,
-        failures=failures,
-        unauthenticated=unauthenticated,
-    )
-
-
-def at(number: int) -> datetime:
-    """The start of the bucket of this number."""
-    return NOW + number * BUCKET
-
-
-def add(
-    store: Store,
-    *rows: UsageRow,
-    source: str = "log",
-    watermark: datetime | None = None,
-    cursor: str | None = None,
-    batch: str | None = None,
-    digest: str = "",
-    complete_from: datetime | None = None,
-) -> bool:
-    """Add rows with what is said beside them."""
-    told = Told(
-        source=source,
-        rows=rows,
-        watermark=watermark,
-        cursor=cursor,
-        batch=batch,
-        digest=digest,
-        complete_from=complete_from,
-    )
-    (answer,) = store.add_usage([told], received_at=NOW)
-    if isinstance(answer, Refused):
-        raise answer
-    return answer
-
-
 class UsageClauses(Clauses):
-    def everything(self, store: Store, credential: str = NAME) -> list[UsageRow]:
-        return list(store.usage(credential, start=at(-100_000), end=at(100_000)))
-
     # Rows
 
     def test_usage_adds_up(self, store: Store) -> None:
@@ -85,7 +21,7 @@ class UsageClauses(Clauses):
         add(store, bucket(0, successes=1), bucket(0, successes=2, failures=1))
         add(store, bucket(0, failures=3, unauthenticated=1))
         add(store, bucket(0, successes=10, unauthenticated=5), source="push")
-        assert self.everything(store) == [bucket(0, successes=13, failures=4, unauthenticated=6)]
+        assert everything(store) == [bucket(0, successes=13, failures=4, unauthenticated=6)]
 
     def test_usage_of_some_sources(self, store: Store) -> None:
         """Where sources are named, what others told is left out."""
@@ -107,7 +43,7 @@ class UsageClauses(Clauses):
             bucket(0, "B", successes=1),
         ]
         add(store, *rows)
-        found = [(row.start, row.client, row.serial) for row in self.everything(store)]
+        found = [(row.start, row.client, row.serial) for row in everything(store)]
         assert found == sorted((row.start, row.client, row.serial) for row in rows)
 
     def test_usage_from_start_until_before_end(self, store: Store) -> None:
@@ -119,7 +55,7 @@ class UsageClauses(Clauses):
 
     def test_usage_of_the_unknown_is_empty(self, store: Store) -> None:
         """Nothing told is nothing found, and no error."""
-        assert self.everything(store) == []
+        assert everything(store) == []
         assert dict(store.uses(NAME)) == {}
         assert list(store.use_starts(NAME, "web", end=at(9))) == []
         assert dict(store.sources()) == {}
@@ -152,7 +88,7 @@ class UsageClauses(Clauses):
     def test_pooled_refusals_are_nobodys_use(self, store: Store) -> None:
         """Refusals that prove nothing about who sent them are counted, and are no use of the named client's."""
         add(store, bucket(0, unauthenticated=7), bucket(1))
-        assert [row.unauthenticated for row in self.everything(store)] == [7, 0]
+        assert [row.unauthenticated for row in everything(store)] == [7, 0]
         assert dict(store.uses(NAME)) == {}
         assert list(store.use_starts(NAME, "web", end=at(9))) == []
 
@@ -196,14 +132,14 @@ class UsageClauses(Clauses):
         uses = dict(store.uses(NAME))
         while store.roll_up(NAME, at(2 * day)):
             pass
-        assert {row.start for row in self.everything(store)} == {at(2 * day), at(3 * day)}
+        assert {row.start for row in everything(store)} == {at(2 * day), at(3 * day)}
         assert dict(store.uses(NAME)) == uses
         expected = {at(number) - (at(number) - EPOCH) % SLOT for number in (0, 1, 40, day)}
         for client in ("web", "job"):
             starts = list(store.use_starts(NAME, client, end=at(9 * day)))
             assert starts == [*sorted(expected), at(2 * day), at(3 * day)]
         assert len(store.use_starts(NAME, "late", end=at(9 * day))) == 1
-        assert len(self.everything(store, "other")) == 1
+        assert len(everything(store, "other")) == 1
         assert list(store.use_starts(NAME, "web", end=at(0))) == sorted(expected)[:1]
 
     def test_late_use_of_a_day_that_was_rolled_up_joins_it(self, store: Store) -> None:
@@ -226,135 +162,7 @@ class UsageClauses(Clauses):
         assert len(store.use_starts(NAME, "web", end=at(9 * day))) == 2
         assert len(store.use_starts("other", "web", end=at(9 * day))) == 4
 
-    # Sources
-
-    def test_sources_state(self, store: Store) -> None:
-        """A source is known from its first report on; its first watermark is remembered, and None changes nothing."""
-        add(store)
-        assert dict(store.sources()) == {"log": SourceState(name="log")}
-        add(store, watermark=at(3), cursor="17")
-        add(store, watermark=at(5), cursor="23")
-        add(store)
-        assert store.sources()["log"] == SourceState(name="log", cursor="23", watermark=at(5), since=at(3))
-
-    def test_watermark_never_goes_back(self, store: Store) -> None:
-        """An older watermark is ignored, while its cursor and rows are taken."""
-        add(store, watermark=at(5), cursor="5")
-        add(store, bucket(6, successes=1), watermark=at(2), cursor="2")
-        assert store.sources()["log"] == SourceState(name="log", cursor="2", watermark=at(5), since=at(5))
-        assert len(self.everything(store)) == 1
-
-    def test_late_rows_are_use_but_no_evidence(self, store: Store) -> None:
-        """A row of a bucket that its source had declared complete counts as use at once, stays out of the detector's
-        buckets, and is counted; a bucket that was only partly complete is not late."""
-        add(store, bucket(0, successes=1), watermark=at(2))
-        add(store, bucket(1, failures=1), bucket(2, successes=1), bucket(1, "job", successes=1), watermark=at(4))
-        assert [(row.client, row.start) for row in self.everything(store)] == [("web", at(0)), ("web", at(2))]
-        assert store.sources()["log"].late == 2
-        assert store.uses(NAME)["web", 1, "log"].last_refusal == at(2)
-        assert store.uses(NAME)["job", 1, "log"].last_use == at(2)
-        assert list(store.use_starts(NAME, "web", end=at(9))) == [at(0), at(1), at(2)]
-        add(store, bucket(3, successes=1, length=BUCKET + timedelta(microseconds=1)))
-        assert len(self.everything(store)) == 3
-
-    def test_watermarks_are_each_sources_own(self, store: Store) -> None:
-        """What one source declared complete makes nothing of another's late; nor do rows beside the watermark."""
-        add(store, bucket(0, successes=1), watermark=at(9))
-        add(store, bucket(0, successes=1), source="push", watermark=at(1))
-        assert self.everything(store) == [bucket(0, successes=2)]
-        assert {name: state.late for name, state in store.sources().items()} == {"log": 0, "push": 0}
-
-    def test_batch_counts_once(self, store: Store) -> None:
-        """A batch sent again changes nothing at all; the same id from another source is another batch."""
-        assert add(store, bucket(0, successes=1), batch="b1", watermark=at(1), cursor="1")
-        before = store.sources()
-        assert not add(store, bucket(1, successes=1), batch="b1", watermark=at(9), cursor="9")
-        assert dict(store.sources()) == dict(before)
-        assert self.everything(store) == [bucket(0, successes=1)]
-        assert set(store.uses(NAME)) == {("web", 1, "log")}
-        assert add(store, bucket(0, successes=1), batch="b1", source="push")
-        assert add(store, bucket(1, successes=1), batch="b2")
-        assert self.everything(store) == [bucket(0, successes=2), bucket(1, successes=1)]
-
-    def test_what_is_told_together_is_as_if_told_in_turn(self, store: Store) -> None:
-        """Several words of several sources in one transaction: each taken, repeated or refused on its own, late by what its
-        own source had said just before."""
-        told = [
-            Told(source="log", rows=[bucket(0, successes=1)], watermark=at(1), batch="a", digest="1"),
-            Told(source="push", rows=[bucket(0, failures=2)], watermark=None),
-            Told(source="log", rows=[bucket(0, successes=4), bucket(2, successes=1)], watermark=at(2), cursor="c"),
-            Told(source="log", rows=[bucket(3, successes=8)], watermark=at(9), batch="a", digest="1"),
-            Told(source="log", rows=[bucket(3, successes=8)], watermark=at(9), batch="a", digest="2"),
-            Told(source="log", rows=[bucket(2, successes=1)], watermark=None, batch="b"),
-        ]
-        answers = store.add_usage(told, received_at=NOW)
-        assert answers[:4] == [True, True, True, False]
-        assert isinstance(answers[4], Refused)
-        assert answers[5] is True
-        assert self.everything(store) == [bucket(0, successes=1, failures=2), bucket(2, successes=2)]
-        state = store.sources()["log"]
-        assert (state.late, state.watermark, state.cursor, state.since) == (1, at(2), "c", at(1))
-        assert store.uses(NAME)["web", 1, "log"].last_success == at(3)
-
-    def test_batch_id_names_one_content(self, store: Store) -> None:
-        """An id that comes again with another content is refused, as its reports would be lost in silence."""
-        assert add(store, bucket(0, successes=1), batch="b1", digest="a")
-        assert not add(store, bucket(0, successes=1), batch="b1", digest="a")
-        with pytest.raises(Refused, match="'b1' with another content"):
-            add(store, bucket(1, successes=1), batch="b1", digest="b", watermark=at(1), cursor="9")
-        assert self.everything(store) == [bucket(0, successes=1)]
-        assert store.sources()["log"] == SourceState(name="log")
-        assert add(store, bucket(0, successes=1), batch="b1", digest="b", source="push")
-
-    def test_batches_are_forgotten(self, store: Store) -> None:
-        """Ids older than told are forgotten, the others not: a batch sent again then counts again."""
-        for number in range(3):
-            told = Told(source="log", rows=[], watermark=None, batch=f"b{number}")
-            store.add_usage([told], received_at=at(number))
-        store.forget_batches(at(1))
-        assert [add(store, batch=f"b{number}") for number in range(3)] == [True, False, False]
-
-    def test_holes_are_remembered(self, store: Store) -> None:
-        """What a source has lost lies between its watermark and where its data goes on; before its first watermark
-        nothing was known anyway."""
-        add(store, complete_from=at(1), watermark=at(2))
-        add(store, complete_from=at(2), watermark=at(3))
-        add(store, complete_from=at(5), watermark=at(7))
-        add(store, complete_from=at(6), watermark=at(8))
-        add(store, complete_from=at(9), watermark=at(9), source="push")
-        add(store, complete_from=at(10), watermark=at(12))
-        assert list(store.holes("log")) == [Hole(start=at(3), end=at(5)), Hole(start=at(8), end=at(10))]
-        assert list(store.holes("push")) == []
-
-    def test_blind_source_is_remembered(self, store: Store) -> None:
-        """Since when a source is blind, and why, stays until it sees again, whatever it tells meanwhile; a source that
-        never reported can be blind too."""
-        store.set_blind("mute", at(1), "no word")
-        add(store, watermark=at(1), cursor="7")
-        store.set_blind("log", at(2), "stopped: start it")
-        add(store, watermark=at(3))
-        assert store.sources()["mute"] == SourceState(name="mute", blind_since=at(1), trouble="no word")
-        log = store.sources()["log"]
-        assert (log.blind_since, log.trouble, log.watermark, log.cursor) == (at(2), "stopped: start it", at(3), "7")
-        store.set_blind("log", None, "")
-        assert store.sources()["log"] == SourceState(name="log", cursor="7", watermark=at(3), since=at(1))
-
-    # Clients that are gone
-
-    def test_dismissals_are_kept_with_a_line_in_the_trail(self, store: Store) -> None:
-        """The newest word on each client of each credential counts, and each is in the trail."""
-        rotation = begun(store)
-        before = len(store.history(NAME))
-        first, second = (
-            Dismissal(client="web", at=at(number), by="Zoë", why=f"gone {number} ☃") for number in range(2)
-        )
-        other = Dismissal(client="job", at=at(3), by="ada", why="gone")
-        for one in (first, other, second):
-            store.dismiss(one, line(rotation, one.why))
-        assert dict(store.dismissals(NAME)) == {"web": second, "job": other}
-        assert dict(store.dismissals("other")) == {}
-        assert [entry.detail for entry in store.history(NAME)[before:]] == ["gone 0 ☃", "gone", "gone 1 ☃"]
-        assert first_broken(store.history(NAME)) is None
+    # At once
 
     def test_usage_from_threads_adds_up(self, store: Store) -> None:
         """Nothing is lost or counted twice when many threads report the same bucket, each batch sent twice."""
@@ -364,7 +172,7 @@ class UsageClauses(Clauses):
 
         with ThreadPoolExecutor(8) as threads:
             assert sum(threads.map(report, range(40))) == 20
-        assert self.everything(store) == [bucket(0, successes=20)]
+        assert everything(store) == [bucket(0, successes=20)]
 
     # The detector
 
@@ -382,4 +190,4 @@ class UsageClauses(Clauses):
     def test_rows_of_odd_lengths_stand_apart(self, store: Store) -> None:
         """Buckets of one start and different lengths are different buckets."""
         add(store, bucket(0, successes=1), bucket(0, successes=1, length=SECOND))
-        assert [row.length for row in self.everything(store)] == [SECOND, BUCKET]
+        assert [row.length for row in everything(store)] == [SECOND, BUCKET]

@@ -189,6 +189,23 @@ class CopyClauses(TargetClauses):
         if self.erases_copies:
             assert value not in harness.stored()
 
+    def test_copies_of_one_version_are_removed_apart(self, harness: TargetHarness, target: Target) -> None:
+        """Two copies of the very same version go each by its own token: a removal that comes late leaves what was kept
+        since, which can still be given to readers."""
+        self.begin(harness)
+        value, first, second = new_value(), new_token(), new_token()
+        harness.overwrite(value)
+        serving = served(target)
+        target.keep(first, serving=serving)
+        target.keep(second, serving=serving)
+        target.remove(first)
+        harness.overwrite(new_value())
+        target.remove(first, served=[serving])
+        assert target.view().copies == {second}
+        assert target.fetch(second).reveal() == value
+        target.promote(second, expected=target.view().serving, token=new_token())
+        assert harness.readers_get() == value
+
     def test_remove_never_touches_what_readers_get(self, harness: TargetHarness, target: Target) -> None:
         """Removing every copy of the served version, its served id named too, leaves readers with it."""
         expected = self.begin(harness)

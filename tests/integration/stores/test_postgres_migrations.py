@@ -22,8 +22,7 @@ from keyturn.stores.migrations import SCRIPTS, upgrade
 from keyturn.stores.sql import SqlStore
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.tables import metadata
-from keyturn.testing.store_samples import NOW, begun
-from keyturn.testing.store_usage import at
+from keyturn.testing.store_samples import NOW, at, begun
 
 FIRST_RELEASE = Path(__file__).parents[2] / "unit" / "stores" / "store_0001.sql"
 

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.api.house import PAYMENTS, House, refusal, started, ticks
 
 from keyturn.app.daemon import Daemon
+from keyturn.runtime.values import copy_token
 from keyturn.testing.fakes.places import KvPlace
 
 
@@ -105,7 +106,8 @@ def test_lost_value_is_accepted_by_its_version(house: House, daemon: Daemon) -> 
     ticks(daemon, 3)
     assert "nothing is lost" in refusal(house, "accept-lost", {"version": 1, "reason": "x"})
     assert "leaves behind" in refusal(house, "accept-lost", {"version": 7, "reason": "x"})
-    house.backend.place("payments").remove("payments.v1", ())
+    (live,) = daemon.store.live()
+    house.backend.place("payments").remove(copy_token(live, 1), ())
     daemon.tick()
     status = house.ask("GET", f"{PAYMENTS}/status").json()
     assert "`keyturn accept payments --lost 1 --reason TEXT`" in status["headline"], status["headline"]

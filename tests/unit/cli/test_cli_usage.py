@@ -1,4 +1,4 @@
-"""`keyturn usage` and `keyturn dismiss` against a real daemon."""
+"""`keyturn usage`, `keyturn ack` and `keyturn dismiss` against a real daemon."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.unit.cli.terminal import Terminal, overlapping
 from keyturn.app.daemon import Daemon
 from keyturn.cli import usage
 from keyturn.domain.model import VersionState
+from keyturn.ports.records import Acknowledgement
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -185,6 +186,80 @@ def test_dismissal_before_any_rotation_is_refused(terminal: Terminal, daemon: Da
     """There is nothing yet that could wait for the client."""
     said = terminal.refused("dismiss", "payments", "checkout", "--reason", "gone")
     assert "no rotation of payments has run yet" in said
+
+
+def test_client_that_has_moved_by_its_owners_word(terminal: Terminal, used: Daemon) -> None:
+    """It is on record with who and why, and shown; a dry run changes nothing, and no other client is meant."""
+    said = ("ack", "payments", "stranger", "--version", "2", "--reason", "all pods redeployed")
+    assert terminal(*said, "--dry-run") == 0
+    assert terminal.out.startswith("payments: stranger would count as moved to v2")
+    assert not used.store.acknowledgements("payments")
+    assert terminal(*said) == 0
+    assert "stranger counts as moved to v2; what it leaves must be silent all the same" in terminal.out
+    seen = used.runtime.look("payments").usage.clients
+    assert seen["stranger"].acknowledged
+    assert not seen["checkout"].acknowledged
+    entry = used.store.history("payments")[-1]
+    assert (entry.kind, entry.reason) == ("command", "acknowledge")
+    assert entry.detail == "acknowledge v2 for stranger: all pods redeployed"
+    assert entry.by.endswith("(operator)")
+    assert terminal("usage", "payments") == 0
+    (line,) = [line for line in terminal.out.splitlines() if "moved to v2 by the word of" in line]
+    assert line.split()[0] == "stranger"
+    assert line.rstrip().endswith(": all pods redeployed")
+    used.tick()
+    assert terminal("status", "payments") == 0
+    assert [row[-1] for row in rows(terminal) if row[:2] == ["stranger", "v2"]] == ["moved"]
+    assert {row[-1] for row in rows(terminal) if row[:1] == ["checkout"]} == {"-"}
+
+
+def test_use_of_the_old_version_proves_an_owners_word_wrong(house: House, terminal: Terminal, used: Daemon) -> None:
+    """Not of the new one, which is what was said; then the client is awaited again, and stands out."""
+    assert terminal("ack", "payments", "stranger", "--reason", "moved") == 0
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=10)
+    for serial, still in ((2, True), (1, False)):
+        line = report(used, serial, "stranger", ago=0, successes=1) | {"start": later.isoformat()}
+        assert house.push(line).status_code == 200
+        assert used.runtime.look("payments").usage.clients["stranger"].acknowledged is still
+        assert any("stranger: has moved to v2, said" in line for line in standouts(terminal)) is not still
+
+
+def test_owners_word_is_for_one_version(used: Daemon) -> None:
+    """What was said of another rotation's version says nothing of this one's."""
+    (entry, *_) = used.store.history("payments")
+    for serial, moved in ((1, False), (3, False), (2, True)):
+        word = Acknowledgement(client="checkout", serial=serial, at=used.clock.now(), by="ada", why="moved")
+        used.store.acknowledge(word, entry)
+        assert used.runtime.look("payments").usage.clients["checkout"].acknowledged is moved
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (["chekout"], "no client 'chekout'; known are: checkout, stranger, unmapped"),
+        (["checkout", "--version", "1"], "brings clients of payments to v2, not to v1"),
+        (["checkout", "--version", "7"], "brings clients of payments to v2, not to v7"),
+    ],
+)
+def test_owners_word_on_what_is_not_so_is_refused(terminal: Terminal, used: Daemon, said: list[str], why: str) -> None:
+    """A client that nobody knows, or a version that no client is to move to."""
+    assert why in terminal.refused("ack", "payments", *said, "--reason", "moved")
+    assert not used.store.acknowledgements("payments")
+
+
+def test_owners_word_where_nobody_waits_is_refused(terminal: Terminal, used: Daemon) -> None:
+    """On the way back, and where no rotation is under way."""
+    assert terminal("rollback", "payments") == 0
+    used.tick()
+    assert "is in rollback, where it waits for no client" in terminal.refused(
+        "ack", "payments", "checkout", "--reason", "moved"
+    )
+
+
+def test_owners_word_before_any_rotation_is_refused(terminal: Terminal, daemon: Daemon) -> None:
+    """There is nothing yet that a client could have moved to."""
+    said = terminal.refused("ack", "payments", "checkout", "--reason", "moved")
+    assert "no rotation of payments is under way" in said
 
 
 def test_usage_of_the_unknown_is_refused(terminal: Terminal, daemon: Daemon) -> None:

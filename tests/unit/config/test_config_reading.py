@@ -13,6 +13,7 @@ import pytest
 import yaml
 from tests.unit.api.house import CONFIG, House
 
+from keyturn.app.wiring import wire
 from keyturn.config import PushConfig, json_schema, load_config
 from keyturn.config.policies import PolicyOptions
 from keyturn.domain.phases import Phase
@@ -103,6 +104,22 @@ def test_pushing_sources_are_no_plugins(house: House) -> None:
     source = load_config(house.file).sources["pushed"]
     assert isinstance(source, PushConfig)
     assert (source.kind, source.resolution, source.sees_failures) == ("client_report", timedelta(seconds=10), True)
+
+
+def test_source_that_sees_all_is_said_to(house: House) -> None:
+    """It is said of polled and pushing sources alike, is no option of the plugin's, and is not assumed."""
+    log = {"type": "access-log", "files": ["/var/log/access.log"]}
+    house.configure(
+        lambda c: c["sources"].update(
+            pushed={"type": "push", "sees_all": True},
+            polled={**log, "sees_all": True},
+            other=log,
+            second={"type": "push"},
+        )
+    )
+    sources = wire(load_config(house.file)).sources
+    found = {name: sources[name].sees_all for name in ("pushed", "polled", "other", "second")}
+    assert found == {"pushed": True, "polled": True, "other": False, "second": False}
 
 
 def test_anchors_and_merges_work(tmp_path: Path, house: House) -> None:

@@ -113,6 +113,7 @@ class Rig:
             notifiers={"ops": self.notifier},
         )
         self._untold: list[UsageReport] = []
+        self.last: list[UsageReport] = []
         self._lost_until: datetime | None = None
         self.clients = [Client(name=f"client-{number}") for number in range(4)]
         self.restart()
@@ -134,6 +135,7 @@ class Rig:
         reports = [self._present(client, start) for client in self.clients]
         self.clock.advance(SECOND)
         self._untold += reports
+        self.last = reports
         if self.reporting:
             now, lost = self.clock.now(), self._lost_until
             self.runtime.ingest.push("gateway", self._untold, watermark=now, id=None, complete_from=lost)

@@ -143,6 +143,9 @@ class TestLost:
         known = {one.key_id: serial for serial, one in credential.versions.items() if one.state != "destroyed"}
         assert lost <= set(known)
         assert known.get(rig.first_key_id, 1) == 1
+        (line,) = rig.store.history(NAME)
+        assert (line.rotation, line.reason, line.by) == ("", "adopt", "ada")
+        assert line.evidence["found"]
         assert credential.next_serial > 2 or moment == "staged"
         refused = dict(rig.refused)
         rig.runtime.start(NAME, by="ada", why="one again")

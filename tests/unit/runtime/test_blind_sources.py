@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from tests.unit.runtime.rig import NAME, QUICK, SECOND, Heard, Rig
@@ -88,9 +89,12 @@ def test_source_killed_between_waves_blocks_the_next_and_then_the_clock_goes_on(
     assert 600 <= killed <= 603
 
 
-def silent_after(hole: int) -> int:
+def silent_after(hole: int, edge: Edge | None = None) -> int:
     """Seconds from MONITOR to RETIRE when the source loses that many seconds in between."""
-    rig = warmed(Rig(policy=PATIENT))
+    rig = Rig(policy=PATIENT)
+    if edge is not None:
+        edge.beside(rig)
+    warmed(rig)
     rig.runtime.start(NAME, by="ada", why="test")
     rig.until_phase(Phase.MONITOR)
     before = rig.clock.now()
@@ -117,22 +121,87 @@ def test_hole_longer_than_a_clients_pauses_starts_the_clock_anew() -> None:
     assert broken >= plain + 10
 
 
+def soak_with(hole: int, edge: Edge | None = None) -> int:
+    """Seconds that the soak takes when the source loses that many of them."""
+    rig = Rig(policy=replace(QUICK, soak=20 * SECOND))
+    if edge is not None:
+        edge.beside(rig)
+    warmed(rig)
+    rig.runtime.start(NAME, by="ada", why="test")
+    rig.until(lambda r: r.soak is not None)
+    before = rig.clock.now()
+    if hole:
+        rig.reporting = False
+        seconds(rig, hole)
+        rig.lose()
+        rig.reporting = True
+    rig.until_phase(Phase.DESTROY)
+    return round((rig.clock.now() - before).total_seconds())
+
+
 def test_hole_in_the_soak_prolongs_it() -> None:
     """The soak is as long as it should be, without what nobody saw of it."""
-    lengths = []
-    for hole in (0, 7):
-        rig = warmed(Rig(policy=replace(QUICK, soak=20 * SECOND)))
-        rig.runtime.start(NAME, by="ada", why="test")
-        rig.until(lambda r: r.soak is not None)
-        before = rig.clock.now()
-        if hole:
-            rig.reporting = False
-            seconds(rig, hole)
-            rig.lose()
-            rig.reporting = True
-        rig.until_phase(Phase.DESTROY)
-        lengths.append(round((rig.clock.now() - before).total_seconds()))
-    assert lengths[1] == lengths[0] + 7
+    assert soak_with(hole=7) == soak_with(hole=0) + 7
+
+
+# Holes that another source covers
+
+
+class Edge:
+    """A second source beside a rig's, which tells of each second what the first one does, or should."""
+
+    def __init__(self, *, hides: Collection[str] = (), loses: bool = False, **said: Any) -> None:
+        told: dict[str, Any] = {
+            "kind": SourceKind.AUTHENTICATION,
+            "sees_failures": True,
+            "sees_all": True,
+            "resolution": SECOND,
+        }
+        self._wired = WiredSource(name="edge", poll=None, **(told | said))
+        self._hides = hides
+        self._loses = loses
+
+    def beside(self, rig: Rig) -> None:
+        """Make it one of the credential's sources."""
+        rig.registry = replace(
+            rig.registry,
+            sources={"gateway": replace(rig.registry.sources["gateway"], sees_all=True), "edge": self._wired},
+            credentials={NAME: replace(rig.registry.credentials[NAME], sources=("gateway", "edge"))},
+        )
+        rig.restart()
+        rig.before_tick = lambda: self._tell(rig)
+
+    def _tell(self, rig: Rig) -> None:
+        now = rig.clock.now()
+        if self._loses and not rig.reporting:
+            return
+        reports = [one for one in rig.last if one.client not in self._hides]
+        rig.runtime.ingest.push(
+            "edge", reports, watermark=now, id=None, complete_from=now - SECOND if self._loses else None
+        )
+
+
+def test_hole_that_another_source_covers_is_none() -> None:
+    """What one source lost, another has that sees all: the clocks go on."""
+    assert silent_after(5, Edge()) == silent_after(0, Edge())
+    assert soak_with(7, Edge()) == soak_with(0, Edge())
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [
+        Edge(sees_all=False),
+        Edge(kind=SourceKind.CLIENT_REPORT),
+        Edge(sees_failures=False),
+        Edge(loses=True),
+        Edge(hides=["client-2"]),
+    ],
+    ids=["a part", "less directly", "no failures", "lost that time too", "never saw one of the clients"],
+)
+def test_hole_that_no_other_source_covers_counts(edge: Edge) -> None:
+    """Another source that might have missed a use, or that lost the same time, fills no hole."""
+    assert silent_after(5, edge) >= silent_after(0, edge) + 10
+    assert soak_with(7, edge) >= soak_with(0, edge) + 7
 
 
 def test_blind_source_is_named_and_told_of_once() -> None:

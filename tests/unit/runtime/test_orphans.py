@@ -20,6 +20,7 @@ from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.issuer import Issued, Minted, ValueOrigin
 from keyturn.runtime.orphans import SKEW, Orphans, sort_out
 from keyturn.runtime.retries import AT_ONCE
+from keyturn.runtime.values import copy_token
 from keyturn.testing.fakes import Fault
 
 
@@ -215,7 +216,9 @@ def test_late_worker_s_key_and_ours_do_not_both_stay(revoked_before: bool) -> No
 
     def new_key(token: str) -> Minted:
         rig.authority.made.setdefault(late, Issued(key_id=late, token=token, created_at=rig.clock.now()))
-        rig.backend.place("t0").stage(token, value)
+        live = rig.store.live_of(NAME)
+        assert live is not None
+        rig.backend.place("t0").stage(copy_token(live, live.incoming), value)
         return plainly(token)
 
     rig.authority.new_key = new_key  # type: ignore[method-assign]

@@ -208,6 +208,41 @@ def test_a_late_revoke_of_the_old_version_does_no_harm() -> None:
     assert [node.entries()[made.rig.first_key_id] for node in made.rig.authority.nodes.values()] == [Entry.REVOKED] * 2
 
 
+@pytest.mark.parametrize("end", [Phase.COMPLETED, Phase.ROLLED_BACK])
+def test_a_late_removal_leaves_the_next_rotation_its_way_back(end: Phase) -> None:
+    """A removal that another replica has made long since, and that is sent when the next rotation has kept a copy of the
+    very version: the copy stays, and that rotation can still be rolled back (promise P3)."""
+    made = fleet()
+    rig = made.rig
+    a, b = made.replicas
+    begun(made, Phase.MONITOR)
+    if end is Phase.ROLLED_BACK:
+        roll_back(made)
+    made.up(a)
+
+    def meanwhile() -> None:
+        made.outlast(b)
+        old = rig.until_phase(end).survivor
+        before = rig.backend.place("t0").readers_get()
+        b.runtime.start(NAME, by="ada", why="again")
+        assert rig.until_phase(Phase.MONITOR).outgoing == (old,)
+        served.append(before)
+
+    served: list[str | None] = []
+    # The first removal is of v1, the next of v2: one of them is the version that stays.
+    a.stop_at("remove", meanwhile if end is Phase.ROLLED_BACK else lambda: a.stop_at("remove", meanwhile))
+    rig.until(lambda _: bool(served), seconds=300)
+    made.up(b)
+    rig.second()
+    rotation = rig.store.live_of(NAME)
+    assert rotation is not None
+    assert rotation.hold is None
+    roll_back(made)
+    rig.until_phase(Phase.ROLLED_BACK)
+    assert rig.backend.place("t0").readers_get() == served[0]
+    assert rig.backend.place("t0").copies() == {}
+
+
 def test_a_table_is_changed_by_one_replica_at_a_time() -> None:
     """While another replica holds the lease of the key table, nothing is sent there; afterwards it is."""
     made = fleet()

@@ -26,13 +26,14 @@ from keyturn.stores.sql.sqlite import open_sqlite
 from keyturn.stores.sql.tables import metadata
 from keyturn.testing.store_samples import NAME, NOW, begun
 
-NEXT = '''"""One more table."""
+FOLLOWING = f"{int(HEAD) + 1:04}"
+NEXT = f'''"""One more table."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "{FOLLOWING}"
+down_revision = "{HEAD}"
 
 
 def upgrade() -> None:
@@ -51,7 +52,7 @@ def following_release(folder: Path, *, broken: bool = False) -> Path:
     scripts = folder / "migrations"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     text = NEXT + ("    raise RuntimeError('out of luck')\n" if broken else "")
-    (scripts / "versions" / "0006_more.py").write_text(text)
+    (scripts / "versions" / f"{FOLLOWING}_more.py").write_text(text)
     return scripts
 
 
@@ -179,6 +180,10 @@ def test_first_releases_rotations_mean_the_same(first_release: Path) -> None:
     }
     assert rotations["full"].forced == {11: Force(by="Zoë", why="it is gone", final=True)}
     assert {one.policy.grace for one in rotations.values()} == {Policy().grace}
+    assert rotations["full"].hold is not None
+    assert rotations["full"].hold.evidence == {}
+    for stood in (one for rotation in written.values() for one in (rotation["hold"], rotation["halted"]) if one):
+        stood["evidence"] = {}
     for name, rotation in rotations.items():
         today = json.loads(ROTATION.write(rotation))["rotation"]
         for renamed in ("revoking", "force"):
@@ -212,11 +217,11 @@ def test_older_store_is_upgraded(path: Path, tmp_path: Path) -> None:
     rotation = begun(store)
     store.close()
     database = open_sqlite(path)
-    upgrade(database, scripts=following_release(tmp_path), head="0006")
+    upgrade(database, scripts=following_release(tmp_path), head=FOLLOWING)
     assert SqlStore(database).live_of(NAME) == rotation
     database.close()
     revision, tables = schema_of(path)
-    assert revision == "0006"
+    assert revision == FOLLOWING
     assert "more" in tables
 
 
@@ -226,7 +231,7 @@ def test_failed_upgrade_leaves_the_store_as_it_was(path: Path, tmp_path: Path) -
     before = schema_of(path)
     database = open_sqlite(path)
     with pytest.raises(RuntimeError, match="out of luck"):
-        upgrade(database, scripts=following_release(tmp_path, broken=True), head="0006")
+        upgrade(database, scripts=following_release(tmp_path, broken=True), head=FOLLOWING)
     database.close()
     assert schema_of(path) == before
     store = SqlStore.open(f"sqlite:///{path}")
@@ -237,12 +242,12 @@ def test_failed_upgrade_leaves_the_store_as_it_was(path: Path, tmp_path: Path) -
 def test_newer_store_is_refused(path: Path, tmp_path: Path) -> None:
     """A store that a newer release has written is refused with both schemas and the mend, and left as it is."""
     database = open_sqlite(path)
-    upgrade(database, scripts=following_release(tmp_path), head="0006")
+    upgrade(database, scripts=following_release(tmp_path), head=FOLLOWING)
     database.close()
     for _ in range(2):
-        with pytest.raises(ConfigError, match=r"schema 0006.*knows 0005.*newer keyturn"):
+        with pytest.raises(ConfigError, match=rf"schema {FOLLOWING}.*knows {HEAD}.*newer keyturn"):
             SqlStore.open(f"sqlite:///{path}")
-    assert schema_of(path)[0] == "0006"
+    assert schema_of(path)[0] == FOLLOWING
 
 
 def test_somebody_elses_database_is_refused(path: Path) -> None:

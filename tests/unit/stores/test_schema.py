@@ -17,8 +17,7 @@ from keyturn.stores.chain import first_broken
 from keyturn.stores.sql import SqlStore
 from keyturn.stores.sql.sqlite import open_sqlite
 from keyturn.stores.sql.tables import metadata
-from keyturn.testing.store_samples import NAME, NOW, begun, effect, ended, line, message, version
-from keyturn.testing.store_usage import at
+from keyturn.testing.store_samples import NAME, NOW, at, begun, effect, ended, line, message, version
 
 
 @pytest.fixture
@@ -104,13 +103,14 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
         store.pooled(NAME)
         store.holes("log")
         store.dismissals(NAME)
+        store.acknowledgements(NAME)
         store.uses(NAME)
         store.use_starts(NAME, "web", end=at(1))
         store.detector("r1")
         store.holds(Lease(name="table", owner="a", token=1, expires_at=NOW))
     plain.close()
     store.close()
-    assert len(plans) == 25
+    assert len(plans) == 26
     scans = [step for plan in plans.values() for step in plan if step.startswith("SCAN")]
     # These two indexes hold the live and the waiting alone, and are read from end to end.
     assert sorted(scans) == [

@@ -15,7 +15,9 @@ from keyturn.demo.timing import KEEPALIVE_MIN, Timing
 BARRIER = KEEPALIVE_MIN + 1.5
 """The longest that a reload's barrier may take."""
 SLACK = 6.0
-"""Ticks, watermarks, and the first look after a start."""
+"""Ticks and watermarks."""
+FIRST_LOOK = 1.0
+"""After each start the daemon looks at everything before it acts; on a machine that is busy, that takes its time."""
 SHOW_EVERY = 0.5
 
 
@@ -25,7 +27,8 @@ class Crash:
     name = "crash"
     # Dwells longer than the time between two kills: one that started over would never end in time.
     timing = Timing(minimum_overlap=10.0, silence=14.0, soak=10.0)
-    limit = 200.0
+    # Twenty starts of a process on a busy machine; on a quiet one the whole takes a minute and a half.
+    limit = 400.0
     laggards: tuple[str, ...] = ()
     attacker = False
 
@@ -93,7 +96,8 @@ def dwell_rows(phases: Sequence[PhaseEntry], kills: Sequence[Kill], timing: Timi
     broken = []
     for entry, after in itertools.pairwise(phases):
         took = (after.at - entry.at).total_seconds()
-        allowed = dwells.get(entry.phase, 0.0) + SLACK + outage_seconds(kills, entry.at, after.at)
+        looks = FIRST_LOOK * sum(entry.at <= kill.at < after.at for kill in kills)
+        allowed = dwells.get(entry.phase, 0.0) + SLACK + looks + outage_seconds(kills, entry.at, after.at)
         broken += row(took <= allowed, f"{entry.phase} took {took:.1f} s, where {allowed:.1f} s would have done")
     return broken
 

@@ -46,11 +46,14 @@ _MARKED_OF = Query(_VERSIONS.where(versions.c.compromised_at.is_not(None)))
 
 def register(
     connection: Connection, name: str, version: Version, due_at: datetime | None, others: Sequence[Version]
-) -> None:
+) -> bool:
+    """Whether the credential was not known before."""
     known = {one.serial: one for one in (*others, version)}
     row = {"name": name, "next_serial": max(known) + 1, "due_at": due_at, "rolled_back": 0}
-    if _ADD.run(connection, row):
+    added = _ADD.run(connection, row)
+    if added:
         put_versions(connection, name, known)
+    return added
 
 
 def restored(connection: Connection, at: datetime) -> None:

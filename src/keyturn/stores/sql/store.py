@@ -15,6 +15,7 @@ from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
     AccessToken,
+    Acknowledgement,
     Commit,
     Credential,
     Dismissal,
@@ -30,7 +31,19 @@ from keyturn.ports.records import (
     Uses,
 )
 from keyturn.stores.migrations import upgrade
-from keyturn.stores.sql import access, credentials, dismissals, journal, leases, outbox, rotations, slots, trail, usage
+from keyturn.stores.sql import (
+    access,
+    acknowledgements,
+    credentials,
+    dismissals,
+    journal,
+    leases,
+    outbox,
+    rotations,
+    slots,
+    trail,
+    usage,
+)
 from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
@@ -64,9 +77,18 @@ class SqlStore:
 
     # Credentials and versions
 
-    def register(self, name: str, version: Version, *, due_at: datetime | None, others: Sequence[Version] = ()) -> None:
+    def register(
+        self,
+        name: str,
+        version: Version,
+        *,
+        due_at: datetime | None,
+        others: Sequence[Version] = (),
+        history: Sequence[HistoryEntry] = (),
+    ) -> None:
         with self._database.write() as connection:
-            credentials.register(connection, name, version, due_at, others)
+            if credentials.register(connection, name, version, due_at, others):
+                trail.append(connection, history)
 
     def restored(self, at: datetime) -> None:
         with self._database.write() as connection:
@@ -221,6 +243,15 @@ class SqlStore:
     def dismissals(self, credential: str) -> Mapping[str, Dismissal]:
         with self._database.read() as connection:
             return dismissals.of(connection, credential)
+
+    def acknowledge(self, acknowledgement: Acknowledgement, entry: HistoryEntry) -> None:
+        with self._database.write() as connection:
+            acknowledgements.add(connection, entry.credential, acknowledgement)
+            trail.append(connection, [entry])
+
+    def acknowledgements(self, credential: str) -> Mapping[tuple[str, int], Acknowledgement]:
+        with self._database.read() as connection:
+            return acknowledgements.of(connection, credential)
 
     def roll_up(self, credential: str, before: datetime) -> bool:
         with self._database.write() as connection:

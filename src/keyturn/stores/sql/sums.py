@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, case, or_
 
-from keyturn.ports.records import Pooled, Told, UsageRow, Uses
-from keyturn.stores.rules import is_late, is_use, joined, with_pooled, with_use
+from keyturn.ports.records import Pooled, Told, Uses
+from keyturn.stores.rules import is_late, joined, with_pooled, with_use
 from keyturn.stores.sql.database import Upsert
 from keyturn.stores.sql.tables import pooled, usage, uses
 
@@ -67,17 +67,6 @@ def _says_all(written: Uses | None, use: Uses) -> bool:
     )
 
 
-def _tells(known: Uses, row: UsageRow) -> bool:
-    """Whether a row says nothing new of a use: most rows of a bucket do not."""
-    end = row.start + row.length
-    return (
-        known.first_use <= row.start
-        and known.last_use >= end
-        and _as_new(known.last_success, end if row.successes else None)
-        and _as_new(known.last_refusal, end if row.failures else None)
-    )
-
-
 def _as_new(written: datetime | None, moment: datetime | None) -> bool:
     return moment is None or (written is not None and written >= moment)
 
@@ -87,32 +76,39 @@ class Sums:
 
     def __init__(self) -> None:
         self._counts: dict[Bucket, list[int]] = {}
-        self.uses: dict[Used, Uses] = {}
-        self._pools: dict[tuple[str, int, str], Pooled] = {}
 
     def take(self, told: Told, watermark: datetime | None) -> int:
         """Add what a source tells; returns how many of its rows come late."""
-        source, late = told.source, 0
+        source, counts, late = told.source, self._counts, 0
         for row in told.rows:
             behind = is_late(row, watermark)
             late += behind
             key = (row.credential, row.start, row.client, row.serial, row.length, source, behind)
-            counted = self._counts.get(key)
+            counted = counts.get(key)
             if counted is None:
-                self._counts[key] = [row.successes, row.failures, row.unauthenticated]
+                counts[key] = [row.successes, row.failures, row.unauthenticated]
             else:
                 counted[0] += row.successes
                 counted[1] += row.failures
                 counted[2] += row.unauthenticated
-            if is_use(row):
-                used = (row.credential, row.client, row.serial, source)
-                before = self.uses.get(used)
-                if before is None or not _tells(before, row):
-                    self.uses[used] = with_use(before, row)
-            if row.unauthenticated:
-                pool = (row.credential, row.serial, source)
-                self._pools[pool] = with_pooled(self._pools.get(pool), row)
         return late
+
+    def uses(self) -> dict[Used, Uses]:
+        """What the rows say of each use: of many sources' reports of one bucket it is the same as of their sum."""
+        uses: dict[Used, Uses] = {}
+        for (credential, start, client, serial, length, source, _), (successes, failures, _) in self._counts.items():
+            if successes or failures:
+                used = (credential, client, serial, source)
+                uses[used] = with_use(uses.get(used), start, start + length, successes=successes, failures=failures)
+        return uses
+
+    def _pools(self) -> dict[tuple[str, int, str], Pooled]:
+        pools: dict[tuple[str, int, str], Pooled] = {}
+        for (credential, start, _, serial, length, source, _), (_, _, count) in self._counts.items():
+            if count:
+                pool = (credential, serial, source)
+                pools[pool] = with_pooled(pools.get(pool), count, start + length)
+        return pools
 
     def write(self, connection: Connection, uses: Mapping[Used, Uses]) -> None:
         """All of it, of uses these alone; each table's rows in the order of their keys, as every writer has them."""
@@ -128,7 +124,7 @@ class Sums:
             connection,
             [
                 {"credential": credential, "serial": serial, "source": source, "count": one.count, "last": one.last}
-                for (credential, serial, source), one in sorted(self._pools.items(), key=_key)
+                for (credential, serial, source), one in sorted(self._pools().items(), key=_key)
             ],
         )
 

@@ -283,6 +283,18 @@ dismissals = Table(
     sqlite_with_rowid=False,
 )
 
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    Column("credential", String, primary_key=True),
+    Column("client", String, primary_key=True),
+    Column("serial", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("by", String, nullable=False),
+    Column("why", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 messages = Table(
     "messages",
     metadata,

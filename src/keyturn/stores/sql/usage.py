@@ -76,7 +76,7 @@ def add(
         if (hole := hole_of(state, one.complete_from)) is not None:
             _HOLE.run(connection, {"source": one.source, "start": hole.start, "end": hole.end})
         states[one.source] = moved(state, one, late=late)
-    uses = remembered.news(sums.uses)
+    uses = remembered.news(sums.uses())
     sums.write(connection, uses)
     for state in states.values():
         _write(connection, state)

@@ -106,9 +106,8 @@ class FakeUsageSource:
 
     def _poll(self, position: int, now: datetime) -> UsageBatch:
         until = min(now, self._stopped_at) if self._stopped_at else now
-        arrived = [one for one in self._on_the_way if one.known_at <= until]
-        self._known += arrived
-        self._on_the_way = [one for one in self._on_the_way if one not in arrived]
+        self._known += [one for one in self._on_the_way if one.known_at <= until]
+        self._on_the_way = [one for one in self._on_the_way if one.known_at > until]
         complete = until - self.lag
         self._watermark = max(self._watermark or complete, complete)
         return UsageBatch(

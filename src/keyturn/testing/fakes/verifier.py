@@ -78,7 +78,10 @@ class FakeVerifier:
         """Whether a client gets in now, on a new connection or on one held since `opened` (monotonic)."""
         if self.away:
             return False
-        return any(verdict(self._served(opened), key, value) is Acceptance.ACCEPTED for key in self._served(opened))
+        return any(
+            row.entry is Entry.ACTIVE and row.value is not None and row.value.reveal() == value
+            for row in self._served(opened).values()
+        )
 
     def knows(self, key_id: str, value: str) -> bool:
         """Whether the whole value matches an entry of the newest table, active or disabled."""
@@ -87,9 +90,16 @@ class FakeVerifier:
 
     def probe(self, key_id: str, value: str) -> Acceptance:
         """The newest table's verdict, and `UNSETTLED` while an older one that differs may still be served."""
-        said = {verdict(table, key_id, value) for table in self._still_served()}
-        newest = verdict(self.newest, key_id, value)
-        return newest if said == {newest} else Acceptance.UNSETTLED
+        over = self._clock.monotonic() - self._lag - self._held_lag
+        newest = None
+        for loaded, table in reversed(self._tables):
+            said = verdict(table, key_id, value)
+            if newest not in (None, said):
+                return Acceptance.UNSETTLED
+            if loaded <= over:
+                return said
+            newest = said
+        raise AssertionError("the first table has always been there")
 
     @property
     def newest(self) -> Table:
@@ -102,22 +112,10 @@ class FakeVerifier:
 
     def _served(self, opened: float | None) -> Table:
         """The table that answers: for a held connection an older one, for as long as its worker may live."""
-        now = self._clock.monotonic()
-        settled = [table for loaded, table in self._tables if loaded + self._lag <= now]
-        if opened is None:
-            return settled[-1]
-        past = [
-            table
-            for loaded, table in self._tables
-            if loaded + self._lag <= opened or loaded + self._lag + self._held_lag <= now
-        ]
-        return past[-1]
-
-    def _still_served(self) -> list[Table]:
-        """Every table that may still answer someone, the newest included."""
-        now = self._clock.monotonic()
-        over = [number for number, (loaded, _) in enumerate(self._tables) if loaded + self._lag + self._held_lag <= now]
-        return [table for _, table in self._tables[over[-1] :]]
+        latest = self._clock.monotonic() - self._lag
+        if opened is not None:
+            latest = max(opened - self._lag, latest - self._held_lag)
+        return next(table for loaded, table in reversed(self._tables) if loaded <= latest)
 
 
 def verdict(table: Table, key_id: str, value: str) -> Acceptance:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
 from keyturn.domain.phases import Phase
+from keyturn.runtime.values import copy_token
 from keyturn.testing.simulation.clients import Use
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
@@ -144,12 +145,8 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
 def removing(p: Promises, replica: Replica, region: Region, token: str) -> Found:
     """P3: the way back is kept until the point of no return."""
     rotation = p.world.store.live_of(region.credential)
-    if rotation is not None and rotation.phase in RESTORABLE and token == _copy(rotation, rotation.outgoing[0]):
+    if rotation is not None and rotation.phase in RESTORABLE and token == copy_token(rotation, rotation.outgoing[0]):
         yield "P3", f"{replica.name} removes the copy of v{rotation.outgoing[0]} at {region.name} in {rotation.phase}"
-
-
-def _copy(rotation: Rotation, serial: int) -> str:
-    return f"{rotation.credential}.v{serial}"
 
 
 def moved(p: Promises, replica: Replica, before: Rotation, after: Rotation) -> Found:
@@ -171,7 +168,7 @@ def _way_back(p: Promises, after: Rotation) -> Found:
     if after.outgoing[0] in after.waived:
         return
     for name, region in p.world.regions[after.credential].items():
-        token = _copy(after, after.outgoing[0])
+        token = copy_token(after, after.outgoing[0])
         if token not in region.place.copies() and token not in region.robbed:
             yield "P3", f"readers are given another version, and {name} keeps no copy of v{after.outgoing[0]}"
 
@@ -201,7 +198,9 @@ def _soaked(p: Promises, before: Rotation, after: Rotation) -> Found:
         for node in p.world.authority.nodes.values():
             if not node.away and not p.excused(node.name) and settled(node, key) is Acceptance.ACCEPTED:
                 yield "P2", f"{key} is destroyed although {node.name} still accepts it"
-        for client in p.world.clients if serial not in after.forced else ():
+        # A force stands in for silence; whoever is refused then brings the version back all the same, unless it was final.
+        force = after.forced.get(serial)
+        for client in p.world.clients if force is None or not force.final else ():
             told = p.told_refusal.get((key.id, client.name), 0.0)
             if told > seconds_of(disabled) + SLACK:
                 yield "P2", f"{key} is destroyed although {client.name} was refused with it after it was disabled"

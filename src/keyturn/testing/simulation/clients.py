@@ -22,16 +22,13 @@ RESTARTS = (80.0, 300.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """One presentation, and how it went."""
+    """One presentation that was refused."""
 
     client: Client
     key: Key
     verifier: str
-    opened: float
-    """When the connection was opened that it was presented on."""
     fetched: float
     """When the client read the value."""
-    accepted: bool
 
 
 class Client:
@@ -99,17 +96,8 @@ class Client:
         world.source_of(verifier).present(
             key.id, self.name, success=accepted, matched=node.knows(key.id, value), identified=True
         )
-        world.promises.used(
-            Use(
-                client=self,
-                key=key,
-                verifier=verifier,
-                opened=self.opened,
-                fetched=self.fetched,
-                accepted=accepted,
-            )
-        )
         if not accepted:
+            world.promises.refused(Use(client=self, key=key, verifier=verifier, fetched=self.fetched))
             # Whoever is refused reads anew, and connects anew, the next time.
             self.held, self.value = None, None
             if world.timeline.telling:

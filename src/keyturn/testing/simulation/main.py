@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import sys
@@ -130,12 +131,13 @@ def _run(options: argparse.Namespace) -> Report:
     began = said = time.monotonic()
     sabotage = SABOTAGES[options.sabotage]() if options.sabotage is not None else nullcontext()
     trace = options.trace.open("w", encoding="utf-8", newline="\n") if options.trace is not None else None
-    with quiet(), sabotage, trace or nullcontext():
+    with quiet(), _swept_between_runs(), sabotage, trace or nullcontext():
         while (runs is None or report.runs < runs) and not _over(began, options.seconds):
             outcome = _one(plan(seed, report.runs, options.faults), options.store, told=trace is not None)
             if trace is not None:
                 trace.write("".join(f"{report.runs}: {line}\n" for line in outcome.lines))
             report.add(outcome)
+            gc.collect()
             if outcome.violation is not None:
                 report.breaches.append(_breach(outcome, options.store))
                 if options.sabotage is not None:
@@ -145,6 +147,19 @@ def _run(options: argparse.Namespace) -> Report:
                 sys.stderr.write(f"{report.runs} runs, {report.rotations} rotations, {len(report.breaches)} broken\n")
     report.seconds = time.monotonic() - began
     return report
+
+
+@contextmanager
+def _swept_between_runs() -> Iterator[None]:
+    """A world is one heap of cycles and dies as a whole: looked for within a run there is nothing to be found."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def _over(began: float, seconds: float | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from keyturn.domain.observations import AUTHORITY, Entry, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
+from keyturn.runtime.values import copy_token
 from keyturn.testing.fakes import LabelledPlace
 from keyturn.testing.simulation.plan import CHAOS, WARM_UP
 from keyturn.testing.simulation.replica import Replica
@@ -94,18 +95,29 @@ class People:
         grace = timedelta(0) if how == "without grace" else None
         now = world.timeline.now
 
-        def say(replica: Replica) -> None:
-            changed = replica.runtime.emergency(
-                name, serial=serial, by=BY, why=WHY, grace=grace, cut_now=how == "cut now"
-            )
-            for marked in changed.marks:
+        def noted(serials: Collection[int]) -> None:
+            for marked in serials:
                 key = world.key_of(name, marked)
                 if key is not None:
                     key.reported = now if key.reported is None else key.reported
                     cap = world.promises.policy(name).grace_cap.total_seconds()
                     key.cut = min(key.cut, now if how == "cut now" else now + cap)
 
-        self._through(say, f"emergency {name} v{serial or 'current'} {how}")
+        def say(replica: Replica) -> None:
+            noted(
+                replica.runtime.emergency(
+                    name, serial=serial, by=BY, why=WHY, grace=grace, cut_now=how == "cut now"
+                ).marks
+            )
+
+        if not self._through(say, f"emergency {name} v{serial or 'current'} {how}"):
+            # A replica that dies before it answers may have put it on record all the same.
+            after = world.store.live_of(name)
+            noted(
+                after.marks.keys() - (rotation.marks.keys() if rotation is not None else ())
+                if after is not None
+                else ()
+            )
 
     def _give(self, name: str, what: str, change: Callable[[Replica], Callable[[Rotation], Rotation]]) -> bool:
         def through(replica: Replica) -> None:
@@ -243,7 +255,7 @@ class People:
     def _accept_losses(self, name: str, rotation: Rotation) -> None:
         """Go on without every version whose value is not kept everywhere."""
         copies = [region.place.copies() for region in self.world.regions[name].values()]
-        lost = [f"v{v}" for v in rotation.versions if not all(f"{name}.v{v}" in held for held in copies)]
+        lost = [f"v{v}" for v in rotation.versions if not all(copy_token(rotation, v) in held for held in copies)]
         self._accept_loss(name, rotation, " ".join(lost))
 
     def _accept_loss(self, name: str, rotation: Rotation, detail: str) -> None:

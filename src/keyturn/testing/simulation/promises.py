@@ -258,10 +258,9 @@ class Promises:
         if self.strict(replica):
             self.check(at_once.removing(self, replica, region, token))
 
-    def used(self, use: Use) -> None:
-        """A client has presented what it read."""
-        if not use.accepted:
-            self.check(at_once.refused(self, use))
+    def refused(self, use: Use) -> None:
+        """A client was refused with what it read."""
+        self.check(at_once.refused(self, use))
 
     def stolen(self, key: Key, verifier: str, *, accepted: bool) -> None:
         """A thief has presented a version that is destroyed or compromised."""

@@ -17,7 +17,7 @@ from keyturn.domain.errors import KeyturnError, Throttled, Transient
 from keyturn.runtime.tick import Runtime
 from keyturn.testing.simulation.faults import ANY, LOOKS, STORE, Disturbance
 from keyturn.testing.simulation.plan import ReplicaShape
-from keyturn.testing.simulation.timeline import ReplicaClock
+from keyturn.testing.simulation.timeline import WorldClock
 
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import World
@@ -38,6 +38,7 @@ STORE_WRITES = frozenset(
         "forget_batches",
         "set_blind",
         "dismiss",
+        "acknowledge",
         "save_detector",
         "enqueue",
         "delivered",
@@ -83,7 +84,7 @@ class Replica:
         self.name = shape.name
         self.interval = shape.interval
         self.phase = shape.phase
-        self.clock = ReplicaClock(world.timeline, shape.skew)
+        self.clock = WorldClock(world.timeline, shape.skew)
         self.armed: list[Disturbance] = []
         self.skipped: Counter[int] = Counter()
         self.cut: dict[str, Disturbance] = {}
@@ -143,18 +144,23 @@ class Replica:
         def call(*arguments: object, **named: object) -> T:
             if generation != self.generation:
                 raise Crash
-            if self.armed or self.cut or self.world.disk_full:
-                return self._disturbed(
-                    place,
-                    method,
-                    lambda: real(*arguments, **named),
-                    None if stale is None else lambda: stale(*arguments, **named),
-                )
-            return real(*arguments, **named)
+            if self.cut or self.world.disk_full:
+                self._barred(place, method)
+            armed = self._due(place, method, readable=stale is not None) if self.armed else None
+            if armed is None:
+                return real(*arguments, **named)
+            return self._disturbed(
+                armed,
+                place,
+                method,
+                lambda: real(*arguments, **named),
+                None if stale is None else lambda: stale(*arguments, **named),
+            )
 
         return call
 
-    def _disturbed(self, place: str, method: str, real: Callable[[], T], stale: Callable[[], T] | None) -> T:
+    def _barred(self, place: str, method: str) -> None:
+        """Raises `Transient` where nothing gets through."""
         world = self.world
         if place in self.cut:
             world.happened(self.cut[place])
@@ -162,9 +168,11 @@ class Replica:
         if world.disk_full and place == STORE and method in STORE_WRITES:
             world.happened(world.disk_full)
             raise Transient("the store's disk is full")
-        armed = self._due(place, method, readable=stale is not None)
-        if armed is None:
-            return real()
+
+    def _disturbed(
+        self, armed: Disturbance, place: str, method: str, real: Callable[[], T], stale: Callable[[], T] | None
+    ) -> T:
+        world = self.world
         world.happened(armed)
         if world.timeline.telling:
             world.timeline.tell(f"{self.name}: {armed.fault} {armed.choice}".rstrip() + f" at {method} ({place})")

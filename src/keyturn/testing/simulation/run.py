@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from keyturn.domain.phases import Phase
 from keyturn.testing.simulation.clients import Attacker
@@ -14,6 +15,7 @@ from keyturn.testing.simulation.people import People
 from keyturn.testing.simulation.plan import CHAOS, WARM_UP, Plan
 from keyturn.testing.simulation.promises import Violation
 from keyturn.testing.simulation.replica import Replica
+from keyturn.testing.simulation.sight import in_sight
 from keyturn.testing.simulation.standing import Standing
 from keyturn.testing.simulation.world import OpenStore, World
 
@@ -54,7 +56,7 @@ def simulate(plan: Plan, *, told: bool = False, opened: OpenStore | None = None)
     people.on_duty()
     _end(world)
     if not world.timeline.ended:
-        world.promises.check(_left(world, standing))
+        world.promises.check(chain(_left(world, standing), in_sight(world)))
     return Outcome(
         plan=plan,
         violation=world.promises.violations[0] if world.promises.violations else None,

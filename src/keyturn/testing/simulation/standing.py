@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
+from keyturn.runtime.values import copy_token, named_serial
 from keyturn.testing.fakes import FakeVerifier
 from keyturn.testing.simulation.at_once import RESTORABLE
 from keyturn.testing.simulation.promises import STANDS
@@ -72,7 +73,7 @@ class Standing:
             if key is None or key.reported is not None or key.serial is None or region.touched:
                 continue
             for node in world.authority.nodes.values():
-                if not self._excused(node, key) and not accepts(node, key):
+                if not accepts(node, key) and not self._excused(node, key):
                     yield "P1", f"{region.name} gives {key} to readers, which {node.name} may refuse"
 
     def _excused(self, node: FakeVerifier, key: Key) -> bool:
@@ -108,8 +109,8 @@ class Standing:
         if rotation is not None:
             return
         for region in self.world.regions[name].values():
-            for token in sorted(region.place.copies()):
-                yield "P5", f"the copy {token} is left at {region.name}"
+            for serial in sorted(filter(None, (named_serial(name, token) for token in region.place.copies()))):
+                yield "P5", f"a copy of v{serial} is left at {region.name}"
 
     def _in_use(self, rotation: Rotation) -> Iterator[Condition]:
         """P2: while clients move, the old version is accepted by every verifier that answers."""
@@ -122,14 +123,16 @@ class Standing:
             if key is None or key.reported is not None or key.forced or given_up or self._lost(key):
                 continue
             for node in world.authority.nodes.values():
-                if not self._excused(node, key) and not accepts(node, key):
+                if not accepts(node, key) and not self._excused(node, key):
                     yield "P2", f"{node.name} may refuse {key} in {rotation.phase}"
 
     def _lost(self, key: Key) -> bool:
         """Whether somebody's hand has taken the value from everywhere."""
         regions = self.world.regions[key.credential].values()
-        token = f"{key.credential}.v{key.serial}"
-        return not any(token in region.place.copies() or region.value == key.value for region in regions)
+        return not any(
+            region.value == key.value or any(copy.reveal() == key.value for copy in region.place.copies().values())
+            for region in regions
+        )
 
     def _way_back(self, rotation: Rotation) -> Iterator[Condition]:
         """P3: until DESTROY the old version can come back."""
@@ -142,7 +145,7 @@ class Standing:
             if node.entries().get(key.id) is Entry.REVOKED:
                 yield "P3", f"{key} is revoked at {node.name} in {rotation.phase}"
         for name, region in world.regions[rotation.credential].items():
-            token = f"{rotation.credential}.v{old}"
+            token = copy_token(rotation, old)
             kept = token in region.place.copies() or token in region.robbed
             if not kept and (name, rotation.incoming) in rotation.promised:
                 yield "P3", f"{name} keeps no copy of {key} in {rotation.phase}"

@@ -101,5 +101,6 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         (KvPlace, "promote", _kv_promote), (LabelledPlace, "promote", _labelled_promote)
     ),
     "forget-late-calls": patched((step, "_next_check", lambda _decision, _seen, now: now + timedelta(days=365))),
+    "write-values-down": patched((SecretValue, "fingerprint", lambda self, _key: self.reveal())),
     "rebuild-shared-table-from-one-credential": patched((FakeIssuer, "_change", _rebuilt)),
 }

@@ -1,0 +1,57 @@
+"""An owner's word that all instances of a client have moved to the new version."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from keyturn.domain.errors import Refused
+from keyturn.ports.records import Acknowledgement, HistoryEntry
+from keyturn.ports.store import Store
+from keyturn.runtime.dismiss import check_client
+from keyturn.runtime.evidence import WATCHED
+from keyturn.runtime.registry import Registry
+
+
+def acknowledge(
+    store: Store,
+    registry: Registry,
+    name: str,
+    client: str,
+    *,
+    serial: int | None,
+    by: str,
+    why: str,
+    now: datetime,
+    dry_run: bool,
+) -> int:
+    """Take the word that a client has moved to the version that a live rotation introduces, and return which one that is.
+    It stands for having been seen to succeed there, until the client is seen on an outgoing version again; it never stands
+    for silence of those (promise P2). Raises `Refused` for a client that nobody knows, for another version, and where no
+    rotation waits for clients."""
+    check_client(store, registry, name, client)
+    rotation = store.live_of(name)
+    if rotation is None:
+        raise Refused(f"no rotation of {name} is under way: acknowledge for {client} when one waits for it")
+    if serial is not None and serial != rotation.incoming:
+        raise Refused(
+            f"{rotation.id} brings clients of {name} to v{rotation.incoming}, not to v{serial}: look at "
+            f"`keyturn status {name}`"
+        )
+    if rotation.phase not in WATCHED:
+        raise Refused(
+            f"{rotation.id} is in {rotation.phase}, where it waits for no client to move to v{rotation.incoming}: look at "
+            f"`keyturn status {name}`"
+        )
+    if not dry_run:
+        entry = HistoryEntry(
+            at=now,
+            credential=name,
+            rotation=rotation.id,
+            phase=rotation.phase,
+            kind="command",
+            reason="acknowledge",
+            detail=f"acknowledge v{rotation.incoming} for {client}: {why}",
+            by=by,
+        )
+        store.acknowledge(Acknowledgement(client=client, serial=rotation.incoming, at=now, by=by, why=why), entry)
+    return rotation.incoming
