@@ -156,11 +156,16 @@ def stuck(policy: OnDeadline, owner: str | None = None) -> World:
 
 
 def test_deadline_holds_and_pages_again_and_again() -> None:
-    """By default a deadline stands, pages every so often, and a resume gives the time once more."""
+    """By default a deadline stands on the evidence that it was ruled on, pages every so often, and a resume gives the time
+    once more."""
     world = stuck(OnDeadline.HOLD)
     until(world, lambda: rotation(world).hold is not None)
+    held = rotation(world).hold
+    assert held is not None
+    assert held.evidence == {"clients": ["c4"]}
     for _ in range(30):
-        assert step(world).verdict.reason is Reason.DEADLINE
+        verdict = step(world).verdict
+        assert (verdict.reason, verdict.evidence) == (Reason.DEADLINE, held.evidence)
     pages = [m for _, m in world.messages.values() if m.topic == "rotation.held"]
     assert len(pages) == 3
     world.command(commands.resume)

@@ -134,9 +134,10 @@ def refused_use(s: Situation) -> Verdict | None:
 
 def halted(s: Situation) -> Verdict | None:
     """A halt stays until an operator ends it."""
-    if s.rotation.halted is None:
+    stands = s.rotation.halted
+    if stands is None:
         return None
-    return Verdict(ruling=Ruling.HALT, reason=s.rotation.halted.reason, detail=s.rotation.halted.detail)
+    return Verdict(ruling=Ruling.HALT, reason=stands.reason, detail=stands.detail, evidence=stands.evidence)
 
 
 def latched(s: Situation) -> Verdict | None:
@@ -144,7 +145,13 @@ def latched(s: Situation) -> Verdict | None:
     standing = s.rotation.hold
     if standing is None or not standing.latched:
         return None
-    return hold(standing.reason, standing.detail, latch=True)
+    return Verdict(
+        ruling=Ruling.HOLD,
+        reason=standing.reason,
+        detail=standing.detail,
+        evidence=standing.evidence,
+        latch=True,
+    )
 
 
 def paused(s: Situation) -> Verdict | None:
@@ -227,6 +234,13 @@ def authority_changed(s: Situation) -> Verdict | None:
     return None
 
 
+def orphaned(s: Situation) -> Verdict | None:
+    """Between rotations a key of ours turns up that nobody can use. It harms nobody, and the next mint revokes it."""
+    for found in s.seen.orphans:
+        return hold(Reason.ORPHAN, f"{AUTHORITY}: {found.what} {found.id}", target=AUTHORITY, id=found.id)
+    return None
+
+
 WATCHED = frozenset({Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
 BEFORE_DESTROY = WATCHED | {Phase.INTRODUCE}
 LIVE = frozenset(phase for phase in Phase if not phase.is_end)
@@ -250,5 +264,6 @@ CHAIN: tuple[tuple[Guard, frozenset[Phase]], ...] = (
     (obstacle, frozenset({Phase.INTRODUCE})),
     (way_back_lost, WATCHED),
     (authority_changed, WATCHED | RESTING | {Phase.DESTROY}),
+    (orphaned, RESTING),
     (paused, STOPPABLE),
 )

@@ -10,6 +10,7 @@ from enum import StrEnum
 from keyturn.domain.phases import ENDS, Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
+from keyturn.domain.verdicts import Evidence
 
 
 class VersionState(StrEnum):
@@ -50,6 +51,8 @@ class Hold:
     since: datetime
     latched: bool
     detail: str = ""
+    evidence: Evidence = field(default_factory=dict)
+    """What it was ruled on: a latched hold outlives its cause."""
     pages: int = 0
     """How often it has paged."""
 

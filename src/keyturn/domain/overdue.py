@@ -37,7 +37,8 @@ def overdue(s: Situation, waiting: Verdict) -> Verdict | None:
         return wait(Reason.FORCED, f"{deadline.owner}'s deadline: {blocked}")
     if deadline.policy is OnDeadline.EXTEND:
         return wait(Reason.DEADLINE_EXTENDED, blocked)
-    return hold(Reason.DEADLINE, blocked, latch=s.rotation.phase is not Phase.ROLLBACK)
+    held = hold(Reason.DEADLINE, blocked, latch=s.rotation.phase is not Phase.ROLLBACK)
+    return replace(held, evidence=waiting.evidence)
 
 
 def spend(rotation: Rotation, verdict: Verdict) -> Rotation:

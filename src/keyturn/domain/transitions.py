@@ -93,6 +93,7 @@ def stand(rotation: Rotation, verdict: Verdict | None, now: datetime) -> Rotatio
         since=before.since if same and before is not None else now,
         latched=verdict.latch or ruling is Ruling.HALT,
         detail=verdict.detail,
+        evidence=verdict.evidence,
         pages=before.pages if same and before is not None else 0,
     )
     return replace(rotation, halted=held, hold=None) if ruling is Ruling.HALT else replace(rotation, hold=held)

@@ -300,7 +300,7 @@ def _form(type_: Any) -> Form:
     raise TypeError(f"no form for {type_!r}: give it one here")
 
 
-ROTATION: Codec[Rotation] = Codec(Rotation, "rotation", schema=2)
+ROTATION: Codec[Rotation] = Codec(Rotation, "rotation", schema=3)
 EFFECT: Codec[Effect] = Codec(Effect, "effect", schema=1)
 OUTCOME: Codec[Outcome] = Codec(Outcome, "outcome", schema=1)
 MESSAGE: Codec[Message] = Codec(Message, "message", schema=1)

@@ -14,6 +14,7 @@ from keyturn.domain.model import Adopting, Force, Hold, Mark, Pause, Rotation, V
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline, Policy
 from keyturn.domain.reasons import Reason
+from keyturn.domain.verdicts import Evidence
 from keyturn.ports.records import Commit
 from keyturn.ports.store import Store
 from keyturn.testing.store_samples import (
@@ -252,7 +253,8 @@ class RotationClauses(Clauses):
 def everything(rotation: Rotation) -> Rotation:
     """The same rotation with something in every field."""
     stamp = rotation.stamp(NOW + timedelta(days=400, microseconds=1))
-    hold = Hold(reason=Reason.DEADLINE, since=NOW, latched=True, detail='"☃"\n\x1f', pages=3)
+    evidence: Evidence = {"clients": ["☃", ""], "e_value": float("inf"), "control": True, "found": None, "serial": 7}
+    hold = Hold(reason=Reason.DEADLINE, since=NOW, latched=True, detail='"☃"\n\x1f', evidence=evidence, pages=3)
     return replace(
         rotation,
         policy=Policy(

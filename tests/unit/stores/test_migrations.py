@@ -180,6 +180,10 @@ def test_first_releases_rotations_mean_the_same(first_release: Path) -> None:
     }
     assert rotations["full"].forced == {11: Force(by="Zoë", why="it is gone", final=True)}
     assert {one.policy.grace for one in rotations.values()} == {Policy().grace}
+    assert rotations["full"].hold is not None
+    assert rotations["full"].hold.evidence == {}
+    for stood in (one for rotation in written.values() for one in (rotation["hold"], rotation["halted"]) if one):
+        stood["evidence"] = {}
     for name, rotation in rotations.items():
         today = json.loads(ROTATION.write(rotation))["rotation"]
         for renamed in ("revoking", "force"):
