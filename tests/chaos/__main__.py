@@ -23,9 +23,11 @@ from keyturn.demo.processes import Family
 from keyturn.demo.waiting import signals_end_the_run
 
 AUTHORITIES = 5
-STORM = {"lease": 30.0, "tick": 1.0, "drift_every": "20s"}
-"""The lease is longer than it takes to go through all of them once on a slow machine; those at rest are not looked at
-all the time."""
+STORM_LEASE = 30.0
+"""Longer than it takes to go through all of them once on a slow machine."""
+STORM_TICK = 1.0
+STORM_DRIFT = "20s"
+"""Those at rest are not looked at all the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,9 @@ def storm(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
         credentials=per_authority,
         nodes=1,
         busy=1,
-        **STORM,
+        lease=STORM_LEASE,
+        tick=STORM_TICK,
+        drift_every=STORM_DRIFT,
         begin_after=15 + options.credentials / 8,
     ) as house:
         for gateway in house.ground.gateways:

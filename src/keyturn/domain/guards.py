@@ -234,6 +234,13 @@ def authority_changed(s: Situation) -> Verdict | None:
     return None
 
 
+def orphaned(s: Situation) -> Verdict | None:
+    """Between rotations a key of ours turns up that nobody can use. It harms nobody, and the next mint revokes it."""
+    for found in s.seen.orphans:
+        return hold(Reason.ORPHAN, f"{AUTHORITY}: {found.what} {found.id}", target=AUTHORITY, id=found.id)
+    return None
+
+
 WATCHED = frozenset({Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
 BEFORE_DESTROY = WATCHED | {Phase.INTRODUCE}
 LIVE = frozenset(phase for phase in Phase if not phase.is_end)
@@ -257,5 +264,6 @@ CHAIN: tuple[tuple[Guard, frozenset[Phase]], ...] = (
     (obstacle, frozenset({Phase.INTRODUCE})),
     (way_back_lost, WATCHED),
     (authority_changed, WATCHED | RESTING | {Phase.DESTROY}),
+    (orphaned, RESTING),
     (paused, STOPPABLE),
 )
