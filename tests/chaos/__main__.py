@@ -141,7 +141,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1800.0, help="the longest that a part may take")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="of `kills`")
     parser.add_argument("--chance", type=float, default=1.0, help="of `kills`: that a point is died at")
-    parser.add_argument("--rotations", type=int, default=4, help="of `kills`: that are disturbed")
+    parser.add_argument("--rotations", type=int, default=2, help="of `kills`: that are disturbed")
     parser.add_argument("--credentials", type=int, default=200, help="of `storm`")
     parser.add_argument("--storm", type=float, default=120.0, help="of `storm`: seconds that faults go on, at most")
     parser.add_argument("--only", default="", help="of `sleeps`: those with this in their name")
