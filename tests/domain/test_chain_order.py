@@ -70,6 +70,15 @@ def test_a_pause_does_not_silence_what_an_operator_must_end() -> None:
     assert len(world.messages) > before
 
 
+def test_a_hand_is_named_before_the_failures_that_it_may_be_the_cause_of() -> None:
+    """Readers get a stranger's value and old and new fail alike: what people are paged for is the value, with the command
+    that ends it."""
+    world = world_in(Phase.MONITOR)
+    world.finding = authority_ill()
+    world.overwrite(world.targets["t0"], missing=False)
+    assert step(world).verdict.reason is Reason.TARGET_FOREIGN
+
+
 def test_passing_hold_does_not_end_one_that_an_operator_must_end() -> None:
     """While the authority is ill a hold for a value set by hand stays, and stands when the authority is well."""
     world = world_in(Phase.MONITOR)

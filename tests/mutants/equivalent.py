@@ -15,7 +15,9 @@ EQUIVALENT: Mapping[str, str] = {
     "guard refused_use before new_version_fails": "the retreat is followed by the rollback with the next decision, and "
     "between the two MONITOR's guard rules before any call",
     "guard latched before halted": "a halt ends the hold that was, and while it lasts none begins: there are never both",
-    "guard too_many_retreats before in_doubt": "the count stays until it is told, and a doubt latches nothing",
+    "guard too_many_retreats before latched": "a retreat ends the hold that was, and the count is told with the next look, "
+    "before anything else can latch",
+    "guard obstacle before in_doubt": "they are asked in different phases",
     "guard way_back_lost before obstacle": "they are asked in different phases",
     "guard authority_changed before way_back_lost": "both hold with the same rows standing, neither latches, and each is "
     "asked again when the other is over",

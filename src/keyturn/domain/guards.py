@@ -1,7 +1,7 @@
 """Guards: what undoes or stops a rotation before its rows are even looked at. The first that rules wins.
 
 The order of `CHAIN` is policy: what undoes comes before what waits (marks > failures > retreat > hold > pause), and what
-pages before what stands in silence.
+pages before what stands in silence. Another's hand is named before the failures that it may be the cause of.
 """
 
 from __future__ import annotations
@@ -251,9 +251,9 @@ CHAIN: tuple[tuple[Guard, frozenset[Phase]], ...] = (
     (refused_use, frozenset({Phase.RETIRE})),
     (halted, LIVE),
     (latched, STOPPABLE),
-    (in_doubt, WATCHED),
     (too_many_retreats, frozenset({Phase.MONITOR})),
     (anothers_hand, STOPPABLE | RESTING),
+    (in_doubt, WATCHED),
     (obstacle, frozenset({Phase.INTRODUCE})),
     (way_back_lost, WATCHED),
     (authority_changed, WATCHED | RESTING | {Phase.DESTROY}),
