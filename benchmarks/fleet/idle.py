@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -79,4 +80,5 @@ def _mebibytes() -> float:
 
 if __name__ == "__main__":
     kind, number, place = sys.argv[1:]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     sys.stdout.write(json.dumps({"ticks": _ticks, "jobs": _jobs}[kind](int(number), Path(place))))

@@ -15,6 +15,7 @@ from keyturn.ports.executor import Executor
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
 from keyturn.runtime.tick import Runtime
+from keyturn.stores.sql import SqlStore, credentials
 from keyturn.testing.fakes import FakeAuthority
 
 SOURCE = "gateway"
@@ -87,15 +88,17 @@ def names(count: int) -> list[str]:
     return [f"credential-{number:06}" for number in range(count)]
 
 
-def register(store: Store, wanted: Sequence[str]) -> None:
-    """Every credential as if it had been adopted; it rotates on command alone, and is checked tomorrow."""
+def register(store: SqlStore, wanted: Sequence[str]) -> None:
+    """Every credential as if it had been adopted; it rotates on command alone, and is checked tomorrow. In one transaction,
+    below the store's methods: a flush for each would take most of an hour."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    for name in wanted:
-        version = Version(
-            serial=1,
-            state=VersionState.CURRENT,
-            key_id=f"k{secrets.token_hex(8)}",
-            fingerprint=secrets.token_hex(32),
-        )
-        store.register(name, version, due_at=None)
-        store.set_check(name, tomorrow)
+    with store._database.write() as connection:
+        for name in wanted:
+            version = Version(
+                serial=1,
+                state=VersionState.CURRENT,
+                key_id=f"k{secrets.token_hex(8)}",
+                fingerprint=secrets.token_hex(32),
+            )
+            credentials.register(connection, name, version, None, ())
+            credentials.set_check(connection, name, tomorrow)

@@ -114,6 +114,8 @@ class Ground:
         """Versions that were tried on every verifier and refused."""
         self.forced: set[int] = set()
         """Versions for which somebody's word stood in for silence."""
+        self.given_up: set[int] = set()
+        """Versions that an emergency gave up for room, though somebody may use them."""
         self.refused_since: dict[int, datetime] = {}
         self.robbed: set[str] = set()
         """Targets from which somebody took our copies."""
@@ -130,7 +132,7 @@ class Ground:
         other.verifiers = {name: verifier.fork() for name, verifier in self.verifiers.items()}
         other.clients = {name: client.fork() for name, client in self.clients.items()}
         other.sources = {name: source.fork() for name, source in self.sources.items()}
-        for name in ("untold", "uses", "denied", "fates", "late", "journal", "keys", "messages"):
+        for name in ("untold", "uses", "denied", "fates", "late", "journal", "keys", "messages", "given_up"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))
         for name in ("leaked", "ever_served", "proved", "forced", "robbed", "gone", "served_since", "refused_since"):
             setattr(other, name, type(getattr(self, name))(getattr(self, name)))

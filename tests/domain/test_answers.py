@@ -228,6 +228,23 @@ def test_a_full_authority_holds_before_the_mint_unless_something_may_go() -> Non
     clean(world, 1)
 
 
+def test_in_an_emergency_what_no_target_serves_makes_room_though_somebody_uses_it() -> None:
+    """v1 is being taken back when v0 leaks, and the authority takes no third key: v1 goes, in use or not, for until v2 can
+    be made every reader has what leaked."""
+    world = world_in(Phase.MONITOR)
+    world.add_client(every=5, refresh=None, holds=1)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    go(world, lambda: all(target.serial == 0 for target in world.targets.values()))
+    for _ in range(6):
+        tick(world)
+    world.room = 2
+    leak(world, 0, grace=300)
+    go(world, lambda: 2 in alive(world))
+    assert alive(world) == {0, 2}
+    go(world, ended(world))
+    clean(world, 2)
+
+
 def test_an_emergency_goes_on_without_a_target_and_gives_it_the_new_version_when_it_is_back() -> None:
     """A target that is away holds up neither mint nor acceptance; back, it gets its copy first and then the promote."""
     world = world_in(Phase.INTRODUCE)
@@ -251,6 +268,22 @@ def test_what_is_proven_dead_is_not_forgotten_while_a_copy_may_be_left() -> None
     assert taken.successor is not None
     assert set(taken.successor.outgoing) == {0, 1}
     world.targets["t1"].away = False
+    go(world, ended(world))
+    clean(world, 2)
+
+
+def test_what_is_dead_is_remembered_as_destroyed_when_another_rotation_takes_over() -> None:
+    """The new version leaks when nothing is left of the old one: the successor need not know the old, but whoever presents
+    it later, or lists it again, finds that it is destroyed."""
+    world = world_in(Phase.DESTROY)
+    go(world, lambda: bool(rotation(world).proven) and not any(0 in one.copies for one in world.targets.values()))
+    leak(world, 1)
+    taken = tick(world)
+    assert taken is not None
+    assert taken.successor is not None
+    assert 0 not in taken.successor.versions
+    assert taken.rotation.versions[0].state is VersionState.DESTROYED
+    assert taken.rotation.versions[1].state is not VersionState.DESTROYED
     go(world, ended(world))
     clean(world, 2)
 

@@ -80,8 +80,9 @@ def test_each_difference_is_named(change: Change, said: list[str]) -> None:
 
 
 def test_what_the_store_knows_is_no_difference() -> None:
-    """A mark that both have, and a version that is only on its way to the authority."""
+    """A mark that both have, and a version that is not made yet, or only on its way to the authority."""
     world = world_in(Phase.INTRODUCE)
+    assert list(differences(situation(world))) == []
     until(world, lambda: world.rotation is not None and world.rotation.versions[1].key_id is not None)
     assert world.verifiers["g0"].table.get(1) is None
     assert list(differences(situation(world))) == []

@@ -14,6 +14,7 @@ from tests.domain import (
     rotations,
     test_answers,
     test_asked_first,
+    test_chain_order,
     test_commands,
     test_guards,
     test_hands,
@@ -26,7 +27,7 @@ from keyturn.domain.errors import Refused
 from keyturn.domain.phases import Phase
 
 TRACES = (test_traces, test_answers, test_hands, test_asked_first)
-EXAMPLES = (test_guards, test_machine, test_ways_back, test_commands)
+EXAMPLES = (test_guards, test_chain_order, test_machine, test_ways_back, test_commands)
 ABOUT_TABLES = frozenset({"test_tables_are_closed", "test_ruling_without_an_edge_is_a_defect"})
 """Examples that look at the tables themselves: they would see any change, and prove nothing of it."""
 

@@ -17,7 +17,7 @@ from keyturn.domain.absorb import absorb
 from keyturn.domain.effects import Effect, Message
 from keyturn.domain.errors import PERMANENT
 from keyturn.domain.guards import CHAIN
-from keyturn.domain.model import Rotation
+from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.notices import notices
 from keyturn.domain.observations import EffectSeen, Observations
 from keyturn.domain.overdue import overdue, spend
@@ -25,7 +25,7 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import Row
 from keyturn.domain.situation import Situation
-from keyturn.domain.succession import succeed
+from keyturn.domain.succession import buried, succeed
 from keyturn.domain.tables import ALWAYS, EDGES, PHASES, STANDING
 from keyturn.domain.transitions import commit_to, enter, stand
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
@@ -73,6 +73,9 @@ def decide(rotation: Rotation, seen: Observations, now: datetime) -> Decision:
         after = spend(stand(after, verdict, now), verdict)
     if after.phase is Phase.SUPERSEDED:
         successor = succeed(s, failed=verdict.reason in FAILURES)
+        for serial in buried(s):
+            # Remembered as dead, or nobody would bury it again at a verifier that comes back, or heed its tripwire.
+            after = after.with_version(serial, VersionState.DESTROYED)
         effects = ()
     if after.live:
         effects = _beside(s.beside(after), effects)

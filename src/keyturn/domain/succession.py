@@ -64,8 +64,7 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
     the failed incoming included. What readers ever got, what was promised, marked and revoked, and since when, goes with
     them; no clock of a mark starts anew."""
     before = s.rotation
-    home = _home(s)
-    dead = {serial for serial in before.versions if serial != home and _buried(s, serial)}
+    home, dead = _home(s), buried(s)
     outgoing = (home, *sorted((v for v in before.versions if v != home and v not in dead), reverse=True))
     incoming = before.incoming + 1
     stamp = Stamp(at=s.now, active=timedelta(0))
@@ -103,6 +102,13 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
         if versions[serial].state is VersionState.CURRENT:
             taken_over = taken_over.with_version(serial, VersionState.PREVIOUS)
     return taken_over
+
+
+def buried(s: Situation) -> frozenset[int]:
+    """What a rotation that takes over from `s.rotation` need not take with it: its end is proven, and nothing is left of
+    it."""
+    home = _home(s)
+    return frozenset(serial for serial in s.rotation.versions if serial != home and _buried(s, serial))
 
 
 def _home(s: Situation) -> int:

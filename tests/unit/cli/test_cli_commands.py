@@ -40,7 +40,7 @@ def test_status_begins_with_what_blocks(terminal: Terminal, daemon: Daemon) -> N
     assert "Verifiers" in lines
     assert "\x1b" not in terminal.out
     assert any(line.split() == ["one", "v2", "accepted", "active"] for line in lines)
-    assert any(line.split() == ["checkout", "-", "never", "-", "-"] for line in lines)
+    assert any(line.split() == ["checkout", "-", "never", "-", "-", "-"] for line in lines)
 
 
 def test_status_of_all(terminal: Terminal, daemon: Daemon) -> None:

@@ -75,13 +75,14 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
     store = SqlStore.open(f"sqlite:///{path}")
     plans: dict[str, list[str]] = {}
     with sqlite3.connect(path) as plain:
-        engine = store._database._engine
 
-        @event.listens_for(engine, "before_cursor_execute")
-        def explain(_c: object, _k: object, statement: str, parameters: object, *_: object) -> None:
+        def explain(statement: str) -> None:
             if statement.startswith("SELECT"):
-                rows = plain.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
-                plans[statement] = [row[3] for row in rows]
+                plans[statement] = [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {statement}")]
+
+        # One thread uses one connection, again and again.
+        with store._database.read() as connection:
+            connection.connection.driver_connection.set_trace_callback(explain)  # type: ignore[union-attr]
 
         store.due(NOW)
         store.to_check(NOW)

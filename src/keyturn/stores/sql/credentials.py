@@ -14,6 +14,7 @@ from keyturn.domain.model import Version, VersionState
 from keyturn.ports.records import Credential
 from keyturn.stores.rules import check_marks
 from keyturn.stores.sql.database import InsertOnce, Upsert
+from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.tables import bindings, credentials, rotations, versions
 
 AT_ONCE = 500
@@ -22,9 +23,10 @@ AT_ONCE = 500
 _ADD = InsertOnce(credentials)
 _PUT = Upsert(versions)
 _BIND = Upsert(bindings)
-_BY_NAME = select(credentials).where(credentials.c.name == bindparam("wanted"))
+_CREDENTIAL = select(credentials).where(credentials.c.name == bindparam("wanted"))
+_BY_NAME = Query(_CREDENTIAL)
 # What is written of one credential comes one after another, where the database has more than one writer.
-_LOCKED = _BY_NAME.with_for_update(key_share=True)
+_LOCKED = Query(_CREDENTIAL.with_for_update(key_share=True))
 # Sorted by name only once it is read: databases do not agree on the order of text.
 _DUE = select(credentials.c.due_at, credentials.c.name).where(
     credentials.c.due_at.is_not(None), credentials.c.due_at <= bindparam("now")
@@ -36,9 +38,10 @@ _TO_CHECK = select(credentials.c.check_at, credentials.c.name).where(
     ~exists().where(rotations.c.credential == credentials.c.name, rotations.c.live.is_(True)),
 )
 _UNCONFIRMED = select(credentials.c.name).where(credentials.c.restored_at.is_not(None)).order_by(credentials.c.name)
-_BOUND = select(bindings).where(bindings.c.credential == bindparam("wanted"))
-_VERSIONS_OF = select(versions).where(versions.c.credential == bindparam("wanted"))
-_MARKED_OF = _VERSIONS_OF.where(versions.c.compromised_at.is_not(None))
+_BOUND = Query(select(bindings).where(bindings.c.credential == bindparam("wanted")))
+_VERSIONS = select(versions).where(versions.c.credential == bindparam("wanted"))
+_VERSIONS_OF = Query(_VERSIONS)
+_MARKED_OF = Query(_VERSIONS.where(versions.c.compromised_at.is_not(None)))
 
 
 def register(
@@ -66,15 +69,15 @@ def confirm(connection: Connection, name: str) -> None:
 
 
 def find(connection: Connection, name: str) -> Credential | None:
-    row = connection.execute(_BY_NAME, {"wanted": name}).one_or_none()
+    row = _BY_NAME.first(connection, wanted=name)
     if row is None:
         return None
-    return _credential(row, connection.execute(_VERSIONS_OF, {"wanted": name}))
+    return _credential(row, _VERSIONS_OF.all(connection, wanted=name))
 
 
-def registered(connection: Connection, name: str) -> Row[Any]:
+def registered(connection: Connection, name: str) -> Any:
     """The credential's row, locked; `Refused` when there is none."""
-    row = connection.execute(_LOCKED, {"wanted": name}).one_or_none()
+    row = _LOCKED.first(connection, wanted=name)
     if row is None:
         raise Refused(f"no credential {name} is registered")
     return row
@@ -82,7 +85,7 @@ def registered(connection: Connection, name: str) -> Row[Any]:
 
 def lock(connection: Connection, name: str) -> None:
     """Let nobody else write of the credential until the transaction ends."""
-    connection.execute(_LOCKED, {"wanted": name})
+    _LOCKED.first(connection, wanted=name)
 
 
 def all_of_them(connection: Connection) -> Mapping[str, Credential]:
@@ -123,7 +126,7 @@ def key_ids(connection: Connection, wanted: Sequence[str]) -> Mapping[str, tuple
 
 def put_versions(connection: Connection, name: str, of_it: Mapping[int, Version]) -> None:
     """Raises `Refused` when the mark of a compromised version would go."""
-    marked = connection.execute(_MARKED_OF, {"wanted": name})
+    marked = _MARKED_OF.all(connection, wanted=name)
     check_marks(name, {row.serial: _version(row) for row in marked}, of_it)
     rows = [
         {
@@ -146,7 +149,7 @@ def bind(connection: Connection, credential: str, target: str, backend_id: str, 
 
 
 def bound(connection: Connection, credential: str) -> Mapping[tuple[str, str], int]:
-    rows = connection.execute(_BOUND, {"wanted": credential})
+    rows = _BOUND.all(connection, wanted=credential)
     return {(row.target, row.backend_id): row.serial for row in rows}
 
 

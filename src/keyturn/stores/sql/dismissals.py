@@ -8,10 +8,11 @@ from sqlalchemy import Connection, bindparam, select
 
 from keyturn.ports.records import Dismissal
 from keyturn.stores.sql.database import Upsert
+from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.tables import dismissals
 
 _SAVE = Upsert(dismissals)
-_OF = select(dismissals).where(dismissals.c.credential == bindparam("wanted")).order_by(dismissals.c.client)
+_OF = Query(select(dismissals).where(dismissals.c.credential == bindparam("wanted")).order_by(dismissals.c.client))
 
 
 def add(connection: Connection, credential: str, one: Dismissal) -> None:
@@ -20,5 +21,5 @@ def add(connection: Connection, credential: str, one: Dismissal) -> None:
 
 
 def of(connection: Connection, credential: str) -> Mapping[str, Dismissal]:
-    found = connection.execute(_OF, {"wanted": credential})
+    found = _OF.all(connection, wanted=credential)
     return {row.client: Dismissal(client=row.client, at=row.at, by=row.by, why=row.why) for row in found}

@@ -14,16 +14,17 @@ from keyturn.ports.records import Intent, IntentState, Outcome
 from keyturn.stores.codec import EFFECT, OUTCOME
 from keyturn.stores.rules import LANDS_WITHIN, may_land
 from keyturn.stores.sql.database import Upsert
+from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.tables import intents, rotations
 
 _OPEN_ATTEMPTS = Upsert(intents, attempts=lambda tried, more: tried + more)
-_OF_ROTATION = select(intents).where(intents.c.rotation == bindparam("wanted"))
+_OF_ROTATION = Query(select(intents).where(intents.c.rotation == bindparam("wanted")))
 # Written out and not bound, so that the partial index serves it.
 _OPEN = select(intents).where(intents.c.credential == bindparam("wanted"), text("state = 'open'"))
 _OF_ENDED = select(intents).join(rotations, rotations.c.id == intents.c.rotation).where(rotations.c.live.is_(False))
-_OPEN_OF_ENDED = _OF_ENDED.where(intents.c.credential == bindparam("wanted"), text("state = 'open'"))
-_RECENT_OF_ENDED = _OF_ENDED.where(
-    intents.c.credential == bindparam("wanted"), intents.c.opened_at > bindparam("since")
+_OPEN_OF_ENDED = Query(_OF_ENDED.where(intents.c.credential == bindparam("wanted"), text("state = 'open'")))
+_RECENT_OF_ENDED = Query(
+    _OF_ENDED.where(intents.c.credential == bindparam("wanted"), intents.c.opened_at > bindparam("since"))
 )
 # The kind is part of the id; the document decides.
 _MINTS = select(intents).where(intents.c.effect.contains(f"/{EffectKind.MINT}/"))
@@ -57,7 +58,7 @@ def record(connection: Connection, effect_id: str, attempt: int, outcome: Outcom
 
 
 def of_rotation(connection: Connection, rotation: str) -> Mapping[str, Intent]:
-    return {row.effect: _intent(row) for row in connection.execute(_OF_ROTATION, {"wanted": rotation})}
+    return {row.effect: _intent(row) for row in _OF_ROTATION.all(connection, wanted=rotation)}
 
 
 def open_of(connection: Connection, credential: str) -> Sequence[Intent]:
@@ -72,8 +73,8 @@ def mints(connection: Connection) -> Sequence[Intent]:
 
 def uncertain(connection: Connection, credential: str, now: datetime) -> frozenset[tuple[EffectKind, int]]:
     rows = [
-        *connection.execute(_OPEN_OF_ENDED, {"wanted": credential}),
-        *connection.execute(_RECENT_OF_ENDED, {"wanted": credential, "since": now - LANDS_WITHIN}),
+        *_OPEN_OF_ENDED.all(connection, wanted=credential),
+        *_RECENT_OF_ENDED.all(connection, wanted=credential, since=now - LANDS_WITHIN),
     ]
     doubtful = [intent for intent in map(_intent, rows) if may_land(intent, now)]
     return frozenset((intent.effect.kind, intent.effect.serial) for intent in doubtful)

@@ -12,6 +12,7 @@ from keyturn.ports.records import Lease
 from keyturn.stores.rules import NEVER, NOBODY, lost
 from keyturn.stores.sql.credentials import AT_ONCE
 from keyturn.stores.sql.database import InsertOnce
+from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.tables import leases
 
 _ADD = InsertOnce(leases)
@@ -40,9 +41,9 @@ _THIS = (
     leases.c.owner == bindparam("who"),
     leases.c.token == bindparam("holding"),
 )
-_HELD = select(leases.c.name).where(*_THIS)
+_HELD = Query(select(leases.c.name).where(*_THIS))
 # Nobody takes it before the transaction has ended.
-_FENCE = _HELD.with_for_update(read=True)
+_FENCE = Query(select(leases.c.name).where(*_THIS).with_for_update(read=True))
 _RELEASE = update(leases).where(*_THIS).values(owner=NOBODY, expires_at=NEVER)
 _RESIGN = update(leases).where(_OURS).values(owner=NOBODY, expires_at=NEVER)
 
@@ -62,12 +63,12 @@ def claim(connection: Connection, names: Sequence[str], owner: str, now: datetim
 
 
 def holds(connection: Connection, lease: Lease) -> bool:
-    return connection.execute(_HELD, _this(lease)).one_or_none() is not None
+    return _HELD.first(connection, **_this(lease)) is not None
 
 
 def fence(connection: Connection, claim: Lease | None) -> None:
     """Raises `StaleRevision` when the claim has passed on; else it stays until the transaction ends."""
-    if claim is not None and connection.execute(_FENCE, _this(claim)).one_or_none() is None:
+    if claim is not None and _FENCE.first(connection, **_this(claim)) is None:
         raise lost(claim)
 
 

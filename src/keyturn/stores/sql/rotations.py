@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
-from sqlalchemy.sql import Select
 
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation
@@ -16,6 +15,7 @@ from keyturn.ports.records import Commit, HistoryEntry
 from keyturn.stores.codec import ROTATION
 from keyturn.stores.rules import check_serial, check_successor, rolled_back
 from keyturn.stores.sql import credentials, journal, outbox, trail
+from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.tables import credentials as credential_rows
 from keyturn.stores.sql.tables import rotations
 
@@ -23,9 +23,9 @@ _DOCUMENTS = select(rotations.c.id, rotations.c.document)
 _LIVE = _DOCUMENTS.where(rotations.c.live.is_(True))
 _ALL_LIVE = _LIVE.order_by(rotations.c.number)
 _ROTATING = select(rotations.c.credential).where(rotations.c.live.is_(True)).order_by(rotations.c.number)
-_BY_ID = _DOCUMENTS.where(rotations.c.id == bindparam("wanted"))
-_LIVE_OF = _LIVE.where(rotations.c.credential == bindparam("wanted"))
-_LATEST_OF = (
+_BY_ID = Query(_DOCUMENTS.where(rotations.c.id == bindparam("wanted")))
+_LIVE_OF = Query(_LIVE.where(rotations.c.credential == bindparam("wanted")))
+_LATEST_OF = Query(
     _DOCUMENTS.where(rotations.c.credential == bindparam("wanted")).order_by(rotations.c.number.desc()).limit(1)
 )
 _MOVE = (
@@ -125,8 +125,8 @@ def latest_of(connection: Connection, credential: str) -> Rotation | None:
     return _one(connection, _LATEST_OF, credential)
 
 
-def _one(connection: Connection, statement: Select[Any], wanted: str) -> Rotation | None:
-    row = connection.execute(statement, {"wanted": wanted}).one_or_none()
+def _one(connection: Connection, query: Query, wanted: str) -> Rotation | None:
+    row = query.first(connection, wanted=wanted)
     return None if row is None else _read(row)
 
 

@@ -11,10 +11,11 @@ from keyturn.domain.phases import Phase
 from keyturn.ports.records import HistoryEntry
 from keyturn.stores.chain import linked
 from keyturn.stores.codec import EVIDENCE
+from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.tables import history
 
 _ADD = insert(history)
-_LAST = (
+_LAST = Query(
     select(history.c.number, history.c.digest)
     .where(history.c.credential == bindparam("wanted"))
     .order_by(history.c.number.desc())
@@ -30,7 +31,7 @@ _NEWEST = (
 
 def append(connection: Connection, entries: Sequence[HistoryEntry]) -> None:
     for entry in entries:
-        last = connection.execute(_LAST, {"wanted": entry.credential}).one_or_none()
+        last = _LAST.first(connection, wanted=entry.credential)
         number, digest = (0, "") if last is None else (last.number, last.digest)
         line = linked(digest, entry)
         connection.execute(

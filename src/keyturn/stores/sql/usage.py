@@ -18,6 +18,7 @@ from keyturn.stores.rules import (
     reused,
 )
 from keyturn.stores.sql.database import InsertOnce, Upsert
+from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.sums import Remembered, Sums, Used
 from keyturn.stores.sql.tables import batches, detectors, holes, pooled, sources, usage
 from keyturn.stores.sql.tables import uses as uses_table
@@ -29,13 +30,13 @@ _DIGEST = select(batches.c.digest).where(
 )
 _FORGET = delete(batches).where(batches.c.received_at < bindparam("before"))
 _HOLE = InsertOnce(holes)
-_HOLES = select(holes).where(holes.c.source == bindparam("wanted")).order_by(holes.c.start)
-_POOLED = select(pooled).where(pooled.c.credential == bindparam("wanted"))
+_HOLES = Query(select(holes).where(holes.c.source == bindparam("wanted")).order_by(holes.c.start))
+_POOLED = Query(select(pooled).where(pooled.c.credential == bindparam("wanted")))
 _MOVE = Upsert(sources)
 _SAVE = Upsert(detectors)
-_STATES = select(sources).order_by(sources.c.name)
-_REMEMBERED = select(uses_table).where(uses_table.c.credential == bindparam("wanted"))
-_DETECTOR = select(detectors.c.state).where(detectors.c.rotation == bindparam("wanted"))
+_STATES = Query(select(sources).order_by(sources.c.name))
+_REMEMBERED = Query(select(uses_table).where(uses_table.c.credential == bindparam("wanted")))
+_DETECTOR = Query(select(detectors.c.state).where(detectors.c.rotation == bindparam("wanted")))
 _STATE = select(sources).where(sources.c.name == bindparam("wanted")).with_for_update()
 _FIRST = InsertOnce(sources)
 _SUMS = [func.sum(usage.c[name], type_=usage.c[name].type).label(name) for name in _COUNTS]
@@ -53,7 +54,7 @@ _ROWS_OF = _ROWS.where(usage.c.source.in_(bindparam("told_by", expanding=True)))
 
 
 def states(connection: Connection) -> Mapping[str, SourceState]:
-    return {row.name: _state(row) for row in connection.execute(_STATES)}
+    return {row.name: _state(row) for row in _STATES.all(connection)}
 
 
 def add(
@@ -101,11 +102,11 @@ def set_blind(connection: Connection, source: str, since: datetime | None, troub
 
 
 def holes_of(connection: Connection, source: str) -> Sequence[Hole]:
-    return [Hole(start=row.start, end=row.end) for row in connection.execute(_HOLES, {"wanted": source})]
+    return [Hole(start=row.start, end=row.end) for row in _HOLES.all(connection, wanted=source)]
 
 
 def pooled_of(connection: Connection, credential: str) -> Mapping[tuple[int, str], Pooled]:
-    found = connection.execute(_POOLED, {"wanted": credential})
+    found = _POOLED.all(connection, wanted=credential)
     return {(serial, source): Pooled(count=count, last=last) for _, serial, source, count, last in found}
 
 
@@ -162,12 +163,13 @@ def remembered(connection: Connection, credential: str) -> Mapping[tuple[str, in
             last_success=row.last_success,
             last_refusal=row.last_refusal,
         )
-        for row in connection.execute(_REMEMBERED, {"wanted": credential})
+        for row in _REMEMBERED.all(connection, wanted=credential)
     }
 
 
 def detector(connection: Connection, rotation: str) -> str | None:
-    return connection.execute(_DETECTOR, {"wanted": rotation}).scalar_one_or_none()
+    row = _DETECTOR.first(connection, wanted=rotation)
+    return None if row is None else row.state
 
 
 def save_detector(connection: Connection, rotation: str, state: str) -> None:

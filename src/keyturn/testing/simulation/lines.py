@@ -128,7 +128,10 @@ class IssuerLine:
             replica.in_table()
             world.tables.written(replica, read)
             world.promises.at_authority(replica, method, key_id)
-            change(within)
+            try:
+                change(within)
+            finally:
+                world.tables.wrote(within)
 
         if method in ("disable", "revoke"):
             world.promises.sending(replica, self._credential, method)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -95,18 +95,29 @@ class People:
         grace = timedelta(0) if how == "without grace" else None
         now = world.timeline.now
 
-        def say(replica: Replica) -> None:
-            changed = replica.runtime.emergency(
-                name, serial=serial, by=BY, why=WHY, grace=grace, cut_now=how == "cut now"
-            )
-            for marked in changed.marks:
+        def noted(serials: Collection[int]) -> None:
+            for marked in serials:
                 key = world.key_of(name, marked)
                 if key is not None:
                     key.reported = now if key.reported is None else key.reported
                     cap = world.promises.policy(name).grace_cap.total_seconds()
                     key.cut = min(key.cut, now if how == "cut now" else now + cap)
 
-        self._through(say, f"emergency {name} v{serial or 'current'} {how}")
+        def say(replica: Replica) -> None:
+            noted(
+                replica.runtime.emergency(
+                    name, serial=serial, by=BY, why=WHY, grace=grace, cut_now=how == "cut now"
+                ).marks
+            )
+
+        if not self._through(say, f"emergency {name} v{serial or 'current'} {how}"):
+            # A replica that dies before it answers may have put it on record all the same.
+            after = world.store.live_of(name)
+            noted(
+                after.marks.keys() - (rotation.marks.keys() if rotation is not None else ())
+                if after is not None
+                else ()
+            )
 
     def _give(self, name: str, what: str, change: Callable[[Replica], Callable[[Rotation], Rotation]]) -> bool:
         def through(replica: Replica) -> None:
@@ -205,6 +216,9 @@ class People:
             case Reason.AUTHORITY_ILL | Reason.FAILURES_SPREAD | Reason.AUTHORITY_CHANGED | Reason.NO_ROOM:
                 if tried > 12:
                     self.command(name, "rollback")
+                if tried > 24:
+                    # Where what would come back is compromised, the way out is forward.
+                    self.command(name, "abandon")
             case Reason.EFFECT_RETRYING:
                 self._accept_loss(name, rotation, detail)
                 self._give(name, *_resume_or_abandon(tried))
