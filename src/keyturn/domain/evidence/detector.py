@@ -24,6 +24,7 @@ from keyturn.domain.evidence.buckets import (
     Verdict,
     buckets_per_block,
 )
+from keyturn.domain.evidence.control import Control
 from keyturn.domain.evidence.processes import STAKE, Processes
 from keyturn.domain.evidence.series import (
     DEDUPLICATED,
@@ -41,9 +42,6 @@ from keyturn.domain.evidence.window import Window
 
 #: A stream says nothing before it has this many failures on the new version.
 _LEAST_FAILURES = 3.0 - 1e-9
-#: If less than this share of a block's failures would be the old version's, were it as bad as the
-#: new one, its traffic is no control.
-_LEAST_CONTROL = 0.05
 _FORMAT = 3
 
 _RATE, _NULL = 0, 1
@@ -71,8 +69,7 @@ class FailureDetector:
         series = baseline.laws.shape[2]
         self._processes = Processes.none(series)
         self._block: Floats = np.zeros((4, 2, series))
-        self._split: Floats = np.zeros((2, series, len(eprocess.WORSE)))
-        self._exposed: Floats = np.zeros((2, 2))
+        self._control = Control.none(series)
         self._failed: Floats = np.zeros((2, series))
         self._window = Window.empty(len(self._clients))
         self._length = baseline.length
@@ -126,9 +123,10 @@ class FailureDetector:
         self._anchor, self._length = anchor, bucket.length
         self._admit(clients)
         failed = arms[_NEW_FAILED].sum(axis=1)
-        self._add(arms, failed)
+        any_failed = bool(arms[[_NEW_FAILED, _OLD_FAILED], RAW].any())
+        self._add(arms, failed, any_failed)
         self._count += 1
-        passed = self._shared(arms)
+        passed = (any_failed or bool(self._trouble.level.any())) and self._shared(arms)
         # Good requests alone take evidence away. So what was not enough in this block is not enough
         # now, and needs no look before the next failure.
         if self._calm and not failed[RAW] and self._count % buckets_per_block(bucket):
@@ -160,7 +158,7 @@ class FailureDetector:
         self._derive()
         self._processes.admit(more)
         self._block = widened(self._block, more)
-        self._split = widened(self._split, more, 1)
+        self._control.admit(more)
         self._failed = widened(self._failed, more)
         self._window.admit(more)
 
@@ -171,7 +169,7 @@ class FailureDetector:
         self._log_ratio: Floats = np.log(self._ratio)
         self._weight: Floats = rate[:, FIRST_CLIENT:] / rate[:, POOLED, None]
 
-    def _add(self, arms: Floats, failed: Floats) -> None:
+    def _add(self, arms: Floats, failed: Floats, any_failed: bool) -> None:
         """Add one bucket's counts to the block and the window, and start what is used first."""
         self._block[:, :, FIRST_CLIENT:] += arms
         self._window.add(arms[:, RAW])
@@ -179,7 +177,7 @@ class FailureDetector:
             self._block[_NEW_FAILED, :, POOLED] += failed
             self._failed[:, FIRST_CLIENT:] += arms[_NEW_FAILED]
             self._failed[:, POOLED] += failed
-        if arms[[_NEW_FAILED, _OLD_FAILED], RAW].any():
+        if any_failed:
             self._compare(arms, failed)
         used = (arms[_NEW, RAW] > 0) > self._processes.started[FIRST_CLIENT:]
         if used.any():
@@ -187,25 +185,14 @@ class FailureDetector:
             self._processes.start(np.concatenate([[pooled, False], used]))
 
     def _compare(self, arms: Floats, failed: Floats) -> None:
-        """Add to the block how one bucket's failures are split between the new version and the old.
-
-        Bucket by bucket, since traffic moves from old to new within a block, and a trouble after
-        that is no fault of the new version because there was more traffic on the old one before.
-        """
+        """Add to the block how one bucket's failures are split between the new version and the old."""
         heeded = ~eprocess.storming(self._block[_OLD_FAILED, :, FIRST_CLIENT:])
         rate = self._laws[_RATE, :, FIRST_CLIENT:]
         old, old_failed = np.vecdot(arms[_OLD] * rate, heeded), np.vecdot(arms[_OLD_FAILED], heeded)
-        expected, new_failed = np.zeros_like(self._failed), np.zeros_like(self._failed)
-        expected[:, FIRST_CLIENT:], new_failed[:, FIRST_CLIENT:] = arms[_NEW] * rate, arms[_NEW_FAILED]
-        expected[:, POOLED], new_failed[:, POOLED] = expected.sum(axis=1), failed
-        self._split += eprocess.split_ratios(expected, new_failed, old, old_failed)
-        both = old + expected[:, POOLED]
-        self._exposed += (failed + old_failed) * np.stack([old / np.maximum(both, 1e-300), np.ones(2)])
+        self._control.add(arms[_NEW] * rate, arms[_NEW_FAILED], failed, old, old_failed)
 
     def _shared(self, arms: Floats) -> bool:
         """Whether a trouble of both versions together has passed with this bucket."""
-        if not (arms[[_NEW_FAILED, _OLD_FAILED], RAW].any() or self._trouble.level.any()):
-            return False
         old_failed = arms[_OLD_FAILED]
         failed = (arms[_NEW_FAILED] + old_failed * ~eprocess.storming(old_failed))[RAW].sum()
         _, null, excess, cv2 = self._laws[:, RAW, POOLED]
@@ -234,10 +221,8 @@ class FailureDetector:
         if self._calm:
             # The control can only take evidence away.
             return None
-        informative = self._exposed[0] >= _LEAST_CONTROL * self._exposed[1]
-        informative &= self._exposed[0] > 0
-        ratios = eprocess.bounded_exp(self._split.copy())
-        controls = self._processes.control * np.where(informative[:, None, None], ratios, 1.0)
+        informative = self._control.informative()
+        controls = self._processes.control * np.where(informative[:, None, None], self._control.ratios(), 1.0)
         allowed = np.where(informative[:, None], eprocess.mean(controls), np.inf)
         gated = np.minimum(evidence, allowed)
         total = self._together(gated * heard)
@@ -248,16 +233,17 @@ class FailureDetector:
         passed = passed and bool(ill or self._ill or alike)
         finding: Finding | None = None
         if total >= limit and not (alike and passed):
-            finding = self._finding("roll_back", total, shares, bool(informative[RAW]), bucket)
+            finding = self._finding("roll_back", total, shares, bucket, control=bool(informative[RAW]))
         elif (ill or self._ill) and not passed:
-            finding = self._finding("authority_ill", max(ill, self._ill), shares, True, bucket)
+            finding = self._finding("authority_ill", max(ill, self._ill), shares, bucket, control=True)
         ends, block_ends = self._turn(bucket, ill)
         # A block ends early when the authority is ill, and when it is well again: what the control
         # explains away must be gone before the control is.
         if block_ends or passed or (ends and ill):
             left = np.minimum(gated, STAKE) if alike and passed else gated
             self._processes.fold(processes, controls, evidence, left)
-            self._block[:] = self._split[:] = self._exposed[:] = 0.0
+            self._block[:] = 0.0
+            self._control.clear()
         if block_ends or passed:
             self._processes.stake(self._planned)
         if passed:
@@ -281,7 +267,7 @@ class FailureDetector:
         return float((each[RAW] + evidence[RAW, POOLED] + each[DEDUPLICATED]) / 3)
 
     def _finding(
-        self, verdict: Verdict, e_value: float, shares: Mapping[int, float], control: bool, bucket: Bucket
+        self, verdict: Verdict, e_value: float, shares: Mapping[int, float], bucket: Bucket, *, control: bool
     ) -> Finding:
         old_successes, old_failures, new_successes, new_failures = self._window.totals()
         until = bucket.start + bucket.length
@@ -314,8 +300,8 @@ class FailureDetector:
             "trouble": self._trouble.state(),
             "processes": self._processes.state(),
             "block": self._block.tolist(),
-            "split": self._split.tolist(),
-            "exposed": self._exposed.tolist(),
+            "split": self._control.split.tolist(),
+            "exposed": self._control.exposed.tolist(),
             "window": self._window.state(),
             "failed": self._failed.tolist(),
         }
@@ -337,8 +323,8 @@ class FailureDetector:
         detector._ill, detector._trouble = state["ill"], Trouble.from_state(state["trouble"])
         detector._processes = Processes.from_state(state["processes"])
         detector._block = np.array(state["block"], dtype=np.float64)
-        detector._split = np.array(state["split"], dtype=np.float64)
-        detector._exposed = np.array(state["exposed"], dtype=np.float64)
+        split, exposed = (np.array(state[name], dtype=np.float64) for name in ("split", "exposed"))
+        detector._control = Control(split, exposed)
         detector._window = Window.from_state(state["window"])
         detector._failed = np.array(state["failed"], dtype=np.float64)
         return detector
