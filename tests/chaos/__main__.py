@@ -19,13 +19,17 @@ from tests.chaos.replicas import replicas
 from tests.chaos.storm import weather
 from tests.integration.postgres_server import remove, start_postgres
 
-from keyturn.demo.processes import Family
+from keyturn.demo.processes import Family, python_module
 from keyturn.demo.waiting import signals_end_the_run
 
 AUTHORITIES = 5
-STORM = {"lease": 30.0, "tick": 1.0, "drift_every": "20s"}
-"""The lease is longer than it takes to go through all of them once on a slow machine; those at rest are not looked at
-all the time."""
+STOPPING = 60.0
+"""Seconds for a part that has run out of time to say so."""
+STORM_LEASE = 30.0
+"""Longer than it takes to go through all of them once on a slow machine."""
+STORM_TICK = 1.0
+STORM_DRIFT = "20s"
+"""Those at rest are not looked at all the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,9 @@ def storm(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
         credentials=per_authority,
         nodes=1,
         busy=1,
-        **STORM,
+        lease=STORM_LEASE,
+        tick=STORM_TICK,
+        drift_every=STORM_DRIFT,
         begin_after=15 + options.credentials / 8,
     ) as house:
         for gateway in house.ground.gateways:
@@ -121,7 +127,8 @@ PARTS: dict[str, Callable[[argparse.Namespace, Family, Path], Ended]] = {
     "sleeps": sleeps,
     "storm": storm,
 }
-ALL = (("kills", "sqlite"), ("kills", "postgres"), ("sleeps", "postgres"), ("storm", "postgres"))
+BESIDE = (("kills", "sqlite"), ("kills", "postgres"), ("sleeps", "postgres"))
+"""What mostly waits, for leases and for silence, and so is tried at the same time."""
 
 
 def main() -> int:
@@ -134,42 +141,73 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1800.0, help="the longest that a part may take")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="of `kills`")
     parser.add_argument("--chance", type=float, default=1.0, help="of `kills`: that a point is died at")
-    parser.add_argument("--rotations", type=int, default=4, help="of `kills`: that are disturbed")
+    parser.add_argument("--rotations", type=int, default=2, help="of `kills`: that are disturbed")
     parser.add_argument("--credentials", type=int, default=200, help="of `storm`")
     parser.add_argument("--storm", type=float, default=120.0, help="of `storm`: seconds that faults go on, at most")
     parser.add_argument("--only", default="", help="of `sleeps`: those with this in their name")
     parser.add_argument("--keep", type=Path, help="a folder for everything that the parts write")
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="keyturn-chaos-"))
-    parts = ALL if options.part == "all" else [(options.part, options.store if options.part == "kills" else "postgres")]
     passed: list[str] = []
     with signals_end_the_run():
-        for number in range(options.times):
-            seed = options.seed + number
+        for seed in range(options.seed, options.seed + options.times):
             say(f"seed {seed}, in {folder}")
-            for part, store in parts:
-                say(f"== {part} on {store}")
-                chosen = argparse.Namespace(**{**vars(options), "store": store, "seed": seed})
-                line, broken = _run(part, chosen, folder / f"{seed}-{part}-{store}")
+            options.seed = seed
+            if options.part == "all":
+                ended = [*_beside(options, folder), _run("storm", "postgres", options, folder)]
+            else:
+                ended = [_run(options.part, options.store if options.part == "kills" else "postgres", options, folder)]
+            passed += [one.figures for one in ended]
+            for line in (line for one in ended for line in one.broken):
                 say(line)
-                passed.append(line)
-                for what in broken:
-                    say(what)
-                if broken:
-                    return 1
-    say(f"== {options.times} times in a row")
-    for line in passed:
-        say(line)
+            if any(one.broken for one in ended):
+                return 1
+    if len(passed) > 1:
+        say(f"== {options.times} times in a row")
+        for line in passed:
+            say(line)
     return 0
 
 
-def _run(part: str, options: argparse.Namespace, folder: Path) -> tuple[str, Sequence[str]]:
-    folder.mkdir(parents=True)
+def _beside(options: argparse.Namespace, folder: Path) -> list[Ended]:
+    """Parts beside each other, each in a process of its own; what they say is told when all have ended."""
+    with Family() as family:
+        started = {
+            f"{part}-{store}": family.start(
+                f"{part}-{store}",
+                [
+                    *python_module("tests.chaos", part, "--store", store, "--keep", str(folder)),
+                    *("--seed", str(options.seed), "--seconds", str(options.seconds), "--only", options.only),
+                    *("--chance", str(options.chance), "--rotations", str(options.rotations)),
+                ],
+                log=folder / f"{options.seed}-{part}-{store}.log",
+                cwd=Path.cwd(),
+            )
+            for part, store in BESIDE
+        }
+        until = time.monotonic() + options.seconds + STOPPING
+        ended = []
+        for name, part in started.items():
+            said = part.wait_exit(until)
+            lines = part.log.read_text().splitlines()
+            say("\n".join(lines[1:]))
+            figures = next((line for line in reversed(lines) if line.startswith(f"seed {options.seed}, ")), name)
+            held = said and part.exit_code == 0
+            ended.append(Ended(figures=figures, broken=() if held else (f"{name} did not hold",)))
+    return ended
+
+
+def _run(part: str, store: str, options: argparse.Namespace, folder: Path) -> Ended:
+    say(f"== {part} on {store}")
+    below = folder / f"{options.seed}-{part}-{store}"
+    below.mkdir(parents=True)
     began, used = time.monotonic(), _processor_seconds()
     with Family() as family:
-        ended = PARTS[part](options, family, folder)
+        ended = PARTS[part](argparse.Namespace(**{**vars(options), "store": store}), family, below)
     spent = f"{time.monotonic() - began:.0f} s, {_processor_seconds() - used:.0f} s of processor"
-    return f"seed {options.seed}, {part} on {options.store}: {ended.figures}; {spent}", ended.broken
+    figures = f"seed {options.seed}, {part} on {store}: {ended.figures}; {spent}"
+    say(figures)
+    return Ended(figures=figures, broken=ended.broken)
 
 
 def _processor_seconds() -> float:

@@ -58,6 +58,8 @@ LOADED_ONCE = ("keyturn.api", "keyturn.app.serving", "keyturn.plugins.aws", "key
 """What `serve` loads by itself, and would load again in each life."""
 PATIENCE = 0.5
 """Seconds before the next life of one that ended by itself."""
+LONGEST = 500
+"""Characters of a point's name: a longer one holds what is new each time, and would be died at for ever."""
 ROTATION = re.compile(r"[-.][0-9a-f]{12}\b")
 SERIAL = re.compile(r"\bv([0-9]+)\b")
 EXPECTED = re.compile(r"(/promote/.*?)/[0-9]+(?=[] :,])")
@@ -81,6 +83,8 @@ class Points:
         """Pass a point, or die or sleep at it, as the plan says now."""
         plan = json.loads(self.plan.read_text())
         point = self._whichever(point)
+        if len(point) > LONGEST:
+            raise ValueError(f"the name of a failpoint is too long to be met again: {point[:LONGEST]}")
         self._pass(point, Path(plan["passed"]))
         if not plan["chance"] or not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
             return

@@ -272,6 +272,22 @@ def test_what_is_proven_dead_is_not_forgotten_while_a_copy_may_be_left() -> None
     clean(world, 2)
 
 
+def test_what_is_dead_is_remembered_as_destroyed_when_another_rotation_takes_over() -> None:
+    """The new version leaks when nothing is left of the old one: the successor need not know the old, but whoever presents
+    it later, or lists it again, finds that it is destroyed."""
+    world = world_in(Phase.DESTROY)
+    go(world, lambda: bool(rotation(world).proven) and not any(0 in one.copies for one in world.targets.values()))
+    leak(world, 1)
+    taken = tick(world)
+    assert taken is not None
+    assert taken.successor is not None
+    assert 0 not in taken.successor.versions
+    assert taken.rotation.versions[0].state is VersionState.DESTROYED
+    assert taken.rotation.versions[1].state is not VersionState.DESTROYED
+    go(world, ended(world))
+    clean(world, 2)
+
+
 def test_nothing_is_written_where_nobody_can_look() -> None:
     """The mark is written at a target once it can be read, and not blindly."""
     world = world_in(Phase.MONITOR)

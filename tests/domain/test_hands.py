@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -12,7 +13,8 @@ from tests.domain.world import World
 
 from keyturn.domain import commands
 from keyturn.domain.effects import EffectKind
-from keyturn.domain.observations import Entry
+from keyturn.domain.machine import decide
+from keyturn.domain.observations import Entry, Obstacle
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.verdicts import Ruling
@@ -122,6 +124,24 @@ def test_an_end_is_kept_as_it_was_left(back: bool) -> None:
         tick(world)
     assert joined.table == {survivor: Entry.ACTIVE, dead: Entry.REVOKED}
     clean(world, survivor)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_orphan_is_told_and_keeps_nothing_else_from_being_as_it_was_left(back: bool) -> None:
+    """A key of ours that nobody can use holds between rotations; a verifier that joins is mended before that is told."""
+    world = coming_to(Phase.ROLLBACK) if back else world_in(Phase.DESTROY)
+    go(world, ended(world))
+    assert world.ended is not None
+    orphans = (Obstacle(what="nobody can use", id="k9", since=None),)
+    seen = replace(world.observe(world.ended), orphans=orphans)
+    assert decide(world.ended, seen, world.now).verdict.reason is Reason.ORPHAN
+    world.join()
+    seen = replace(world.observe(world.ended), orphans=orphans)
+    assert [effect.kind for effect in decide(world.ended, seen, world.now).effects] == [EffectKind.ENABLE]
+    world.verifiers.popitem()
+    world.targets["t0"].copies.add(0)
+    seen = replace(world.observe(world.ended), orphans=orphans)
+    assert [effect.kind for effect in decide(world.ended, seen, world.now).effects] == [EffectKind.REMOVE]
 
 
 @pytest.mark.parametrize("phase", SERVING[1:])

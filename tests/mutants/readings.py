@@ -22,7 +22,12 @@ MODULES = (observations, situation, rows, establish, withdraw, guards, absorb, s
 ALL_TOLD = datetime.max.replace(tzinfo=UTC)
 ALWAYS_TOLD = datetime.min.replace(tzinfo=UTC)
 
-CALLS = {"copies": ("no copy", "{} or frozenset()"), "readable": ("no", "{} or False"), "unasked": ("no", "False")}
+CALLS = {
+    "copies": ("no copy", "{} or frozenset()"),
+    "stored": ("no copy", "{} or frozenset()"),
+    "readable": ("no", "{} or False"),
+    "unasked": ("no", "False"),
+}
 TOLD = {
     "watermark": ("all told", "_all_told if {0} is None else {0}"),
     "failure_watermark": ("all told", "_all_told if {0} is None else {0}"),

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Query
 from keyturn.api.access import TheDaemon, Viewer
 from keyturn.api.headline import headline
 from keyturn.api.problems import ApiProblem
+from keyturn.api.seen_views import seen_view
 from keyturn.api.views import (
     HistoryView,
     StatusView,
     SummaryView,
     history_view,
     rotation_view,
-    seen_view,
     summary_view,
     verdict_view,
     version_view,

@@ -213,5 +213,7 @@ class Observations:
     """By serial: key id and fingerprint of a version that was not known to be made, but whose copy is at a target."""
     strangers: tuple[Obstacle, ...] = ()
     """Keys that the authority holds for this credential and that no version knows, as far as that was asked."""
+    orphans: tuple[Obstacle, ...] = ()
+    """The same, of those that are proven our own: a mint that came late made them, and nobody has their secret."""
     room: int | None = None
     """How many more keys of this credential the authority takes; None: no limit is known."""

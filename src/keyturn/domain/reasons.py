@@ -58,6 +58,7 @@ class Reason(StrEnum):
     TARGET_MISSING = "target_missing"
     ROLLBACK_VALUE_LOST = "rollback_value_lost"
     OBSTACLE = "obstacle"
+    ORPHAN = "orphan"
     DEADLINE = "deadline"
     DEADLINE_EXTENDED = "deadline_extended"
     TOO_MANY_RETREATS = "too_many_retreats"
@@ -110,6 +111,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.TARGET_MISSING: "Readers of a target get nothing any more.",
     Reason.ROLLBACK_VALUE_LOST: "A target no longer holds a readable copy of the old value: there would be no way back.",
     Reason.OBSTACLE: "Something of another's is in the way: a pending value, native rotation, a key we do not know.",
+    Reason.ORPHAN: "A late mint of ours has left a key whose secret nobody has: the next rotation revokes it.",
     Reason.DEADLINE: "The phase has taken longer than its deadline.",
     Reason.DEADLINE_EXTENDED: "The phase has passed its deadline, and its policy waits once more.",
     Reason.TOO_MANY_RETREATS: "The old version was disabled and needed again too often.",

@@ -68,12 +68,14 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         establish.accept_survivor,
         withdraw.revoke_doomed,
         withdraw.remove_copies,
+        withdraw.orphaned,
     ),
     Phase.ROLLED_BACK: (
         withdraw.bury_again,
         establish.accept_survivor,
         withdraw.revoke_doomed,
         withdraw.remove_copies,
+        withdraw.orphaned,
     ),
 }
 """The rows of each phase, in order. Those of an end are looked at again between rotations: what a late call of ours has

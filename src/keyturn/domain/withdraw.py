@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.establish import not_served
-from keyturn.domain.observations import Acceptance, Entry, ServingKind
+from keyturn.domain.observations import AUTHORITY, Acceptance, Entry, ServingKind
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import (
     REFUSING,
@@ -216,6 +216,14 @@ def remove_copies(s: Situation) -> Outcome:
         return tuple(effect(s, EffectKind.REMOVE, v, target=t, expected=token) for t, v, token in (*held, *left))
     unknown = [t for t in s.rotation.targets if s.copies(t) is None]
     return unknown_target(unknown) if unknown else None
+
+
+def orphaned(s: Situation) -> Verdict | None:
+    """Between rotations a key of ours turns up that nobody can use. It harms nobody, and the next mint revokes it: that is
+    told when all else is as it was left."""
+    for found in s.seen.orphans:
+        return hold(Reason.ORPHAN, f"{AUTHORITY}: {found.what} {found.id}", target=AUTHORITY, id=found.id)
+    return None
 
 
 def make_room(s: Situation) -> Outcome:

@@ -24,6 +24,7 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.ports.executor import Executor
+from keyturn.ports.issuer import ValueOrigin
 from keyturn.ports.records import Intent, IntentState
 from keyturn.ports.store import Store
 from keyturn.runtime.evidence import Silences, observe_usage
@@ -71,6 +72,10 @@ class Gather:
             strangers=tuple(
                 Obstacle(what="no version knows the key", id=one.key_id, since=one.created_at)
                 for one in orphans.strangers
+            ),
+            orphans=tuple(
+                Obstacle(what="nobody has the secret of our own key", id=one.key_id, since=one.created_at)
+                for one in orphans.ours
             ),
             room=self._room(wired, orphans),
         )
@@ -223,9 +228,10 @@ class Gather:
         return VerifierSeen(acceptance=acceptance, entries=entries, risen=risen)
 
     def _orphans(self, rotation: Rotation, wired: WiredCredential) -> Orphans:
-        """What the authority holds that nobody knows, looked for before anything is minted. Where it cannot be asked the
-        mint itself will ask again."""
-        if rotation.phase is not Phase.INTRODUCE or rotation.versions[rotation.incoming].key_id is not None:
+        """What the authority holds that nobody knows, looked for before anything is minted, and between rotations where a
+        mint that comes late leaves a key. Where it cannot be asked the mint itself will ask again."""
+        unminted = rotation.phase is Phase.INTRODUCE and rotation.versions[rotation.incoming].key_id is None
+        if not (unminted or (rotation.phase.is_end and wired.issuer.origin is ValueOrigin.AUTHORITY)):
             return Orphans()
         try:
             issued = self.at_once.run(f"{wired.name}/issued", wired.issuer.issued)

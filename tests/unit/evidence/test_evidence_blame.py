@@ -1,7 +1,5 @@
 """Whose failures the evidence is, when nobody is left on the old version."""
 
-import secrets
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
@@ -9,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.evidence.seeds import seeded
 
 from keyturn.domain.evidence import Bucket, FailureDetector, Finding, confined
 from keyturn.domain.evidence.blame import blame
@@ -18,12 +17,6 @@ from keyturn.domain.evidence.series import FIRST_CLIENT, POOLED, RAW
 CLIENTS = 30
 NAMES = [f"client-{number:02}" for number in range(CLIENTS)]
 RATE = 0.002
-
-
-def seeded() -> np.random.Generator:
-    seed = secrets.randbits(32)
-    sys.stdout.write(f"seed {seed}\n")
-    return np.random.default_rng(seed)
 
 
 def arm(rng: np.random.Generator, rates: float | dict[int, float]) -> Arm:

@@ -3,23 +3,17 @@
 import dataclasses
 import json
 import math
-import secrets
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import numpy as np
 import pytest
+from tests.unit.evidence.seeds import seeded
 
 from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, series
 from keyturn.domain.evidence.buckets import Arm
 
 DAY = timedelta(days=1)
-
-
-def seeded(seed: int) -> np.random.Generator:
-    sys.stdout.write(f"seed {seed}\n")
-    return np.random.default_rng(seed)
 
 
 def fresh(overlap: timedelta = DAY, alpha: float = 0.01) -> FailureDetector:
@@ -460,7 +454,7 @@ def test_made_up_client_names_do_not_make_the_state_grow(monkeypatch: pytest.Mon
 
 def test_a_bucket_that_is_only_counted_hides_nothing() -> None:
     """Looking at every bucket, and only where a failure or a block's end is, gives the same word and state."""
-    rng = seeded(secrets.randbits(32))
+    rng = seeded()
     lazy, eager = fresh(), fresh()
     skipped = 0
     for number in range(400):

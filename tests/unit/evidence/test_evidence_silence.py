@@ -1,23 +1,17 @@
 """How long the old version must be silent."""
 
 import math
-import secrets
-import sys
 from datetime import timedelta
 
 import numpy as np
 import pytest
 from benchmarks.evidence.silence import HISTORIES, KINDS, LATE_BAR, WAIT_BAR, longest, one
+from tests.unit.evidence.seeds import seeded
 
 from keyturn.domain.evidence import UNSEEN_LIMIT, required_silence, unseen_share
 from keyturn.domain.evidence.silence import chance_of
 
 DAY = 86400.0
-
-
-def seeded(seed: int) -> np.random.Generator:
-    sys.stdout.write(f"seed {seed}\n")
-    return np.random.default_rng(seed)
 
 
 def history(*gaps_in_days: float) -> list[float]:
@@ -165,7 +159,7 @@ def test_a_history_shorter_than_the_floor_shows_no_gap() -> None:
 @pytest.mark.parametrize("variation", [0.1, 0.25, 0.5])
 def test_the_chance_that_random_gaps_look_regular_is_bounded(gaps: int, variation: float) -> None:
     """Of histories of exponential gaps, no more than the stated share vary as little."""
-    drawn = seeded(secrets.randbits(32)).exponential(size=(20000, gaps))
+    drawn = seeded().exponential(size=(20000, gaps))
     share = float(np.mean(drawn.std(axis=1) / drawn.mean(axis=1) <= variation))
     bound = chance_of(variation, gaps)
     assert share <= bound + 5 * math.sqrt(bound / 20000) + 1e-4

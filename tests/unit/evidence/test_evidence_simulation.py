@@ -1,7 +1,5 @@
 """Seeded simulations: how often the detector is wrong, and how soon it is right."""
 
-import secrets
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
@@ -10,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.unit.evidence.seeds import seeded
 
 from keyturn.domain.evidence import Bucket, FailureDetector, Finding
 
@@ -18,11 +17,6 @@ Counts = npt.NDArray[np.int64]
 CLIENTS = 50
 DAY = timedelta(days=1)
 NAMES = [f"client-{number:02}" for number in range(CLIENTS)]
-
-
-def seeded(seed: int) -> np.random.Generator:
-    sys.stdout.write(f"seed {seed}\n")
-    return np.random.default_rng(seed)
 
 
 def traffic(
@@ -118,7 +112,7 @@ def test_a_healthy_rotation_is_not_rolled_back(name: str) -> None:
 
 def test_a_burst_of_the_first_few_that_move_is_not_the_new_version() -> None:
     """Where failures have always come ten at a time, the first ten of three clients give no finding."""
-    rng = seeded(secrets.randbits(32))
+    rng = seeded()
     for _ in range(3):
         past = baseline(traffic(rng, 24, 60, burst=10), 60)
         detector = FailureDetector.from_baseline(past, planned_overlap=DAY)

@@ -1,8 +1,6 @@
 """A trouble of old and new version together: held for while it lasts, and forgotten when it has passed."""
 
 import json
-import secrets
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
@@ -10,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.evidence.seeds import seeded
 
 from keyturn.domain.evidence import Bucket, FailureDetector, Finding
 from keyturn.domain.evidence.buckets import Arm
@@ -17,12 +16,6 @@ from keyturn.domain.evidence.buckets import Arm
 DAY = timedelta(days=1)
 OLD = [f"old-{number}" for number in range(4)]
 NEW = [f"new-{number}" for number in range(4)]
-
-
-def seeded() -> np.random.Generator:
-    seed = secrets.randbits(32)
-    sys.stdout.write(f"seed {seed}\n")
-    return np.random.default_rng(seed)
 
 
 def arm(rng: np.random.Generator, clients: list[str], rate: float, requests: int = 10) -> Arm:

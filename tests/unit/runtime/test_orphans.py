@@ -8,13 +8,14 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from tests.unit.runtime.rig import NAME, Rig
+from tests.unit.runtime.rig import NAME, QUICK, Rig
 
 from keyturn.domain import commands
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import AUTHORITY, Entry
 from keyturn.domain.phases import Phase
+from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.issuer import Issued, Minted, ValueOrigin
@@ -24,9 +25,9 @@ from keyturn.runtime.values import copy_token
 from keyturn.testing.fakes import Fault
 
 
-def issuing(*, capacity: int | None = None) -> Rig:
+def issuing(*, capacity: int | None = None, policy: Policy = QUICK) -> Rig:
     """A rig whose authority makes the values, with some history."""
-    rig = Rig(origin=ValueOrigin.AUTHORITY, capacity=capacity)
+    rig = Rig(origin=ValueOrigin.AUTHORITY, capacity=capacity, policy=policy)
     for _ in range(10):
         rig.second()
     return rig
@@ -83,6 +84,30 @@ def test_orphan_of_a_rotation_that_was_rolled_back_is_revoked_by_the_next_mint()
     rig.runtime.start(NAME, by="ada", why="again")
     rig.until_phase(Phase.COMPLETED)
     assert tables(rig)[orphan] is Entry.REVOKED
+
+
+def test_orphan_that_comes_between_rotations_is_reported_and_revoked_by_the_next_mint() -> None:
+    """A mint that another replica had on its way lands when all is over: the slow check names its key, changes nothing, and
+    is silent again when the next rotation has revoked it."""
+    rig = issuing(policy=replace(QUICK, drift_every=timedelta(seconds=5)))
+    rig.runtime.start(NAME, by="ada", why="test")
+    ended = rig.until_phase(Phase.COMPLETED)
+    for _ in range(5):
+        rig.second()
+    assert _told(rig, "orphan") == []
+    late = rig.authority.new_key(f"{NAME}.v{ended.incoming}").key_id
+    for _ in range(6):
+        rig.second()
+    (text,) = _told(rig, "orphan")
+    assert late in text
+    assert tables(rig)[late] is Entry.ACTIVE
+    rig.runtime.start(NAME, by="ada", why="again")
+    rig.until_phase(Phase.COMPLETED)
+    assert tables(rig)[late] is Entry.REVOKED
+
+
+def _told(rig: Rig, reason: str) -> list[str]:
+    return [str(payload["text"]) for payload in rig.notifier.payloads if reason in str(payload)]
 
 
 STRANGE = {

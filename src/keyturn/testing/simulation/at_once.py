@@ -198,13 +198,13 @@ def _soaked(p: Promises, before: Rotation, after: Rotation) -> Found:
         for node in p.world.authority.nodes.values():
             if not node.away and not p.excused(node.name) and settled(node, key) is Acceptance.ACCEPTED:
                 yield "P2", f"{key} is destroyed although {node.name} still accepts it"
+        since, soak = seconds_of(disabled), after.policy.soak.total_seconds()
         # A force stands in for silence; whoever is refused then brings the version back all the same, unless it was final.
         force = after.forced.get(serial)
         for client in p.world.clients if force is None or not force.final else ():
-            told = p.told_refusal.get((key.id, client.name), 0.0)
-            if told > seconds_of(disabled) + SLACK:
+            if since + SLACK < p.told_of_refusal(key, client) < since + soak - SLACK:
                 yield "P2", f"{key} is destroyed although {client.name} was refused with it after it was disabled"
-        if p.watermark < seconds_of(disabled) + after.policy.soak.total_seconds() - SLACK:
+        if p.watermark < since + soak - SLACK:
             yield "P4", f"{key} is destroyed although nobody has told of the whole soak"
 
 

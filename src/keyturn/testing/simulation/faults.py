@@ -31,6 +31,8 @@ ASKED = (
     "force",
     "force",
     "force",
+    "force",
+    "force",
     "force final",
     "abandon",
     "accept",
@@ -127,6 +129,8 @@ def _call(fault: str, *methods: str, lasting: bool = False) -> Callable[[random.
 def _partition(rng: random.Random, at: float, shape: Shape) -> Disturbance:
     regions = [name for name, _ in shape.regions]
     sources = [name for name, _ in shape.sources]
+    # Who reads at its start alone comes back with what it had, and may find it disabled.
+    sleepers = [client for client in shape.clients if client.refresh == float("inf")] or shape.clients
     pairs = [
         (_replica(rng, shape), STORE),
         (_replica(rng, shape), rng.choice(regions)),
@@ -135,14 +139,16 @@ def _partition(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         (_replica(rng, shape), MAIL),
         (rng.choice(shape.clients).name, rng.choice(regions)),
         (rng.choice(shape.clients).name, rng.choice(shape.verifiers)),
-        (rng.choice(shape.clients).name, "all"),
-        (rng.choice(shape.clients).name, "all"),
+        (rng.choice(sleepers).name, "all"),
+        (rng.choice(sleepers).name, "all"),
+        (rng.choice(sleepers).name, "all"),
         (rng.choice(sources), "verifiers"),
         (rng.choice(sources), "verifiers"),
         (rng.choice(sources), "late"),
     ]
     who, where = rng.choice(pairs)
-    return Disturbance(at=at, fault="partition", who=who, where=where, lasting=round(rng.uniform(10, 150)))
+    least = 60 if where == "all" else 10
+    return Disturbance(at=at, fault="partition", who=who, where=where, lasting=round(rng.uniform(least, least + 140)))
 
 
 def _clock_skew(rng: random.Random, at: float, shape: Shape) -> Disturbance:

@@ -216,6 +216,9 @@ class People:
             case Reason.AUTHORITY_ILL | Reason.FAILURES_SPREAD | Reason.AUTHORITY_CHANGED | Reason.NO_ROOM:
                 if tried > 12:
                     self.command(name, "rollback")
+                if tried > 24:
+                    # Where what would come back is compromised, the way out is forward.
+                    self.command(name, "abandon")
             case Reason.EFFECT_RETRYING:
                 self._accept_loss(name, rotation, detail)
                 self._give(name, *_resume_or_abandon(tried))

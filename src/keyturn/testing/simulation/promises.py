@@ -18,7 +18,7 @@ from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.ports.records import Commit, Lease, Outcome
 from keyturn.testing.simulation import at_once
-from keyturn.testing.simulation.clients import Use
+from keyturn.testing.simulation.clients import Client, Use
 from keyturn.testing.simulation.faults import Disturbance
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
@@ -55,6 +55,8 @@ class Promises:
         """(key id, client) → the newest use that a source has told of."""
         self.told_refusal: dict[tuple[str, str], float] = {}
         """The same of those that were refused, although the client really holds the key."""
+        self.refused_at: dict[tuple[str, str], float] = {}
+        """(key id, client) → when it was refused last, told or not."""
         self.told_success: dict[tuple[str, str], float] = {}
         self.messages: dict[str, str] = {}
         """Every message that a commit promised to people, by id, with its topic."""
@@ -258,8 +260,16 @@ class Promises:
         if self.strict(replica):
             self.check(at_once.removing(self, replica, region, token))
 
+    def told_of_refusal(self, key: Key, client: Client) -> float:
+        """When a client was refused with a key last, if a source has told of it: sources tell of a bucket, not of when."""
+        use = (key.id, client.name)
+        bucket = max(source.resolution for source in self.world.sources.values()).total_seconds()
+        at = self.refused_at.get(use, -1.0)
+        return at if self.told_refusal.get(use, -bucket) + bucket > at else -1.0
+
     def refused(self, use: Use) -> None:
         """A client was refused with what it read."""
+        self.refused_at[use.key.id, use.client.name] = self.world.timeline.now
         self.check(at_once.refused(self, use))
 
     def stolen(self, key: Key, verifier: str, *, accepted: bool) -> None:
