@@ -61,7 +61,7 @@ def _jobs(count: int, folder: Path) -> dict[str, Any]:
     later = datetime.now(UTC) + timedelta(days=1)
     for name in names(count):
         scheduler.add_job(print, IntervalTrigger(days=90, timezone=UTC), args=(name,), id=name, next_run_time=later)
-    scheduler.start(paused=True)
+    scheduler.start()
     added = time.perf_counter() - began
     spent = []
     for _ in range(TICKS):

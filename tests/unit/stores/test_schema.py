@@ -86,6 +86,7 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
 
         store.due(NOW)
         store.to_check(NOW)
+        store.unconfirmed()
         store.uncertain(NAME)
         store.live()
         store.rotating()
@@ -110,7 +111,7 @@ def test_cost_follows_what_is_asked_for(path: Path) -> None:
         store.holds(Lease(name="table", owner="a", token=1, expires_at=NOW))
     plain.close()
     store.close()
-    assert len(plans) == 26
+    assert len(plans) == 27
     scans = [step for plan in plans.values() for step in plan if step.startswith("SCAN")]
     # These two indexes hold the live and the waiting alone, and are read from end to end.
     assert sorted(scans) == [

@@ -37,7 +37,7 @@ _TO_CHECK = select(credentials.c.check_at, credentials.c.name).where(
     # A check that was under way when the rotation began may have set its next date since.
     ~exists().where(rotations.c.credential == credentials.c.name, rotations.c.live.is_(True)),
 )
-_UNCONFIRMED = select(credentials.c.name).where(credentials.c.restored_at.is_not(None)).order_by(credentials.c.name)
+_UNCONFIRMED = select(credentials.c.name).where(credentials.c.restored_at.is_not(None))
 _BOUND = Query(select(bindings).where(bindings.c.credential == bindparam("wanted")))
 _VERSIONS = select(versions).where(versions.c.credential == bindparam("wanted"))
 _VERSIONS_OF = Query(_VERSIONS)
@@ -61,7 +61,7 @@ def restored(connection: Connection, at: datetime) -> None:
 
 
 def unconfirmed(connection: Connection) -> Sequence[str]:
-    return connection.execute(_UNCONFIRMED).scalars().all()
+    return sorted(connection.execute(_UNCONFIRMED).scalars())
 
 
 def confirm(connection: Connection, name: str) -> None:
