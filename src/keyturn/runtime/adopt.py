@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
@@ -128,7 +128,7 @@ def plan_rotation(
     if len(current) != 1:
         raise Refused(f"{wired.name} has {len(current)} current versions: see `keyturn history {wired.name}`")
     return begin(
-        id=f"{wired.name}-{uuid.uuid4().hex[:12]}",
+        id=_new_id(wired.name, credential.next_serial, now),
         credential=wired.name,
         policy=wired.policy,
         targets=tuple(wired.targets),
@@ -139,6 +139,11 @@ def plan_rotation(
         now=now,
         by=by,
     )
+
+
+def _new_id(name: str, serial: int, now: datetime) -> str:
+    """Another than any before it, one of a store that was lost included; and the same when the same run is repeated."""
+    return f"{name}-{hashlib.blake2b(f'{serial} {now.isoformat()}'.encode(), digest_size=6).hexdigest()}"
 
 
 def started(rotation: Rotation, *, why: str, now: datetime) -> HistoryEntry:

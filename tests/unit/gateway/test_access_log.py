@@ -420,6 +420,22 @@ def test_the_slowest_file_decides(log: Path, tmp_path: Path) -> None:
     assert reader.uses == 2
 
 
+def test_the_moment_between_renaming_and_reopening_is_no_outage(log: Path) -> None:
+    """The log is renamed and its writer has not opened the next one yet: a poll then moves no watermark and is no error;
+    that it is still not there with the next one is."""
+    append(log, line(1))
+    reader = Reader(log)
+    reader.poll(2)
+    log.rename(f"{log}.1")
+    reader.poll(3)
+    assert reader.watermark == at(2)
+    with pytest.raises(Transient, match="none of its logs"):
+        reader.poll(4)
+    log.touch()
+    reader.poll(5)
+    assert (reader.uses, reader.watermark) == (1, at(5))
+
+
 def test_no_log_at_all_is_an_error(tmp_path: Path) -> None:
     """When no file can be opened the poll fails, and so does the check."""
     with pytest.raises(Transient, match=r"gone\.log"):

@@ -45,7 +45,7 @@ class Reading:
     exhausted: bool
     """There is more to read, left for the next time."""
     there: bool
-    """The file that is written to could be opened."""
+    """The file that is written to could be opened; by another name too, in the moment between its renaming and the next."""
     forgiven: int | None
     """When the last loss that is accepted was noticed (ms)."""
 
@@ -123,7 +123,7 @@ class LogFollower:
             position=after,
             at_end=whole and not lost,
             exhausted=budget <= 0,
-            there=there,
+            there=there or not position.unfinished.isdisjoint(found),
             forgiven=max((at for head, at in missing.items() if head not in lost), default=None),
         )
 
