@@ -1,6 +1,7 @@
 """keyturn as a process of its own, its configuration, and its operator's way in."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,6 +150,14 @@ class Daemon:
         except requests.RequestException:
             return False
 
+    def ticks(self) -> int:
+        """How many passes over everything it has ended."""
+        answer = self._session.get(f"{self._address}/metrics", headers=self._credentials(), timeout=ANSWER_WITHIN)
+        counted = re.search(r"^keyturn_ticks_total (\S+)$", answer.text, re.MULTILINE)
+        if counted is None:
+            raise PartFailed(f"keyturn's metrics tell of no ticks: {answer.status_code}")
+        return int(float(counted[1]))
+
     def status(self) -> Status | None:
         """How the credential stands; None while the daemon does not answer."""
         body = self._get("status")
@@ -188,13 +197,16 @@ class Daemon:
         (self.folder / "history.json").write_text(json.dumps(trail, indent=2) + "\n")
 
     def _get(self, what: str) -> Any:
-        token = self.folder / "tokens" / "operator"
         try:
             answer = self._session.get(
                 f"{self._address}/v1/credentials/{CREDENTIAL}/{what}",
-                headers={"Authorization": f"Bearer {token.read_text().strip()}"},
+                headers=self._credentials(),
                 timeout=ANSWER_WITHIN,
             )
             return answer.json() if answer.status_code == 200 else None
         except (OSError, ValueError):
             return None
+
+    def _credentials(self) -> dict[str, str]:
+        token = self.folder / "tokens" / "operator"
+        return {"Authorization": f"Bearer {token.read_text().strip()}"}

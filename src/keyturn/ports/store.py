@@ -195,6 +195,9 @@ class Store(Protocol):
     def acknowledgements(self, credential: str) -> Mapping[tuple[str, int], Acknowledgement]:
         """By client and serial: whose clients have moved to which version by their owners' word, the newest word each."""
 
+    def with_usage(self) -> Sequence[str]:
+        """Names of the credentials of which any usage is kept, in buckets or rolled up."""
+
     def roll_up(self, credential: str, before: datetime) -> bool:
         """Take the buckets of one day, the oldest that has any which start before then, out of `usage`; of each client only
         the five-minute slots that it used the credential in are kept. Whether there was anything to do."""

@@ -12,7 +12,7 @@ from keyturn.runtime.registry import Registry
 from keyturn.runtime.usage import BATCHES_KEPT
 
 EVERY = timedelta(hours=1)
-"""Between two rounds over all credentials."""
+"""Between two rounds over all credentials that are used."""
 DAYS_A_ROUND = 3
 """Days of one credential that are rolled up in a round, each in a transaction of its own: a backlog is worked off without
 holding up anything."""
@@ -45,7 +45,7 @@ class Housekeeping:
             return
         self._next = now + EVERY
         self._store.forget_batches(now - BATCHES_KEPT)
-        for name in sorted(self._store.credentials()):
+        for name in self._store.with_usage():
             before = self._known(name, now) - self._retention.buckets
             any(not self._store.roll_up(name, before) for _ in range(DAYS_A_ROUND))
             self._store.forget_slots(name, now - self._retention.history)

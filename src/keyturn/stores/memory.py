@@ -294,6 +294,10 @@ class MemoryStore:
         with self._lock:
             return dict(self._acknowledgements.get(credential, {}))
 
+    def with_usage(self) -> Sequence[str]:
+        with self._lock:
+            return self._usage.credentials()
+
     def roll_up(self, credential: str, before: datetime) -> bool:
         with self._lock:
             return self._usage.roll_up(credential, before)

@@ -120,6 +120,10 @@ class MemoryUsage:
     def holes(self, source: str) -> Sequence[Hole]:
         return list(self._holes.get(source, []))
 
+    def credentials(self) -> Sequence[str]:
+        buckets = {name for name, series in self._rows.items() if series.starts}
+        return sorted(buckets | {name for (name, _), kept in self._slots.items() if kept})
+
     def roll_up(self, credential: str, before: datetime) -> bool:
         buckets = self._rows.get(credential) or _Series()
         used = [series.starts for (name, _), series in self._starts.items() if name == credential]

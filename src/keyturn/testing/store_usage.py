@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from keyturn.ports.records import Pooled, Uses
 from keyturn.ports.store import Store
-from keyturn.testing.store_samples import BUCKET, NAME, SECOND, Clauses, add, at, bucket, everything
+from keyturn.testing.store_samples import BUCKET, NAME, SECOND, Clauses, add, at, bucket, everything, version
 
 SLOT = timedelta(minutes=5)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -149,7 +149,20 @@ class UsageClauses(Clauses):
         add(store, bucket(-60, successes=1))
         assert store.roll_up(NAME, at(9))
         assert not store.roll_up(NAME, at(9))
+        assert list(store.with_usage()) == [NAME]
         assert len(store.use_starts(NAME, "web", end=at(9))) == 2
+
+    def test_credentials_with_usage_are_named(self, store: Store) -> None:
+        """Each once, in order, whether its usage is still in buckets or rolled up; one that nobody used is none of them."""
+        assert list(store.with_usage()) == []
+        for name in ("c", "a", "b"):
+            store.register(name, version(name=name), due_at=None)
+            add(store, bucket(0, successes=1, credential=name), bucket(1, "job", failures=1, credential=name))
+        store.register("idle", version(name="idle"), due_at=None)
+        store.roll_up("b", at(9))
+        assert list(store.with_usage()) == ["a", "b", "c"]
+        store.forget_slots("b", at(90 * int(timedelta(days=1) / BUCKET)))
+        assert list(store.with_usage()) == ["a", "c"]
 
     def test_old_slots_are_forgotten(self, store: Store) -> None:
         """Whole days, of one credential."""

@@ -1,68 +1,61 @@
-"""What is kept of usage, and for how long."""
+"""Usage is rolled up and forgotten once in a while, in the time that the policy gives it."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from tests.unit.runtime.rig import NAME, SECOND, Rig
-
-from keyturn.domain.phases import Phase
-from keyturn.ports.records import Told, UsageRow
-from keyturn.runtime.usage import BATCHES_KEPT
+from keyturn.runtime.registry import Registry
+from keyturn.runtime.retention import EVERY, Housekeeping, Retention
+from keyturn.stores.memory import MemoryStore
+from keyturn.testing.fakes import FakeClock
+from keyturn.testing.store_samples import NAME, NOW, add, at, bucket, everything, version
 
 DAY = timedelta(days=1)
 
 
-def used(rig: Rig, *, days_ago: float) -> None:
-    """The gateway tells of a use of long ago."""
-    start = rig.clock.now() - days_ago * DAY
-    row = UsageRow(credential=NAME, serial=1, client="weekly", start=start, length=SECOND, successes=1, failures=0)
-    rig.store.add_usage([Told(source="gateway", rows=[row], watermark=None)], received_at=rig.clock.now())
+def test_buckets_leave_slots_and_slots_leave_nothing() -> None:
+    """A week after a use its bucket is gone and the five minutes that it was in are kept, and after ninety days nothing is.
+    A round takes place once an hour, and not with each tick."""
+    clock = FakeClock(NOW)
+    store = MemoryStore(now=clock.now)
+    store.register(NAME, version(), due_at=None)
+    housekeeping = Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention())
+    housekeeping.tidy()
+    add(store, bucket(0, successes=1))
+
+    clock.advance(7 * DAY)
+    housekeeping.tidy()
+    assert len(everything(store)) == 1
+
+    clock.advance(EVERY)
+    housekeeping.tidy()
+    assert everything(store) == []
+    assert len(store.use_starts(NAME, "web", end=at(1))) == 1
+
+    clock.advance(84 * DAY)
+    housekeeping.tidy()
+    assert list(store.use_starts(NAME, "web", end=at(1))) == []
+    assert list(store.with_usage()) == []
 
 
-def test_buckets_are_rolled_up_and_history_forgotten() -> None:
-    """After a week a bucket leaves its slot, after ninety days nothing; batches are forgotten with their reports."""
-    rig = Rig()
-    for days in (100, 60, 8, 6):
-        used(rig, days_ago=days)
-    rig.second()
-    old = Told(source="gateway", rows=[], watermark=None, batch="old")
-    rig.store.add_usage([old], received_at=rig.clock.now() - BATCHES_KEPT - SECOND)
-    for _ in range(3):
-        rig.clock.advance(timedelta(hours=1))
-        rig.second()
-    now = rig.clock.now()
-    rows = rig.store.usage(NAME, start=now - 200 * DAY, end=now - DAY)
-    assert len(rows) == 1
-    starts = rig.store.use_starts(NAME, "weekly", end=now - DAY)
-    assert [round((now - start) / DAY) for start in starts] == [60, 8, 6]
-    assert rig.store.add_usage([old], received_at=now) == [True]
+def test_a_round_touches_what_is_used_and_nothing_else() -> None:
+    """Whoever has never been used costs a round nothing."""
+    clock = FakeClock(NOW)
+    store = Counting(clock)
+    for name in ("a", "b", "c"):
+        store.register(name, version(name=name), due_at=None)
+    add(store, bucket(0, successes=1, credential="b"))
+    Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
+    assert store.tidied == {"b"}
 
 
-def test_buckets_that_the_detector_has_not_read_are_kept() -> None:
-    """While a source is away, what it told last is not rolled up from under the detector."""
-    rig = Rig()
-    for _ in range(5):
-        rig.second()
-    rig.reporting = False
-    before = len(rig.store.usage(NAME, start=rig.clock.now() - DAY, end=rig.clock.now()))
-    start = rig.clock.now()
-    for _ in range(20):
-        rig.clock.advance(DAY)
-        rig.second()
-    assert len(rig.store.usage(NAME, start=start - DAY, end=start)) == before > 0
+class Counting(MemoryStore):
+    """Remembers whose usage was tidied."""
 
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(now=clock.now)
+        self.tidied: set[str] = set()
 
-def test_silence_is_judged_by_what_was_rolled_up() -> None:
-    """A weekly job is still awaited by its weekly pauses when its buckets are long gone."""
-    rig = Rig()
-    for week in range(1, 12):
-        used(rig, days_ago=7 * week)
-    rig.second()
-    for _ in range(8):
-        rig.clock.advance(timedelta(hours=1))
-        rig.second()
-    rig.runtime.start(NAME, by="ada", why="test")
-    rig.until_phase(Phase.MONITOR)
-    required = rig.runtime.look(NAME).usage.clients["weekly"].required_silence
-    assert 13 * DAY < required < 15 * DAY
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        self.tidied.add(credential)
+        super().forget_slots(credential, before)

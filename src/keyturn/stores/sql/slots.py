@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, or_, select
+from sqlalchemy import Column, Connection, Select, bindparam, delete, func, or_, select
 
 from keyturn.stores.rules import EXACT, SLOTS_A_DAY, slot_of, slot_start, thinned
 from keyturn.stores.sql.database import Upsert
 from keyturn.stores.sql.tables import slots, usage
 
+
+def _names(column: Column[str]) -> Select[Any]:
+    """The column's values, from one to the next through the index: what it costs follows how many there are of them, and
+    not how many rows have each."""
+    walk = select(func.min(column).label("name")).cte("names", recursive=True)
+    beyond = select(func.min(column)).where(column > walk.c.name).scalar_subquery()
+    walk = walk.union_all(select(beyond).where(walk.c.name.is_not(None)))
+    return select(walk.c.name).where(walk.c.name.is_not(None))
+
+
 DAY = timedelta(days=1)
 BYTES = SLOTS_A_DAY // 8
+_WITH_BUCKETS, _WITH_SLOTS = _names(usage.c.credential), _names(slots.c.credential)
 _USED = or_(usage.c.successes > 0, usage.c.failures > 0)
 _OLDEST = select(func.min(usage.c.start, type_=usage.c.start.type)).where(usage.c.credential == bindparam("wanted"))
 _OF_DAY = (
@@ -48,6 +60,10 @@ _DAYS = (
     )
     .order_by(slots.c.day)
 )
+
+
+def credentials(connection: Connection) -> Sequence[str]:
+    return sorted({name for names in (_WITH_BUCKETS, _WITH_SLOTS) for name in connection.execute(names).scalars()})
 
 
 def roll_up(connection: Connection, credential: str, before: datetime) -> bool:

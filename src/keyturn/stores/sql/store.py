@@ -253,6 +253,10 @@ class SqlStore:
         with self._database.read() as connection:
             return acknowledgements.of(connection, credential)
 
+    def with_usage(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            return slots.credentials(connection)
+
     def roll_up(self, credential: str, before: datetime) -> bool:
         with self._database.write() as connection:
             return slots.roll_up(connection, credential, before)
