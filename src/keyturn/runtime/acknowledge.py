@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from keyturn.domain.errors import Refused
-from keyturn.ports.records import Acknowledgement, HistoryEntry
+from keyturn.ports.records import Acknowledgement
 from keyturn.ports.store import Store
 from keyturn.runtime.dismiss import check_client
 from keyturn.runtime.evidence import WATCHED
 from keyturn.runtime.registry import Registry
+from keyturn.runtime.trail import commanded
 
 
 def acknowledge(
@@ -43,15 +44,7 @@ def acknowledge(
             f"`keyturn status {name}`"
         )
     if not dry_run:
-        entry = HistoryEntry(
-            at=now,
-            credential=name,
-            rotation=rotation.id,
-            phase=rotation.phase,
-            kind="command",
-            reason="acknowledge",
-            detail=f"acknowledge v{rotation.incoming} for {client}: {why}",
-            by=by,
-        )
+        what = f"acknowledge v{rotation.incoming} for {client}: {why}"
+        entry = commanded(name, rotation, what, by=by, now=now)
         store.acknowledge(Acknowledgement(client=client, serial=rotation.incoming, at=now, by=by, why=why), entry)
     return rotation.incoming

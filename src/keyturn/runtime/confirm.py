@@ -15,15 +15,15 @@ from keyturn.domain.effects import Message
 from keyturn.domain.errors import Refused, Transient
 from keyturn.domain.model import Adopting, Rotation
 from keyturn.domain.observations import Entry, Observations, ServingKind
-from keyturn.domain.phases import Phase
 from keyturn.domain.situation import Situation
 from keyturn.ports.clock import Clock
-from keyturn.ports.records import Commit, HistoryEntry
+from keyturn.ports.records import Commit
 from keyturn.ports.store import Store
 from keyturn.runtime.adopt import plan_rotation, remember, started
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.survey import rebuild, survey
+from keyturn.runtime.trail import commanded
 
 log = structlog.get_logger(__name__)
 
@@ -104,13 +104,17 @@ class Confirm:
             )
         now = self.clock.now()
         if self.store.credential(wired.name) is None:
-            entry = _on_record(wired.name, None, adoption.found, by=by, why=why, now=now)
+            entry = commanded(
+                wired.name, None, f"adopt: {why}", by=by, now=now, evidence={"found": list(adoption.found)}
+            )
             remember(self.store, wired, rebuild(survey(wired, self.fingerprint_key), now), now, [entry])
             return adoption
         if adoption.found:
             self._go_by_the_world(wired, by=by, why=why, now=now)
         elif (rotation := self.store.latest_of(wired.name)) is not None:
-            entry = _on_record(wired.name, rotation, adoption.found, by=by, why=why, now=now)
+            entry = commanded(
+                wired.name, rotation, f"adopt: {why}", by=by, now=now, evidence={"found": list(adoption.found)}
+            )
             self.store.commit(Commit(rotation=rotation, history=[entry], check_at=now))
         self.store.confirm(wired.name)
         if self.store.live_of(wired.name) is None:
@@ -129,7 +133,7 @@ class Confirm:
         rotation, seen, lines = self._compare(wired)
         adopting = _foreign(rotation, seen)
         said = f"{by}: restored from a backup, and the world has moved: {why}"
-        entry = _on_record(wired.name, rotation, lines, by=by, why=why, now=now)
+        entry = commanded(wired.name, rotation, f"adopt: {why}", by=by, now=now, evidence={"found": list(lines)})
         if self.store.live_of(wired.name) is not None:
             given_up = replace(rotation, abandoned=said, accepted=adopting, hold=None, halted=None, pause=None)
             self.store.commit(Commit(rotation=given_up, history=[entry]))
@@ -138,22 +142,6 @@ class Confirm:
         # What the authority has not any more is no way back, whatever the backup says.
         gone = frozenset(serial for serial in planned.outgoing if _gone(seen, serial))
         self.store.begin(replace(planned, revoked=gone), started(planned, why=said, now=now))
-
-
-def _on_record(
-    name: str, rotation: Rotation | None, found: Sequence[str], *, by: str, why: str, now: datetime
-) -> HistoryEntry:
-    return HistoryEntry(
-        at=now,
-        credential=name,
-        rotation="" if rotation is None else rotation.id,
-        phase=Phase.COMPLETED if rotation is None else rotation.phase,
-        kind="command",
-        reason="adopt",
-        detail=f"adopt: {why}",
-        evidence={"found": list(found)},
-        by=by,
-    )
 
 
 def _adoption(name: str, found: Sequence[str], follows: str) -> Adoption:

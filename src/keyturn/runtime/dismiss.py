@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from keyturn.domain.errors import Refused
-from keyturn.ports.records import Dismissal, HistoryEntry
+from keyturn.ports.records import Dismissal
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry
+from keyturn.runtime.trail import commanded
 
 
 def dismiss(
@@ -20,16 +21,7 @@ def dismiss(
     if rotation is None:
         raise Refused(f"no rotation of {name} has run yet: dismiss {client} when one waits for it")
     if not dry_run:
-        entry = HistoryEntry(
-            at=now,
-            credential=name,
-            rotation=rotation.id,
-            phase=rotation.phase,
-            kind="command",
-            reason="dismiss",
-            detail=f"dismiss {client}: {why}",
-            by=by,
-        )
+        entry = commanded(name, rotation, f"dismiss {client}: {why}", by=by, now=now)
         store.dismiss(Dismissal(client=client, at=now, by=by, why=why), entry)
 
 

@@ -19,7 +19,7 @@ from keyturn.domain.observations import Observations
 from keyturn.domain.verdicts import Verdict
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.records import Commit, Credential, HistoryEntry
+from keyturn.ports.records import Commit, Credential
 from keyturn.ports.store import Store
 from keyturn.runtime.adopt import adopt, begin_emergency, begin_rotation, check_confirmed
 from keyturn.runtime.claims import LEASE, Claim, Claims
@@ -33,6 +33,7 @@ from keyturn.runtime.registry import Registry
 from keyturn.runtime.retention import Housekeeping, Retention
 from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.step import Step
+from keyturn.runtime.trail import commanded
 from keyturn.runtime.usage import Intake
 
 log = structlog.get_logger(__name__)
@@ -212,16 +213,7 @@ class Runtime:
             changed = change(rotation)
             if dry_run:
                 return changed
-            entry = HistoryEntry(
-                at=self._clock.now(),
-                credential=name,
-                rotation=rotation.id,
-                phase=rotation.phase,
-                kind="command",
-                reason=what.split(" ", 1)[0],
-                detail=what,
-                by=by,
-            )
+            entry = commanded(name, rotation, what, by=by, now=self._clock.now())
             try:
                 return self._store.commit(Commit(rotation=changed, history=[entry]))
             except StaleRevision:

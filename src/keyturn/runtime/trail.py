@@ -6,7 +6,9 @@ from datetime import datetime
 
 from keyturn.domain.machine import Decision
 from keyturn.domain.model import Hold, Rotation
+from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.verdicts import Evidence
 from keyturn.ports.records import HistoryEntry
 
 ON_RECORD = frozenset({Reason.FORCED, Reason.DEADLINE_EXTENDED})
@@ -44,6 +46,24 @@ def trail(before: Rotation, decision: Decision, now: datetime) -> tuple[HistoryE
     if stands is not None and (stood is None or stood.reason is not stands.reason):
         lines.append(entry("halt" if after.halted is not None else "hold", stands.reason, stands.detail))
     return tuple(lines)
+
+
+def commanded(
+    name: str, rotation: Rotation | None, what: str, *, by: str, now: datetime, evidence: Evidence | None = None
+) -> HistoryEntry:
+    """The line for what a person asked for, of a credential's rotation or before it has had any: the command's name, what
+    it was said of, and why."""
+    return HistoryEntry(
+        at=now,
+        credential=name,
+        rotation="" if rotation is None else rotation.id,
+        phase=Phase.COMPLETED if rotation is None else rotation.phase,
+        kind="command",
+        reason=what.partition(":")[0].partition(" ")[0],
+        detail=what,
+        evidence=evidence or {},
+        by=by,
+    )
 
 
 def _standing(rotation: Rotation) -> Hold | None:

@@ -59,6 +59,9 @@ def promoted(p: Promises, replica: Replica, region: Region) -> Found:
     everywhere = rotation.phase is Phase.OVERLAP and not emergency(rotation)
     for node in world.authority.nodes.values():
         passed_over = not everywhere and (node.away or node.name in replica.cut)
+        if passed_over and not accepts(node, key):
+            # Clients may reach what keyturn cannot: until it is mended they are refused there, as is on record.
+            p.excuse(node.name)
         if node.name in world.ill or passed_over or (node.name, key.id) in p.hands:
             continue
         if node.away or not accepts(node, key):

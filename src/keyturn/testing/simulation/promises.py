@@ -105,12 +105,12 @@ class Promises:
         return self._late_until > self.world.timeline.now
 
     def excused(self, verifier: str) -> bool:
-        """Whether a verifier has come back or joined, or is said to differ, and was not seen to be as it should since. How
-        long that may last is not asked here, but where harms that stand are watched."""
+        """Whether a verifier has come back or joined, is said to differ, or was left out by name, and was not seen to be as
+        it should since. How long that may last is not asked here, but where harms that stand are watched."""
         return verifier in self._excused
 
     def excuse(self, verifier: str) -> None:
-        """A verifier comes back, or joins, or is said to differ."""
+        """A verifier comes back, or joins, or is said to differ, or is left out."""
         self._excused.add(verifier)
 
     def settle(self) -> None:
