@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -95,7 +95,7 @@ class People:
         grace = timedelta(0) if how == "without grace" else None
         now = world.timeline.now
 
-        def noted(serials: Collection[int]) -> None:
+        def noted(serials: Sequence[int]) -> None:
             for marked in serials:
                 key = world.key_of(name, marked)
                 if key is not None:
@@ -104,20 +104,17 @@ class People:
                     key.cut = min(key.cut, now if how == "cut now" else now + cap)
 
         def say(replica: Replica) -> None:
-            noted(
-                replica.runtime.emergency(
-                    name, serial=serial, by=BY, why=WHY, grace=grace, cut_now=how == "cut now"
-                ).marks
+            after = replica.runtime.emergency(
+                name, serial=serial, by=BY, why=WHY, grace=grace, cut_now=how == "cut now"
             )
+            noted(sorted(after.marks))
 
+        # A replica may die or sleep before it answers, and have put it on record all the same.
+        world.promises.being_reported[name] = noted
         if not self._through(say, f"emergency {name} v{serial or 'current'} {how}"):
-            # A replica that dies before it answers may have put it on record all the same.
             after = world.store.live_of(name)
-            noted(
-                after.marks.keys() - (rotation.marks.keys() if rotation is not None else ())
-                if after is not None
-                else ()
-            )
+            known = rotation.marks if rotation is not None else {}
+            noted(sorted(after.marks.keys() - known.keys()) if after is not None else [])
 
     def _give(self, name: str, what: str, change: Callable[[Replica], Callable[[Rotation], Rotation]]) -> bool:
         def through(replica: Replica) -> None:

@@ -70,6 +70,8 @@ class Promises:
         """Rotations that an operator was told would be rolled back."""
         self.next_is_bad: dict[str, Disturbance] = {}
         """By credential: what is to befall its next version."""
+        self.being_reported: dict[str, Callable[[Sequence[int]], None]] = {}
+        """By credential: takes note of the versions that somebody has set out to report compromised."""
         self._late_until = -1.0
         self._read: dict[tuple[str, str], int] = {}
         """(replica, rotation) → the revision that it has read last."""
@@ -199,6 +201,9 @@ class Promises:
 
     def _moved(self, replica: Replica, before: Rotation, after: Rotation, asked: Commit) -> None:
         world = self.world
+        if (noted := self.being_reported.get(after.credential)) is not None:
+            found = {serial: world.key_of(after.credential, serial) for serial in after.marks}
+            noted([serial for serial, key in found.items() if key is not None and key.reported is None])
         for serial in after.forced:
             if (key := world.key_of(after.credential, serial)) is not None:
                 key.forced = True
