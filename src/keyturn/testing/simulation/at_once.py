@@ -103,6 +103,8 @@ def _revoking(p: Promises, replica: Replica, key: Key) -> Found:
         return
     if p.world.key_of(key.credential, key.serial or 0) is not key:
         return  # an orphan: made when no answer came, so that nobody has its value
+    if key.serial in rotation.proven:
+        return  # it lives again where a verifier came back, and is buried again
     if rotation.phase in RESTORABLE:
         yield "P3", f"{replica.name} revokes {key} in {rotation.phase}"
     if key.serial == rotation.survivor:
@@ -232,7 +234,9 @@ def _ended(p: Promises, replica: Replica, after: Rotation) -> Found:
             key = world.key_of(after.credential, serial)
             if key is None or key is survivor:
                 continue
-            if ever_accepts(node, key):
+            # Of a lost value that a person has signed for, the listing is the evidence, and it knows no old connections.
+            alive = accepts if serial in after.waived else ever_accepts
+            if alive(node, key):
                 yield "P11", f"{after.phase}: {node.name} accepts {key}"
             if node.entries().get(key.id) in ALIVE:
                 yield "P5", f"{after.phase}: {key} is not revoked at {node.name}"
