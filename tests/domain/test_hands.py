@@ -98,6 +98,20 @@ def test_a_verifier_that_joins_is_mended(phase: Phase, paused: bool) -> None:
     assert rotation(world).phase is phase
 
 
+def test_a_verifier_that_joins_is_mended_while_destroying_is_held() -> None:
+    """Readers of one target get another's value, so nothing more is taken away; whoever has the new version is let in by a
+    verifier that joins meanwhile all the same."""
+    world = world_in(Phase.DESTROY)
+    world.overwrite(world.targets["t0"], missing=False)
+    go(world, lambda: rotation(world).hold is not None)
+    world.join()
+    for _ in range(4):
+        tick(world)
+    joined = list(world.verifiers.values())[-1]
+    assert joined.table[1] is Entry.ACTIVE
+    assert rotation(world).phase is Phase.DESTROY
+
+
 @pytest.mark.parametrize("phase", SERVING[:3])
 def test_a_stolen_copy_is_made_again_from_another_target(phase: Phase) -> None:
     """Before DESTROY a target that lost its copy of the old value gets one from the other target."""

@@ -86,6 +86,7 @@ STANDING: Mapping[Phase, tuple[Row, ...]] = {
     Phase.OVERLAP: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.MONITOR: (establish.keep_old, establish.accept_kept, establish.accept_new),
     Phase.RETIRE: (establish.keep_old, establish.accept_new),
+    Phase.DESTROY: (establish.accept_new,),
     Phase.ROLLBACK: PHASES[Phase.ROLLBACK],
 }
 
