@@ -287,6 +287,8 @@ class People:
         node, rotation = world.authority.nodes.get(verifier), world.store.latest_of(key.credential)
         if node is None or node.away:
             return False
+        if world.key_of(key.credential, key.serial or 0) is not key:
+            return True  # a doubled mint's, which keyturn has never asked to be there
         taken = rotation is not None and (key.serial in rotation.revoked or key.serial in rotation.disabled_at)
         wanted = Entry.DISABLED if taken else Entry.ACTIVE
         entry = node.entries().get(key.id, Entry.ABSENT)
