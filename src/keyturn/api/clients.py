@@ -80,11 +80,7 @@ def dismiss_client(name: str, daemon: TheDaemon, caller: Operator, command: Dism
         now=daemon.clock.now(),
         dry_run=command.dry_run,
     )
-    if not command.dry_run:
-        daemon.wake()
-    counts = "would count" if command.dry_run else "counts"
-    said = f"{name}: {command.client} {counts} as gone, and no rotation waits for it; a use of it proves otherwise"
-    return CommandResult(said=said, dry_run=command.dry_run, rotation=None)
+    return _counts(name, daemon, command, "gone, and no rotation waits for it; a use of it proves otherwise")
 
 
 @router.post("/acknowledgements")
@@ -103,8 +99,13 @@ def acknowledge_client(name: str, daemon: TheDaemon, caller: Operator, command: 
         now=daemon.clock.now(),
         dry_run=command.dry_run,
     )
+    return _counts(name, daemon, command, f"moved to v{serial}; what it leaves must be silent all the same")
+
+
+def _counts(name: str, daemon: TheDaemon, command: Dismiss | Acknowledge, what: str) -> CommandResult:
+    """What a client counts as from now on, or would; then the daemon looks at once."""
     if not command.dry_run:
         daemon.wake()
     counts = "would count" if command.dry_run else "counts"
-    said = f"{name}: {command.client} {counts} as moved to v{serial}; what it leaves must be silent all the same"
+    said = f"{name}: {command.client} {counts} as {what}"
     return CommandResult(said=said, dry_run=command.dry_run, rotation=None)

@@ -158,24 +158,24 @@ def _finding(
     resumed = detectors.pop(rotation.id, None)
     if resumed is None or resumed.saved != saved:
         resumed = None if saved is None else _resumed(saved)
-    if resumed is not None and end <= resumed.position:
-        detectors[rotation.id] = resumed
-        return resumed.finding
+    began = _floor(rotation.started_at, length)
+    position, finding = (began, None) if resumed is None else (resumed.position, resumed.finding)
+    if end <= position:
+        if resumed is not None:
+            detectors[rotation.id] = resumed
+        return finding
     told = partial(_rows, store, rotation, seeing, words.of(seeing))
     if resumed is None:
         since = max(
             [state.since for state in states.values() if state.since is not None] + [rotation.started_at - BASELINE]
         )
-        past = told(_ceil(since, length), _floor(rotation.started_at, length))
+        past = told(_ceil(since, length), began)
         detector = FailureDetector.from_baseline(
-            _buckets(past, rotation, length, _ceil(since, length), _floor(rotation.started_at, length)),
+            _buckets(past, rotation, length, _ceil(since, length), began),
             planned_overlap=max(rotation.policy.minimum_overlap, length),
         )
-        position, finding = _floor(rotation.started_at, length), None
     else:
-        detector, position, finding = resumed.detector, resumed.position, resumed.finding
-    if end <= position:
-        return finding
+        detector = resumed.detector
     for bucket in _buckets(told(position, end), rotation, length, position, end):
         finding = detector.update(bucket)
     document = {

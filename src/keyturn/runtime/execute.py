@@ -165,17 +165,15 @@ class Execute:
         try:
             value = target.fetch(token)
         except Absent:
+            mark = mint_token(wired.name, effect.serial)
             if wired.issuer.origin is ValueOrigin.AUTHORITY:
-                value = self._have_made(effect, rotation, wired, target, sender)
+                value = self._have_made(rotation, wired, target, token, mark, sender)
             else:
-                value = self._make(effect, rotation, wired, target, sender)
+                value = self._make(wired, target, token, mark, sender)
         return Made(key_id=wired.issuer.key_id(value), fingerprint=value.fingerprint(self.fingerprint_key))
 
-    def _make(
-        self, effect: Effect, rotation: Rotation, wired: WiredCredential, target: Target, sender: Sender
-    ) -> SecretValue:
+    def _make(self, wired: WiredCredential, target: Target, token: str, mark: str, sender: Sender) -> SecretValue:
         """A value of our own: nobody else has it before it is staged."""
-        token, mark = copy_token(rotation, effect.serial), mint_token(wired.name, effect.serial)
         minted = sender.send(lambda: wired.issuer.mint(mark), within=wired.issuer.timeout).value
         try:
             sender.send(lambda: target.stage(token, minted), within=target.timeout)
@@ -184,12 +182,11 @@ class Execute:
         return minted
 
     def _have_made(
-        self, effect: Effect, rotation: Rotation, wired: WiredCredential, target: Target, sender: Sender
+        self, rotation: Rotation, wired: WiredCredential, target: Target, token: str, mark: str, sender: Sender
     ) -> SecretValue:
         """A value that the authority makes: what an earlier try of ours has left there goes first, since nobody has its
         secret. What is not proven ours is left alone, and stops the mint."""
         issuer = wired.issuer
-        token, mark = copy_token(rotation, effect.serial), mint_token(wired.name, effect.serial)
         send = partial(sender.send, within=issuer.timeout)
         with self._lease(wired, sender):
             orphans = sort_out(self.store, rotation.credential, issuer.issued())

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
+from tests.domain.findings import authority_ill
 from tests.unit.runtime.rig import NAME, QUICK, Rig
 
 from keyturn.domain.errors import Transient
-from keyturn.domain.evidence import Finding
 from keyturn.domain.phases import Phase
 from keyturn.stores.memory import MemoryStore
 
@@ -19,19 +19,7 @@ PATIENT = replace(
     QUICK, silence_floor=timedelta(hours=1), silence_few=timedelta(hours=1), silence_unseen=timedelta(hours=1)
 )
 """The old version stays accepted meanwhile."""
-FOUND = Finding(
-    verdict="authority_ill",
-    e_value=200.0,
-    culprits=(),
-    control=True,
-    baseline_rate=0.01,
-    old_successes=1,
-    old_failures=9,
-    new_successes=1,
-    new_failures=9,
-    since=0.0,
-    until=10.0,
-)
+FOUND = authority_ill()
 
 
 class FullDisk(MemoryStore):
