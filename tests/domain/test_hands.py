@@ -70,6 +70,34 @@ def test_a_hand_in_an_emergency_keeps_nothing_from_readers_of_other_targets(phas
     clean(world, 1)
 
 
+@pytest.mark.parametrize("phase", FORWARD)
+def test_a_hand_is_overwritten_though_the_rotation_is_paused(phase: Phase) -> None:
+    """The pause keeps the rotation from going on; readers are given back at once what an operator wants given back."""
+    world = world_in(phase)
+    world.command(commands.pause, by="ada", why="a look", now=world.now)
+    world.overwrite(world.targets["t0"], missing=False)
+    go(world, lambda: rotation(world).hold is not None)
+    answer(world, "t0")
+    wanted = 1 if phase in SERVING[1:] else 0
+    go(world, lambda: world.targets["t0"].serial == wanted, ticks=3)
+    assert rotation(world).pause is not None
+
+
+def test_a_hand_is_overwritten_though_another_obstacle_holds_the_mint() -> None:
+    """Somebody's pending value keeps anything from being minted: the operator's word about readers is not held up by it,
+    or the two would wait for each other where the value is the one that readers get."""
+    world = world_in(Phase.INTRODUCE)
+    world.obstacle = Obstacle(what="AWSPENDING", id="stranger", since=None)
+    world.overwrite(world.targets["t0"], missing=False)
+    go(world, lambda: rotation(world).hold is not None)
+    answer(world, "t0")
+    go(world, lambda: world.targets["t0"].serial == 0, ticks=3)
+    tick(world)
+    held = rotation(world).hold
+    assert held is not None
+    assert held.reason is Reason.OBSTACLE
+
+
 @pytest.mark.parametrize("phase", [*SERVING, Phase.ROLLBACK])
 def test_nothing_is_reasserted_before_it_is_accepted(phase: Phase) -> None:
     """A verifier joins while a hand is answered: readers get the version only when it is accepted there too."""

@@ -5,7 +5,8 @@ walked in order, and the first whose post-condition is not observed says what to
 advances. A transition takes the edge that `EDGES` names for its phase and ruling; there is no other way to change phase.
 
 A hold, pause or halt commits no new intent but those of `STANDING` rows, which only re-establish what was already true,
-of ROLLBACK, which runs to its end, and of `ALWAYS`: what is compromised is cut off in its time, whatever stands.
+of ROLLBACK, which runs to its end, and of `ALWAYS`: readers are given back what a hand or a late call took from them, and
+what is compromised is cut off in its time, whatever stands.
 """
 
 from __future__ import annotations
