@@ -125,7 +125,7 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
     if key.reported is not None:
         mark = rotation.marks.get(key.serial or 0)
         grace = mark.grace.total_seconds() if mark is not None else 0.0
-        promoted_at = max(region.since for region in regions)
+        promoted_at = max(region.promoted_at for region in regions)
         if now + SLACK < min(key.cut, promoted_at + grace):
             yield "P2", f"{key} is disabled before its grace is over"
         return
