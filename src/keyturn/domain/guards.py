@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.evidence import Finding, confined
-from keyturn.domain.observations import AUTHORITY, Acceptance, ServingKind
+from keyturn.domain.observations import AUTHORITY, Acceptance, Entry, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import REFUSING, anothers
@@ -48,10 +48,17 @@ def operator_rollback(s: Situation) -> Verdict | None:
 
 
 def new_value_lost(s: Situation) -> Verdict | None:
-    """No target serves or keeps the new version's value: it can be given to nobody any more."""
-    if not s.minted(s.new) or s.readable(s.new) is not False:
+    """No target serves or keeps the new version's value; or a verifier has revoked it before it was given to anybody, and
+    what is revoked never is accepted again: it can be given to nobody any more."""
+    if not s.minted(s.new):
         return None
-    detail = f"no target holds the value of v{s.new}"
+    revoked = [v for v in sorted(s.seen.verifiers) if s.entry(v, s.new) is Entry.REVOKED]
+    if s.readable(s.new) is False:
+        detail = f"no target holds the value of v{s.new}"
+    elif revoked and s.phase_is(Phase.INTRODUCE):
+        detail = f"{', '.join(revoked)} has revoked v{s.new}"
+    else:
+        return None
     return Verdict(ruling=Ruling.ROLL_BACK, reason=Reason.NEW_VALUE_LOST, detail=detail)
 
 
