@@ -214,9 +214,7 @@ def test_why_it_was_rolled_back_stays_said(phase: Phase) -> None:
     credential = Credential(name="payments", versions={1: CURRENT}, next_serial=2)
     rotation = replace(ROTATION, phase=phase)
     verdict = wait(Reason.DRAINING) if rotation.live else None
-    line = headline(
-        Status(credential=credential, rotation=rotation, verdict=verdict, seen=None, turned_back=back), NOW
-    )
+    line = headline(Status(credential=credential, rotation=rotation, verdict=verdict, seen=None, turned_back=back), NOW)
     assert "(client checkout-7 fails 34 of 34 on v2, v1 is healthy with 0 of 900 failed)" in line
     said_of_itself = replace(back, detail="")
     line = headline(
