@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.model import Mark, Rotation, Stamp, Version
@@ -20,18 +21,18 @@ def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
     s = _with_marks_beside(Situation(rotation=rotation, seen=seen, now=now))
     rotation = s.rotation
     promoted = _promoted(s)
-    after = replace(
-        rotation,
-        versions=_versions(s),
-        served=rotation.served | _served(s),
-        promoted=promoted,
-        marks=_marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks,
-        up=_up(s),
-        soak=_soak(s),
-        proven=_proven(s),
-    )
+    remembered: dict[str, Any] = {
+        "versions": _versions(s),
+        "served": rotation.served | _served(s),
+        "promoted": promoted,
+        "marks": _marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks,
+        "up": _up(s),
+        "soak": _soak(s),
+        "proven": _proven(s),
+    }
     # Most looks show nothing new, and what follows then knows it by identity.
-    return rotation if after == rotation else after
+    new = {name: value for name, value in remembered.items() if value != getattr(rotation, name)}
+    return replace(rotation, **new) if new else rotation
 
 
 def _with_marks_beside(s: Situation) -> Situation:

@@ -35,6 +35,7 @@ from keyturn.runtime.values import copy_token, identify, named_serial, value_of
 
 log = structlog.get_logger(__name__)
 
+ALIVE = (Entry.ACTIVE, Entry.DISABLED)
 UNREADABLE = TargetSeen(serving=Serving(kind=ServingKind.UNKNOWN), copies=None)
 
 
@@ -220,8 +221,7 @@ class Gather:
         try:
             listed = self.at_once.run(f"{wired.name}/{verifier}/entries", lambda: wired.issuer.entries(verifier))
             entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
-            alive = {key_id for key_id, entry in listed.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
-            risen = frozenset(buried[key_id] for key_id in buried.keys() & alive)
+            risen = frozenset(serial for key_id, serial in buried.items() if listed.get(key_id) in ALIVE)
         except Failure as error:
             log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
             entries = {}

@@ -123,10 +123,15 @@ def is_late(row: UsageRow, watermark: datetime | None) -> bool:
 
 def with_use(before: Uses | None, start: datetime, end: datetime, *, successes: int, failures: int) -> Uses:
     """What is remembered of a use once this bucket of it is known too."""
-    use = Uses(
-        first_use=start, last_use=end, last_success=end if successes else None, last_refusal=end if failures else None
-    )
-    return use if before is None else joined(before, use)
+    success, refusal = end if successes else None, end if failures else None
+    if before is None:
+        return Uses(first_use=start, last_use=end, last_success=success, last_refusal=refusal)
+    first, last = min(before.first_use, start), max(before.last_use, end)
+    success, refusal = _newer(before.last_success, success), _newer(before.last_refusal, refusal)
+    if (first, last, success, refusal) == (before.first_use, before.last_use, before.last_success, before.last_refusal):
+        # As mostly: a bucket is told of in several polls.
+        return before
+    return Uses(first_use=first, last_use=last, last_success=success, last_refusal=refusal)
 
 
 def joined(one: Uses, other: Uses) -> Uses:
