@@ -65,8 +65,8 @@ def _versions(s: Situation) -> dict[int, Version]:
 
 def _served(s: Situation) -> set[int]:
     servings = [s.serving(target) for target in s.rotation.targets]
-    ours = {one.serial for one in servings if one.kind is ServingKind.OURS and one.serial is not None}
-    return ours & set(s.rotation.versions)
+    ours = [one.serial for one in servings if one.kind is ServingKind.OURS]
+    return {serial for serial in s.rotation.versions if serial in ours}
 
 
 def _promoted(s: Situation) -> dict[str, Stamp]:
@@ -102,8 +102,8 @@ def _marks(s: Situation) -> dict[int, Mark]:
     if last is None or any(target not in s.rotation.promoted for target in s.rotation.targets):
         return marks
     for serial, mark in marks.items():
-        if serial != s.survivor:
-            marks[serial] = replace(mark, cut_at=min(mark.cut_at, last.at + mark.grace))
+        if serial != s.survivor and last.at + mark.grace < mark.cut_at:
+            marks[serial] = replace(mark, cut_at=last.at + mark.grace)
     return marks
 
 
@@ -135,8 +135,11 @@ def _soak(s: Situation) -> Stamp | None:
 
 def _proven(s: Situation) -> tuple[int, ...]:
     proven = list(s.rotation.proven)
+    tried = {one.serial for one in s.seen.effects.values() if one.kind is EffectKind.PROVE_DEAD and one.succeeded}
     for serial in s.doomed:
-        done = s.seen.effects.get(effect(s, EffectKind.PROVE_DEAD, serial).id)
-        if done is not None and done.succeeded and serial not in proven:
-            proven.append(serial)
+        if serial in tried and serial not in proven:
+            # By its id: one that was proven in another entry of the phase may live again since.
+            done = s.seen.effects.get(effect(s, EffectKind.PROVE_DEAD, serial).id)
+            if done is not None and done.succeeded:
+                proven.append(serial)
     return tuple(proven)

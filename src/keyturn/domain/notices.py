@@ -75,6 +75,11 @@ def _compromised_use(s: Situation) -> list[Message]:
 
 def _cut_refused(s: Situation) -> list[Message]:
     """That a compromised version cannot be disabled is nothing to be found out later; once for each phase."""
+    refused = [
+        (name, tried)
+        for name, tried in s.seen.effects.items()
+        if tried.kind is EffectKind.DISABLE and tried.failure in PERMANENT and s.marked(tried.serial)
+    ]
     return [
         Message(
             id=f"{name}/refused",
@@ -82,8 +87,7 @@ def _cut_refused(s: Situation) -> list[Message]:
             text=f"{s.rotation.credential}: v{tried.serial} is compromised, and cannot be disabled: {tried.message}",
             details=(("credential", s.rotation.credential), ("version", str(tried.serial))),
         )
-        for name, tried in sorted(s.seen.effects.items())
-        if tried.kind is EffectKind.DISABLE and tried.failure in PERMANENT and s.marked(tried.serial)
+        for name, tried in sorted(refused)
     ]
 
 

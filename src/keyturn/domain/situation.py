@@ -78,7 +78,8 @@ class Situation:
     @property
     def doomed(self) -> tuple[int, ...]:
         """Every other version of the rotation."""
-        return tuple(serial for serial in self.rotation.versions if serial != self.survivor)
+        survivor = self.survivor
+        return tuple([serial for serial in self.rotation.versions if serial != survivor])
 
     # What became of versions
 
@@ -219,7 +220,7 @@ class Situation:
 
     def verifiers(self, serial: int, *states: Acceptance) -> tuple[str, ...]:
         """The verifiers that treat a version in one of these ways, in a steady order."""
-        return tuple(v for v in sorted(self.seen.verifiers) if self.acceptance(v, serial) in states)
+        return tuple([v for v in sorted(self.seen.verifiers) if self.acceptance(v, serial) in states])
 
     def still(self, serial: int, *states: Acceptance) -> tuple[str, ...]:
         """The same for a version that is to be taken away: where its value cannot be tried, the listing speaks."""
@@ -229,7 +230,7 @@ class Situation:
                 return LISTED_AS[self.entry(verifier, serial)]
             return self.acceptance(verifier, serial)
 
-        return tuple(v for v in sorted(self.seen.verifiers) if treats(v) in states)
+        return tuple([v for v in sorted(self.seen.verifiers) if treats(v) in states])
 
     def behind_our_back(self, serial: int) -> tuple[str, ...]:
         """Verifiers that had agreed, were never away, and refuse a version now. A disable by name, if we ever asked for

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from keyturn.domain.errors import FailureKind, Refused, StaleRevision
@@ -146,12 +145,14 @@ def joined(one: Uses, other: Uses) -> Uses:
 
 def moved(state: SourceState, told: Told, *, late: int) -> SourceState:
     """A source's state after what it told: the watermark never goes back, and what it does not say stays."""
-    return replace(
-        state,
+    return SourceState(
+        name=state.name,
         cursor=state.cursor if told.cursor is None else told.cursor,
         watermark=_newer(state.watermark, told.watermark),
         since=state.since if state.since is not None else told.watermark,
         late=state.late + late,
+        blind_since=state.blind_since,
+        trouble=state.trouble,
     )
 
 

@@ -94,6 +94,9 @@ class FakeVerifier:
     def probe(self, key_id: str, value: str) -> Acceptance:
         """The newest table's verdict, and `UNSETTLED` while an older one that differs may still be served."""
         over = self._clock.monotonic() - self._lag - self._held_lag
+        loaded, table = self._tables[-1]
+        if loaded <= over:
+            return verdict(table, key_id, value)
         newest = None
         for loaded, table in reversed(self._tables):
             said = verdict(table, key_id, value)
