@@ -12,7 +12,7 @@ from tests.domain.tracing import clean, go, leak, tick
 from tests.domain.world import World
 
 from keyturn.domain import commands
-from keyturn.domain.effects import EffectKind
+from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.machine import decide
 from keyturn.domain.observations import Entry, Obstacle
 from keyturn.domain.phases import Phase
@@ -166,6 +166,25 @@ def test_an_end_is_kept_as_it_was_left(back: bool) -> None:
         tick(world)
     assert joined.table == {survivor: Entry.ACTIVE, dead: Entry.REVOKED}
     clean(world, survivor)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_end_is_kept_as_it_was_left_also_while_a_hand_holds(back: bool) -> None:
+    """A late call lands between rotations, and meanwhile somebody has overwritten the secret: the hand is a person's matter,
+    the call is undone all the same (promise P7)."""
+    world = coming_to(Phase.ROLLBACK) if back else world_in(Phase.DESTROY)
+    go(world, ended(world))
+    survivor, dead = (0, 1) if back else (1, 0)
+    world.overwrite(world.targets["t0"], missing=False)
+    world.land(Effect(id="late", kind=EffectKind.DISABLE, serial=survivor, verifiers=("g0",)))
+    world.targets["t1"].copies.add(dead)
+    for _ in range(3):
+        tick(world)
+    assert world.ended is not None
+    assert world.ended.hold is not None
+    assert world.ended.hold.reason is Reason.TARGET_FOREIGN
+    assert world.verifiers["g0"].table[survivor] is Entry.ACTIVE
+    assert world.targets["t1"].copies == set()
 
 
 @pytest.mark.parametrize("back", [False, True])

@@ -225,11 +225,13 @@ def anothers_hand(s: Situation) -> Verdict | None:
     to be done at that target, which its rows say."""
     for name in s.rotation.targets if not s.hurried else ():
         serving = s.serving(name)
+        if serving.kind is ServingKind.OURS and serving.serial in s.explained(name):
+            continue
         if s.to_reassert(name) or _to_be_adopted(s, name) or s.came_late(name):
             continue
         if (found := anothers(s, name, latch=not s.rotation.phase.is_end)) is not None:
             return found
-        if serving.kind is ServingKind.OURS and serving.serial not in s.explained(name):
+        if serving.kind is ServingKind.OURS:
             detail = f"{name} serves v{serving.serial}, which this phase did not put there"
             return hold(Reason.TARGET_FOREIGN, detail, latch=True, target=name, found=serving.id or "")
     return None

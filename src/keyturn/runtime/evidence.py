@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,7 @@ from keyturn.runtime.words import Words
 
 BASELINE = timedelta(days=3)
 """How much of the past the detector learns from."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WATCHED = frozenset({Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
 
 
@@ -251,8 +252,7 @@ def _buckets(
 
 
 def _floor(moment: datetime, length: timedelta) -> datetime:
-    seconds = length.total_seconds()
-    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, tz=moment.tzinfo)
+    return moment - (moment - EPOCH) % length
 
 
 def _ceil(moment: datetime, length: timedelta) -> datetime:
