@@ -32,6 +32,7 @@ AT_ONCE = Policy(
     silence_floor=ZERO,
     silence_few=ZERO,
     silence_unseen=ZERO,
+    unseen_share=1.0,
 )
 """Nothing is waited for: what is left are the calls."""
 

@@ -33,7 +33,9 @@ def mend(rotation: Rotation, verdict: Verdict, seen: Observations | None, now: d
 
 
 def sooner(rotation: Rotation, verdict: Verdict, now: datetime) -> str:
-    """How a wait for the end of a grace is cut short; empty for any other wait."""
+    """How a wait is cut short that one command ends: of a grace, and for an owner's word. Empty for any other."""
+    if verdict.reason is Reason.CLIENTS_UNSEEN:
+        return f"{_command(rotation, 'ack')} says for its owner that every client is known."
     running = [serial for serial, mark in rotation.marks.items() if mark.cut_at > now]
     if verdict.reason not in (Reason.GRACE, Reason.NO_ROOM) or not running:
         return ""
