@@ -95,6 +95,8 @@ def stage_new(s: Situation) -> Outcome:
 
 def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks: bool) -> Outcome:
     lost = serial in s.rotation.waived and not s.readable(serial)
+    if not lost and 0 < len(s.seen.verifiers) == len(s.verifiers(serial, Acceptance.ACCEPTED)):
+        return None
     # Where its value is lost, as somebody has signed, the authority's listing speaks for it; it can be enabled where its
     # entry is, and nowhere else.
     refusing = s.still(serial, *REFUSING) if lost else s.verifiers(serial, *REFUSING)

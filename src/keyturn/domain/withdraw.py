@@ -125,11 +125,11 @@ def _accepting(s: Situation, serial: int) -> tuple[str, ...]:
 
 def mark_beside(s: Situation) -> Outcome:
     """That a version is compromised is written beside the secret at every target, so that it survives our store."""
+    marked = [serial for serial in sorted(s.rotation.versions) if s.marked(serial) and s.minted(serial)]
     lacking = [
         effect(s, EffectKind.MARK, serial, target=t)
         for t in s.rotation.targets
-        for serial in sorted(s.rotation.versions)
-        if s.marked(serial) and s.minted(serial)
+        for serial in marked
         if s.copies(t) is not None and serial not in s.seen.targets[t].marked
     ]
     return tuple(lacking) or None
