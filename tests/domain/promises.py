@@ -45,7 +45,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
             if after.phase is Phase.OVERLAP and effect.serial == after.incoming and not emergency(after):
                 bake_known(world, after, effect.target)
         if effect.kind is EffectKind.DISABLE:
-            silence_before_reject(world, before, after, effect.serial)
+            silence_before_reject(world, after, effect.serial)
         if effect.kind is EffectKind.REVOKE:
             disable_before_revoke(world, after, effect.serial)
     if before.phase is Phase.OVERLAP and after.phase is Phase.MONITOR and not emergency(after):
@@ -191,7 +191,7 @@ def watched(world: World, after: Rotation, span: timedelta, *, failures: bool) -
     assert mark >= since + span, f"P4: {span} after the last promote are not known"
 
 
-def silence_before_reject(world: World, before: Rotation, after: Rotation, serial: int) -> None:
+def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
     """P2: nothing is disabled that readers get or somebody may still use."""
     if cut_off(after, serial, world.now):
         return
@@ -204,8 +204,7 @@ def silence_before_reject(world: World, before: Rotation, after: Rotation, seria
     rolling_back = after.phase is Phase.ROLLBACK
     if serial in after.forced:
         return
-    over = serial in after.revoked and serial in before.disabled_at
-    if serial not in world.ever_served or over:
+    if serial not in world.ever_served:
         return
     least = max(world.policy.drain, world.policy.minimum_overlap)
     since = max(world.served_since[name] for name in after.targets)

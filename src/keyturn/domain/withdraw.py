@@ -78,10 +78,9 @@ def drained(s: Situation) -> Verdict | None:
 
 
 def _awaited(s: Situation, serial: int) -> bool:
-    """Whether a version may be in use, so that its silence is to be known. What we have disabled and revoked was silent
-    then; what another's hand has revoked at one verifier may be in use at another."""
-    over = serial in s.rotation.disabled_at or refused_everywhere(s, serial)
-    gone = serial in s.rotation.revoked and over
+    """Whether a version may be in use, so that its silence is to be known. What is revoked at one verifier, as by another's
+    hand, may be in use at the others."""
+    gone = serial in s.rotation.revoked and refused_everywhere(s, serial)
     return serial in s.rotation.served and not (s.marked(serial) or serial in s.rotation.forced or gone)
 
 
