@@ -197,9 +197,8 @@ class Situation:
         """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose value
         is lost, or waived by an operator, the authority's listing speaks."""
         seen = self.seen.verifiers.get(verifier)
-        if seen is None:
-            return Acceptance.UNREACHABLE
-        if (found := seen.acceptance.get(serial)) is not None:
+        found = seen.acceptance.get(serial) if seen is not None else Acceptance.UNREACHABLE
+        if found is not None:
             return found
         if serial in self.rotation.waived or self.readable(serial) is False:
             return LISTED_AS[self.entry(verifier, serial)]
