@@ -50,9 +50,8 @@ def replacements(node: ast.expr, within: ast.AST | None) -> Iterator[tuple[str, 
     if isinstance(node, ast.Attribute) and node.attr in TOLD and ast.unparse(node.value) in SEEN:
         word, zero = TOLD[node.attr]
         yield word, zero.format(text)
-    kind = text.partition(".")[0]
-    asked = isinstance(within, ast.Call) and ast.unparse(within.func).endswith(".get")
-    if text in WORDS and (asked or (isinstance(within, ast.Return) and kind in MEANT)):
+    if text in WORDS and isinstance(within, ast.Call) and ast.unparse(within.func).endswith(".get"):
+        kind = text.partition(".")[0]
         yield from ((word.lower(), f"{kind}.{word}") for word in MEANT[kind])
     elif text in WORDS and not isinstance(within, ast.IfExp):
         yield "overlooked", "None"
