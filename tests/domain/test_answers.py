@@ -43,6 +43,24 @@ def test_a_lost_value_is_waived_by_name() -> None:
     clean(world, 1)
 
 
+def test_users_that_were_never_seen_are_awaited_until_an_owner_vouches() -> None:
+    """Everybody known is silent, and the history says that others are to be expected: nothing is disabled before an owner's
+    word, or somebody's force; what is compromised is not awaited."""
+    world = world_in(Phase.MONITOR)
+    world.unseen = 0.2
+    said = go(world, lambda: rotation(world).reminded > 0)[-1]
+    assert said.verdict.reason is Reason.CLIENTS_UNSEEN
+    assert said.verdict.detail == "with a chance of 20% the next use is by a client that was never seen"
+    assert rotation(world).phase is Phase.MONITOR
+    forced, leaked = world.fork(), world.fork()
+    world.unseen = 0.0
+    forced.command(commands.force, serial=0, by="ada", why="it is one workload")
+    leak(leaked, 0)
+    for one in (world, forced, leaked):
+        go(one, ended(one))
+        clean(one, 1)
+
+
 def test_a_stolen_copy_is_reported_and_made_again_from_another() -> None:
     """A target that lost its copy of the old value gets one from the other target, and somebody is told."""
     world = world_in(Phase.MONITOR)
