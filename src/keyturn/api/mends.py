@@ -49,6 +49,8 @@ def _plainly(rotation: Rotation, verdict: Verdict) -> str:
         return f"{resume} tries again, {_command(rotation, 'abandon')} gives it up for another rotation."
     if verdict.reason is Reason.QUARANTINED and rotation.live:
         return f"Mend what it names; {resume} then tries once more."
+    if verdict.reason is Reason.EFFECT_RETRYING and rotation.phase in (Phase.ROLLBACK, Phase.DESTROY):
+        return f"It ends with its cause; {_command(rotation, 'abandon')} gives it up for another rotation."
     latched = verdict.latch or (rotation.hold is not None and rotation.hold.latched)
     return f"{resume} ends it." if latched else "It ends with its cause."
 
