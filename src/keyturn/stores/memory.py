@@ -396,8 +396,10 @@ class MemoryStore:
 
     def _put_versions(self, name: str, versions: Mapping[int, Version]) -> None:
         known = self._credentials[name]
-        self._credentials[name] = replace(known, versions={**known.versions, **versions})
-        for serial, version in versions.items():
+        changed = {serial: version for serial, version in versions.items() if known.versions.get(serial) != version}
+        if changed:
+            self._credentials[name] = replace(known, versions={**known.versions, **changed})
+        for serial, version in changed.items():
             if version.key_id is not None:
                 self._key_ids[version.key_id] = (name, serial)
 
