@@ -274,10 +274,14 @@ class Ground:
                 verifier.excused.add(serial)
 
     def put_back(self) -> None:
-        """They put back what readers got, where what they gave instead is still there."""
+        """They put back what readers got, where what they gave instead is still there, and have whoever read that meanwhile
+        read again: no look of ours may ever have met it."""
         for target in self.targets.values():
             if target.taken_by_hand is not None and target.id == target.put_by_hand:
-                target.id = target.taken_by_hand
+                given, target.id = target.serial, target.taken_by_hand
+                for client in self.clients.values():
+                    if client.target == target.name and client.holds == given:
+                        client.holds = target.serial
             target.taken_by_hand = None
 
     def rob(self, target: Target) -> None:

@@ -124,7 +124,8 @@ def survivor_stands(world: World, after: Rotation, serial: int) -> None:
 
 
 def stands_where_told(world: World, before: Rotation, decision: Decision) -> None:
-    """Under a pause, a halt or a latched hold nothing goes on; what was true may be made so again."""
+    """Under a pause, a halt or a latched hold nothing goes on; what was true may be made so again, and readers are given
+    back what an operator wants given back."""
     kinds = {effect.kind for effect in decision.effects}
     unmade = before.versions[before.incoming].key_id is None
     if world.obstacle is not None and world.obstacle.id not in before.passed and unmade:
@@ -136,6 +137,8 @@ def stands_where_told(world: World, before: Rotation, decision: Decision) -> Non
     cut = {e for e in decision.effects if e.kind is EffectKind.DISABLE and cut_off(before, e.serial, world.now)}
     mending = {EffectKind.INSTALL, EffectKind.ENABLE, EffectKind.STAGE, EffectKind.KEEP, EffectKind.MARK}
     cut |= {e for e in decision.effects if e.kind is EffectKind.REVOKE and e.serial not in before.versions}
+    overwritten = {name for name, found in before.reasserted.items() if found == (world.targets[name].id or "")}
+    cut |= {e for e in decision.effects if e.kind is EffectKind.PROMOTE and e.target in overwritten}
     others = {effect.kind for effect in decision.effects if effect not in cut}
     assert others <= mending, f"{others} while it stands"
     retreats = (before.phase, decision.rotation.phase) == (Phase.RETIRE, Phase.MONITOR)

@@ -356,6 +356,18 @@ def test_a_new_value_that_nobody_holds_any_more_is_given_up() -> None:
     clean(world, 0)
 
 
+def test_a_new_version_that_a_verifier_has_revoked_is_given_up() -> None:
+    """A twin of the mint takes the key for an orphan, or somebody revokes it by hand: what is revoked never is accepted
+    again, so that nobody need wait for it; the old version is kept, and what was made dies."""
+    world = world_in(Phase.INTRODUCE)
+    go(world, lambda: rotation(world).versions[1].key_id is not None)
+    world.verifiers["g1"].table[1] = Entry.REVOKED
+    said = go(world, lambda: rotation(world).phase is not Phase.INTRODUCE, ticks=3)
+    assert said[-1].verdict.reason is Reason.NEW_VALUE_LOST
+    go(world, ended(world))
+    clean(world, 0)
+
+
 def test_in_an_emergency_a_lost_new_value_is_made_anew() -> None:
     """Nothing can be restored and nobody can be given the new version: another rotation makes one, whoever is asleep."""
     world = world_in(Phase.INTRODUCE)

@@ -12,7 +12,7 @@ from tests.domain.tracing import clean, go, leak, tick
 from tests.domain.world import World
 
 from keyturn.domain import commands
-from keyturn.domain.effects import EffectKind
+from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.machine import decide
 from keyturn.domain.observations import Entry, Obstacle
 from keyturn.domain.phases import Phase
@@ -68,6 +68,34 @@ def test_a_hand_in_an_emergency_keeps_nothing_from_readers_of_other_targets(phas
     answer(world, "t0")
     go(world, ended(world))
     clean(world, 1)
+
+
+@pytest.mark.parametrize("phase", FORWARD)
+def test_a_hand_is_overwritten_though_the_rotation_is_paused(phase: Phase) -> None:
+    """The pause keeps the rotation from going on; readers are given back at once what an operator wants given back."""
+    world = world_in(phase)
+    world.command(commands.pause, by="ada", why="a look", now=world.now)
+    world.overwrite(world.targets["t0"], missing=False)
+    go(world, lambda: rotation(world).hold is not None)
+    answer(world, "t0")
+    wanted = 1 if phase in SERVING[1:] else 0
+    go(world, lambda: world.targets["t0"].serial == wanted, ticks=3)
+    assert rotation(world).pause is not None
+
+
+def test_a_hand_is_overwritten_though_another_obstacle_holds_the_mint() -> None:
+    """Somebody's pending value keeps anything from being minted: the operator's word about readers is not held up by it,
+    or the two would wait for each other where the value is the one that readers get."""
+    world = world_in(Phase.INTRODUCE)
+    world.obstacle = Obstacle(what="AWSPENDING", id="stranger", since=None)
+    world.overwrite(world.targets["t0"], missing=False)
+    go(world, lambda: rotation(world).hold is not None)
+    answer(world, "t0")
+    go(world, lambda: world.targets["t0"].serial == 0, ticks=3)
+    tick(world)
+    held = rotation(world).hold
+    assert held is not None
+    assert held.reason is Reason.OBSTACLE
 
 
 @pytest.mark.parametrize("phase", [*SERVING, Phase.ROLLBACK])
@@ -138,6 +166,25 @@ def test_an_end_is_kept_as_it_was_left(back: bool) -> None:
         tick(world)
     assert joined.table == {survivor: Entry.ACTIVE, dead: Entry.REVOKED}
     clean(world, survivor)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_end_is_kept_as_it_was_left_also_while_a_hand_holds(back: bool) -> None:
+    """A late call lands between rotations, and meanwhile somebody has overwritten the secret: the hand is a person's matter,
+    the call is undone all the same (promise P7)."""
+    world = coming_to(Phase.ROLLBACK) if back else world_in(Phase.DESTROY)
+    go(world, ended(world))
+    survivor, dead = (0, 1) if back else (1, 0)
+    world.overwrite(world.targets["t0"], missing=False)
+    world.land(Effect(id="late", kind=EffectKind.DISABLE, serial=survivor, verifiers=("g0",)))
+    world.targets["t1"].copies.add(dead)
+    for _ in range(3):
+        tick(world)
+    assert world.ended is not None
+    assert world.ended.hold is not None
+    assert world.ended.hold.reason is Reason.TARGET_FOREIGN
+    assert world.verifiers["g0"].table[survivor] is Entry.ACTIVE
+    assert world.targets["t1"].copies == set()
 
 
 @pytest.mark.parametrize("back", [False, True])

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 BOTH_WAIT = "both only wait; which of them is named first is all that changes"
 APART = "the two do not depend on each other: both are done, in one order or the other, before the phase goes on"
 TOGETHER = "every row is asked, whatever the others say, and what they bring goes out together"
-ITSELF = "`reassert` asks by itself for what it gives; what else `accept_new` lacks is done before the phase goes on"
+BESIDE = "both wait where they are not done, and what accepts goes out by its standing row whatever waits"
 
 EQUIVALENT: Mapping[str, str] = {
     "added edge *": "without the edge the ruling would raise KeyError, and neither explorer nor any scenario meets that",
@@ -22,15 +22,12 @@ EQUIVALENT: Mapping[str, str] = {
     "guard authority_changed before way_back_lost": "both hold with the same rows standing, neither latches, and each is "
     "asked again when the other is over",
     "guard new_version_fails before new_value_lost": "both are failures and go back alike; only the reason told differs",
-    "introduce: keep_old before reassert": APART,
     "introduce: make_room before keep_old": APART,
     "monitor: accept_new before accept_kept": APART,
+    "monitor: served_everywhere before accept_new": BESIDE,
+    "retire: served_everywhere before accept_new": BESIDE,
+    "destroy: served_everywhere before accept_new": BESIDE,
     "monitor: clients_moved before served_everywhere": BOTH_WAIT,
-    "overlap: reassert before accept_new": ITSELF,
-    "monitor: reassert before accept_new": ITSELF,
-    "retire: reassert before accept_new": ITSELF,
-    "destroy: reassert before accept_new": ITSELF,
-    "rollback: reassert before accept_survivor": "`reassert` begins with the very question, of the very version",
     "retire: old_silent before served_everywhere": BOTH_WAIT,
     "rollback: drained before served_everywhere": BOTH_WAIT,
     "destroy: mark_beside before prove_dead": APART,

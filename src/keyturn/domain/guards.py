@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.evidence import Finding, confined
-from keyturn.domain.observations import AUTHORITY, Acceptance, ServingKind
+from keyturn.domain.observations import AUTHORITY, Acceptance, Entry, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import REFUSING, anothers
@@ -48,10 +48,17 @@ def operator_rollback(s: Situation) -> Verdict | None:
 
 
 def new_value_lost(s: Situation) -> Verdict | None:
-    """No target serves or keeps the new version's value: it can be given to nobody any more."""
-    if not s.minted(s.new) or s.readable(s.new) is not False:
+    """No target serves or keeps the new version's value; or a verifier has revoked it before it was given to anybody, and
+    what is revoked never is accepted again: it can be given to nobody any more."""
+    if not s.minted(s.new):
         return None
-    detail = f"no target holds the value of v{s.new}"
+    revoked = [v for v in sorted(s.seen.verifiers) if s.entry(v, s.new) is Entry.REVOKED]
+    if s.readable(s.new) is False:
+        detail = f"no target holds the value of v{s.new}"
+    elif revoked and s.phase_is(Phase.INTRODUCE):
+        detail = f"{', '.join(revoked)} has revoked v{s.new}"
+    else:
+        return None
     return Verdict(ruling=Ruling.ROLL_BACK, reason=Reason.NEW_VALUE_LOST, detail=detail)
 
 
@@ -83,16 +90,17 @@ def _found(s: Situation) -> Verdict | None:
     retired = s.old in s.rotation.disabled_at
     for verifier in s.verifiers(s.new, *REFUSING):
         if retired or s.acceptance(verifier, s.old) is Acceptance.ACCEPTED:
-            return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED, f"{blame}; {verifier} refuses v{s.new}")
+            beside = "" if retired else f" and accepts v{s.old}"
+            return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED, f"{blame}; {verifier} refuses v{s.new}{beside}")
     if finding.verdict == "authority_ill" or (not retired and _both_fail(s)):
         return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, f"v{s.old} and v{s.new} fail alike")
     if finding.control:
-        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
+        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, f"{blame}, {_beside(s, finding)}")
     if s.verifiers(s.new, *REFUSING, Acceptance.UNREACHABLE) or not s.seen.verifiers:
         return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, "our own probes of both versions fail")
     if confined([culprit.share for culprit in finding.culprits], len(s.seen.usage.clients)):
-        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
-    return ruled(Ruling.HOLD, Reason.FAILURES_SPREAD, blame)
+        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, f"{blame}, {_beside(s, finding)}")
+    return ruled(Ruling.HOLD, Reason.FAILURES_SPREAD, f"{blame}, {_beside(s, finding)}")
 
 
 def _both_fail(s: Situation) -> bool:
@@ -108,13 +116,33 @@ def _blame(s: Situation, finding: Finding) -> str:
     return f"client {worst.client} fails {worst.failures} of {worst.failures + worst.successes} on v{s.new}"
 
 
+def _beside(s: Situation, finding: Finding) -> str:
+    """What the old version did meanwhile."""
+    if s.old in s.rotation.disabled_at:
+        return f"v{s.old} is disabled"
+    uses = finding.old_successes + finding.old_failures
+    if not uses:
+        return f"nobody presents v{s.old}"
+    return f"v{s.old} is {'healthy' if finding.control else 'hardly used'} with {finding.old_failures} of {uses} failed"
+
+
 def _evidence(s: Situation, finding: Finding) -> Evidence:
     probes = [
         f"{verifier}: v{s.old} {s.acceptance(verifier, s.old)}, v{s.new} {s.acceptance(verifier, s.new)}"
         for verifier in sorted(s.seen.verifiers)
     ]
     culprits = [f"{c.client} {c.failures}/{c.failures + c.successes}" for c in finding.culprits]
-    return {"e_value": finding.e_value, "control": finding.control, "culprits": culprits, "probes": probes}
+    return {
+        "e_value": finding.e_value,
+        "control": finding.control,
+        "culprits": culprits,
+        "baseline_rate": finding.baseline_rate,
+        "old_successes": finding.old_successes,
+        "old_failures": finding.old_failures,
+        "new_successes": finding.new_successes,
+        "new_failures": finding.new_failures,
+        "probes": probes,
+    }
 
 
 def refused_use(s: Situation) -> Verdict | None:

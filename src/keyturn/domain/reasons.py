@@ -80,7 +80,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.OPERATOR_ROLLBACK: "An operator asked for the old version back.",
     Reason.NEW_VERSION_FAILS: "Clients fail with the new version while the old one is healthy.",
     Reason.NEW_VERSION_REFUSED: "Clients fail, and our own probes find a verifier that refuses the new version.",
-    Reason.NEW_VALUE_LOST: "No target serves or keeps the new version's value any more: nobody can be given it.",
+    Reason.NEW_VALUE_LOST: "Nobody can be given the new version any more: its value is lost, or a verifier has revoked it.",
     Reason.REFUSED_USE: "Somebody who really holds the disabled version tried to use it and was refused.",
     Reason.COMPROMISED: "A version that readers were to get was reported compromised: it never comes back.",
     Reason.ABANDONED: "An operator gave this rotation up; another takes over every version of it by name.",

@@ -12,7 +12,6 @@ from keyturn.domain.verdicts import Ruling
 
 PHASES: Mapping[Phase, tuple[Row, ...]] = {
     Phase.INTRODUCE: (
-        establish.reassert,
         establish.keep_old,
         withdraw.make_room,
         establish.mint,
@@ -22,21 +21,18 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
     Phase.OVERLAP: (
         establish.accept_kept,
         establish.accept_new,
-        establish.reassert,
         establish.promote_waves,
         establish.minimum_overlap,
     ),
     Phase.MONITOR: (
         establish.accept_kept,
         establish.accept_new,
-        establish.reassert,
         withdraw.served_everywhere,
         withdraw.clients_moved,
         withdraw.old_silent,
     ),
     Phase.RETIRE: (
         establish.accept_new,
-        establish.reassert,
         withdraw.served_everywhere,
         withdraw.old_silent,
         withdraw.disable_doomed,
@@ -44,7 +40,6 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
     ),
     Phase.DESTROY: (
         establish.accept_new,
-        establish.reassert,
         withdraw.served_everywhere,
         withdraw.revoke_doomed,
         withdraw.prove_dead,
@@ -53,7 +48,6 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
     ),
     Phase.ROLLBACK: (
         establish.accept_survivor,
-        establish.reassert,
         establish.promote_restored,
         withdraw.served_everywhere,
         withdraw.drained,
@@ -88,9 +82,13 @@ STANDING: Mapping[Phase, tuple[Row, ...]] = {
     Phase.RETIRE: (establish.keep_old, establish.accept_new),
     Phase.DESTROY: (establish.accept_new,),
     Phase.ROLLBACK: PHASES[Phase.ROLLBACK],
+    Phase.COMPLETED: PHASES[Phase.COMPLETED],
+    Phase.ROLLED_BACK: PHASES[Phase.ROLLED_BACK],
 }
+"""What is seen to also under a hold. A rollback goes on, and an end is kept as it was left, row by row; of the others every
+row is asked."""
 
-ALWAYS: tuple[Row, ...] = (withdraw.cut_marked, withdraw.mark_beside, withdraw.bury_again)
+ALWAYS: tuple[Row, ...] = (establish.reassert, withdraw.cut_marked, withdraw.mark_beside, withdraw.bury_again)
 """What is done beside everything else, in every phase that lives, also under a halt."""
 
 EDGES: Mapping[tuple[Phase, Ruling], tuple[Phase, Reason | None]] = {

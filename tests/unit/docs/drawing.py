@@ -26,7 +26,8 @@ def drawing() -> str:
     lines += ["", "| phase | rows, in order (*standing*: also under a hold) |", "| --- | --- |"]
     for phase, rows in PHASES.items():
         standing = STANDING.get(phase, ())
-        names = [f"*{row.__name__}*" if row in standing else row.__name__ for row in rows]
+        alone = [row for row in standing if row not in rows]
+        names = [f"*{row.__name__}*" if row in standing else row.__name__ for row in (*alone, *rows)]
         lines.append(f"| {phase} | {' · '.join(names)} |")
     names = [row.__name__ for row in ALWAYS]
     lines.append(f"| every one but an end, beside all else, under a hold or halt too | {' · '.join(names)} |")

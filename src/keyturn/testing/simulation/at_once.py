@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keyturn.domain.model import Rotation
-from keyturn.domain.observations import Acceptance
+from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.runtime.values import copy_token
 from keyturn.testing.simulation.clients import Use
@@ -125,7 +125,7 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
     if key.reported is not None:
         mark = rotation.marks.get(key.serial or 0)
         grace = mark.grace.total_seconds() if mark is not None else 0.0
-        promoted_at = max(region.since for region in regions)
+        promoted_at = max(region.promoted_at for region in regions)
         if now + SLACK < min(key.cut, promoted_at + grace):
             yield "P2", f"{key} is disabled before its grace is over"
         return
@@ -236,7 +236,9 @@ def _ended(p: Promises, replica: Replica, after: Rotation) -> Found:
                 continue
             # Of a lost value that a person has signed for, the listing is the evidence, and it knows no old connections.
             alive = accepts if serial in after.waived else ever_accepts
-            if alive(node, key):
+            # So it is of one that was proven dead, whose copies are gone, when a verifier comes back from before that.
+            buried_again = serial in after.proven and node.entries().get(key.id) is Entry.REVOKED
+            if alive(node, key) and not buried_again:
                 yield "P11", f"{after.phase}: {node.name} accepts {key}"
             if node.entries().get(key.id) in ALIVE:
                 yield "P5", f"{after.phase}: {key} is not revoked at {node.name}"

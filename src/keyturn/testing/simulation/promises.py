@@ -58,8 +58,8 @@ class Promises:
         self.refused_at: dict[tuple[str, str], float] = {}
         """(key id, client) → when it was refused last, told or not."""
         self.told_success: dict[tuple[str, str], float] = {}
-        self.messages: dict[str, str] = {}
-        """Every message that a commit promised to people, by id, with its topic."""
+        self.messages: dict[str, tuple[str, float]] = {}
+        """Every message that a commit promised to people, by id, with its topic and when."""
         self.alarms: list[tuple[Key, float]] = []
         """Destroyed versions that a thief presented, and when."""
         self.committed: dict[tuple[str, str], tuple[str, int, Lease]] = {}
@@ -76,6 +76,7 @@ class Promises:
         self._read: dict[tuple[str, str], int] = {}
         """(replica, rotation) → the revision that it has read last."""
         self._excused: set[str] = set()
+        self._said_to_differ: set[tuple[str, str]] = set()
 
     def check(self, found: Iterable[tuple[str, str]]) -> None:
         """The first of these (promise, what is wrong) ends the run."""
@@ -135,10 +136,9 @@ class Promises:
         return True
 
     def said_to_differ(self, verifier: str, credential: str) -> bool:
-        """Whether keyturn reports that somebody has changed a key there, which it leaves to a person to mend."""
-        rotation = self.world.store.latest_of(credential)
-        standing = rotation.hold if rotation is not None else None
-        return standing is not None and standing.reason is Reason.AUTHORITY_CHANGED and verifier in standing.detail
+        """Whether keyturn has reported that somebody has changed a key there, which it leaves to a person to mend, and
+        stands since, if by now for a stronger reason."""
+        return (verifier, credential) in self._said_to_differ
 
     @property
     def watermark(self) -> float:
@@ -164,7 +164,7 @@ class Promises:
             if asked.claim is not None:
                 self.committed[replica.name, after.credential] = (after.id, after.revision, asked.claim)
             for message in asked.messages:
-                self.messages.setdefault(message.id, message.topic)
+                self.messages.setdefault(message.id, (message.topic, world.timeline.now))
             if before is not None:
                 self._moved(replica, before, after, asked)
             return after
@@ -209,6 +209,11 @@ class Promises:
                 key.forced = True
         if after.credential in self.next_is_bad and (key := world.key_of(after.credential, after.incoming)) is not None:
             world.spoil(key, self.next_is_bad.pop(after.credential))
+        if after.hold is None:
+            self._said_to_differ -= {(verifier, after.credential) for verifier in world.verifier_names}
+        elif after.hold.reason is Reason.AUTHORITY_CHANGED:
+            named = [verifier for verifier in world.verifier_names if verifier in after.hold.detail]
+            self._said_to_differ |= {(verifier, after.credential) for verifier in named}
         if before.hold is not None and before.hold.reason is Reason.AUTHORITY_CHANGED:
             for verifier in world.verifier_names:
                 if verifier in before.hold.detail:

@@ -28,8 +28,8 @@ class Region:
         """When readers got each value first."""
         self.answered = -1000.0
         """When somebody's hand was last overwritten by keyturn."""
-        self.since = 0.0
-        """Since when readers get what they get now."""
+        self.promoted_at = 0.0
+        """When keyturn last gave readers something: a grace runs from there, and no hand puts it off."""
         self.touched = False
         """Whether another's hand left something here that nobody has answered yet."""
         self.robbed: set[str] = set()
@@ -59,6 +59,7 @@ class Region:
             self.place.remember()
             before, serving = self.value, self.place.serving()
             made = self.place.promote(copied(self.place, copy), expected=expected, token=checked(token))
+            self.promoted_at = self.world.timeline.now
             if self.value != before:
                 self.given()
             found = serving and serving[0]
@@ -90,7 +91,6 @@ class Region:
         for value, until in self.gave.items():
             if until == float("inf"):
                 self.gave[value] = now
-        self.since = now
         if self.value is not None:
             self.gave[self.value] = float("inf")
             self.first.setdefault(self.value, now)

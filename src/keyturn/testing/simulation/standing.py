@@ -80,7 +80,10 @@ class Standing:
         """Whether a verifier cannot be expected to accept what it should, and why is known."""
         world, promises = self.world, self.world.promises
         changed = (node.name, key.id) in promises.hands or promises.said_to_differ(node.name, key.credential)
-        return node.away or node.name in world.ill or changed
+        rotation = world.store.live_of(key.credential)
+        # A person is called for something else, and is told of the verifier when that is answered.
+        called = rotation is not None and rotation.hold is not None and rotation.hold.latched
+        return node.away or node.name in world.ill or changed or (called and promises.excused(node.name))
 
     def _forgotten(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
         """P5: every key that is alive at the authority is one that keyturn knows to be alive."""
