@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
+from keyturn.domain.observations import UNMAPPED
 from keyturn.domain.phases import Phase
 from keyturn.testing.simulation.clients import Attacker
 from keyturn.testing.simulation.director import Director
@@ -126,6 +127,7 @@ def _left(world: World, standing: Standing) -> Iterator[tuple[str, str]]:
         if message not in arrived and promised < world.timeline.now - REST / 2:
             yield "P10", f"a {topic} message was promised and never arrived"
     for key, at in world.promises.alarms:
-        alarm = f"tripwire/{key.credential}/v{key.serial}/thief/"
-        if at < world.timeline.now - REST and not any(one.startswith(alarm) for one in arrived):
+        # A name that nobody has proven to be a client's is not told.
+        alarms = tuple([f"tripwire/{key.credential}/v{key.serial}/{name}/" for name in ("thief", UNMAPPED)])
+        if at < world.timeline.now - REST and not any(one.startswith(alarms) for one in arrived):
             yield "P11", f"{key} was presented after it was destroyed, and nobody was told"
