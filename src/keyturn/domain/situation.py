@@ -197,11 +197,9 @@ class Situation:
         """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose value
         is lost, or waived by an operator, the authority's listing speaks."""
         seen = self.seen.verifiers.get(verifier)
-        if seen is None:
-            return Acceptance.UNREACHABLE
-        if (found := seen.acceptance.get(serial)) is not None:
+        if seen is not None and (found := seen.acceptance.get(serial)) is not None:
             return found
-        if serial in self.rotation.waived or self.readable(serial) is False:
+        if seen is not None and (serial in self.rotation.waived or self.readable(serial) is False):
             return LISTED_AS[self.entry(verifier, serial)]
         return Acceptance.UNREACHABLE
 
