@@ -249,6 +249,12 @@ class Ground:
             verifier.lost[serial] = verifier.table.pop(serial)
             verifier.excused.add(serial)
 
+    def revoke(self, verifier: Verifier, serial: int) -> None:
+        """Somebody revokes a version at a verifier, which nobody can take back."""
+        if serial in verifier.alive():
+            verifier.table[serial] = Entry.REVOKED
+            verifier.excused.add(serial)
+
     def mend_tables(self) -> None:
         """They put back what they took, where nothing is in its place."""
         for verifier in self.verifiers.values():
