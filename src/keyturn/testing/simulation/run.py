@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-from keyturn.domain.observations import UNMAPPED
 from keyturn.domain.phases import Phase
 from keyturn.testing.simulation.clients import Attacker
 from keyturn.testing.simulation.director import Director
@@ -127,7 +126,6 @@ def _left(world: World, standing: Standing) -> Iterator[tuple[str, str]]:
         if message not in arrived and promised < world.timeline.now - REST / 2:
             yield "P10", f"a {topic} message was promised and never arrived"
     for key, at in world.promises.alarms:
-        # A name that nobody has proven to be a client's is not told.
-        alarms = tuple([f"tripwire/{key.credential}/v{key.serial}/{name}/" for name in ("thief", UNMAPPED)])
-        if at < world.timeline.now - REST and not any(one.startswith(alarms) for one in arrived):
+        alarm = f"tripwire/{key.credential}/v{key.serial}/thief/"
+        if at < world.timeline.now - REST and not any(one.startswith(alarm) for one in arrived):
             yield "P11", f"{key} was presented after it was destroyed, and nobody was told"
