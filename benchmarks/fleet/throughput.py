@@ -17,7 +17,7 @@ import requests
 from hvac.adapters import RawAdapter
 from requests.adapters import HTTPAdapter
 
-from benchmarks.fleet.wired import SOURCE, Fleet, names
+from benchmarks.fleet.wired import SOURCE, Fleet, make_due, names
 from keyturn.app.clock import SystemClock, ThreadExecutor
 from keyturn.demo.openbao import OpenBao, start_openbao
 from keyturn.demo.processes import Family
@@ -131,11 +131,9 @@ def _rotate(bao: OpenBao, folder: Path, count: int, recording: Recording) -> tup
     executor = ThreadExecutor(WORKERS)
     runtime = fleet.runtime(store, executor)
     runtime.tick()
+    make_due(store, wanted)
     with recorded(recording):
         watch = Stopwatch()
-        recording.next_tick()
-        for name in wanted:
-            runtime.start(name, by="benchmark", why="all at once")
         for _ in range(MOST_TICKS):
             recording.next_tick()
             runtime.ingest.push(SOURCE, [], watermark=clock.now(), id=None)

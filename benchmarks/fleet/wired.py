@@ -88,6 +88,14 @@ def names(count: int) -> list[str]:
     return [f"credential-{number:06}" for number in range(count)]
 
 
+def make_due(store: SqlStore, wanted: Sequence[str]) -> None:
+    """Have every credential's rotation due now, as a fleet's are that were set up together."""
+    now = datetime.now(UTC)
+    with store._database.write() as connection:
+        for name in wanted:
+            credentials.set_due(connection, name, now)
+
+
 def register(store: SqlStore, wanted: Sequence[str]) -> None:
     """Every credential as if it had been adopted; it rotates on command alone, and is checked tomorrow. In one transaction,
     below the store's methods: a flush for each would take most of an hour."""
