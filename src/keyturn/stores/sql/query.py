@@ -3,6 +3,7 @@ many times as long over a statement as the database does, which the way to a ser
 
 from __future__ import annotations
 
+import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,4 +107,7 @@ class _Direct:
     def bound(self, wanted: Mapping[str, Any]) -> list[Any]:
         """The parameters in the order of the statement."""
         values = {**self.fixed, **wanted}
-        return [values[name] if make is None else make(values[name]) for name, make in self.parameters]
+        try:
+            return [values[name] if make is None else make(values[name]) for name, make in self.parameters]
+        except TypeError as error:
+            raise sqlite3.DataError(str(error)) from error
