@@ -28,7 +28,7 @@ class Session(requests.Session):
         self.proxies, self.verify, self.trust_env = found["proxies"], found["verify"], False
         # One for each of the daemon's threads: what the pool has no room for is thrown away after one request.
         for scheme in ("http://", "https://"):
-            self.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+            self.mount(scheme, _OneServer(pool_maxsize=CONNECTIONS))
 
     def request(  # type: ignore[override]  # what hvac asks of a session
         self,
@@ -52,6 +52,21 @@ class Session(requests.Session):
         response = self.get_adapter(url).send(prepared, **how)
         response.content  # noqa: B018 - read while its failures are still requests' own
         return response
+
+
+class _OneServer(HTTPAdapter):
+    """Looks for the pool of connections once: all requests go to one server, by the same proxies and authorities."""
+
+    _found: Any = None
+
+    def get_connection_with_tls_context(self, *request: Any, **how: Any) -> Any:
+        if self._found is None:
+            self._found = super().get_connection_with_tls_context(*request, **how)
+        return self._found
+
+    def close(self) -> None:
+        self._found = None
+        super().close()
 
 
 def _dump(document: Mapping[str, object]) -> bytes:
