@@ -11,12 +11,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 from tests.chaos.asleep import SLEEPS, play
-from tests.chaos.kills import kill_through, postgres_at, sqlite_in
+from tests.chaos.kills import Points, kill_through, postgres_at, sqlite_in
 from tests.chaos.replicas import replicas
-from tests.chaos.storm import weather
+from tests.chaos.storm import Weathered, weather
 from tests.integration.postgres_server import remove, start_postgres
 
 from keyturn.demo.processes import Family, python_module
@@ -25,7 +27,7 @@ from keyturn.demo.waiting import signals_end_the_run
 AUTHORITIES = 5
 STOPPING = 60.0
 """Seconds for a part that has run out of time to say so."""
-STORM_LEASE = 30.0
+STORM_LEASE = 20.0
 """Longer than it takes to go through all of them once on a slow machine."""
 STORM_TICK = 1.0
 STORM_DRIFT = "20s"
@@ -51,36 +53,42 @@ def kills(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
     if options.store == "postgres":
         server = start_postgres(family)
         database = postgres_at(server, folder)
+    number, shares = options.share
     killed = kill_through(
         family,
         folder,
         database=database,
         seed=options.seed,
-        chance=options.chance,
+        share=((number - 1) / shares, number / shares),
         rotations=options.rotations,
         seconds=options.seconds,
         say=say,
     )
     if server is not None:
         remove(server)
-    for kind, count in sorted(killed.points.items()):
-        say(f"{count:5} {kind}")
-    if options.chance == 1.0:
-        say(f"{len(killed.missed)} points were passed and not died at: {', '.join(sorted(killed.missed)) or 'none'}")
+    if shares == 1:
+        tell_points(killed.points)
     return Ended(
-        figures=f"{killed.kills} kills in {killed.rotations} rotations, {killed.requests} requests, "
+        figures=f"{len(killed.points.died_at)} kills in {killed.rotations} rotations, {killed.requests} requests, "
         f"{killed.refused} refused, {killed.orphans} orphans",
         broken=killed.broken,
     )
 
 
+def tell_points(points: Points) -> None:
+    for kind, count in sorted(points.kinds.items()):
+        say(f"{count:5} {kind}")
+    say(f"{len(points.missed)} of {len(points.passed)} points were passed and not died at")
+
+
 def sleeps(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
     """Asleep between lease check and call."""
-    chosen = [sleep for sleep in SLEEPS if options.only in sleep.name]
+    number, shares = options.share
+    chosen = [sleep for sleep in SLEEPS if options.only in sleep.name][number - 1 :: shares]
     woken = []
     with replicas(family, folder, count=2, credentials=2 * len(chosen), nodes=2, busy=2 * len(chosen)) as house:
-        for number, sleep in enumerate(chosen):
-            subject, bystander = house.ground.secrets[2 * number : 2 * number + 2]
+        for place, sleep in enumerate(chosen):
+            subject, bystander = house.ground.secrets[2 * place : 2 * place + 2]
             one = play(house, subject, bystander, sleep)
             say(
                 f"{one.name:28} slept {one.slept:5.1f} s, refused {one.refused:3}, "
@@ -88,7 +96,7 @@ def sleeps(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
             )
             woken.append(one)
     return Ended(
-        figures=f"{len(woken)} sleeps, undone after {max(one.undone_after for one in woken):.1f} s at most",
+        figures=f"{len(woken)} sleeps, undone after {max((one.undone_after for one in woken), default=0):.1f} s at most",
         broken=[f"{one.name}: {line}" for one in woken for line in one.broken],
     )
 
@@ -111,15 +119,19 @@ def storm(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
     ) as house:
         for gateway in house.ground.gateways:
             house.ground.start_clients(next(one for one in house.ground.secrets if one.authority == gateway))
-        weathered = weather(house, seed=options.seed, storm_seconds=options.storm, seconds=options.seconds, say=say)
+        weathered = weather(house, seed=options.seed, rounds=options.rounds, seconds=options.seconds, say=say)
     for fault, count in sorted(weathered.faults.items()):
         say(f"{count:5} {fault}")
     return Ended(
         figures=f"{weathered.rotations} rotations, {weathered.faults.total()} faults, {weathered.requests} requests, "
         f"{weathered.refused} refused, {weathered.orphans} orphans; {weathered.under_way} under way at the end of the "
         f"storm, which waited {weathered.waited:.1f} s at most, of {weathered.bound:.1f} s allowed",
-        broken=weathered.broken,
+        broken=[*weathered.broken, *(f"there was no {kind}" for kind in weathered.lacking), *_too_late(weathered)],
     )
+
+
+def _too_late(weathered: Weathered) -> Sequence[str]:
+    return () if weathered.under_way else ["nothing was under way any more when the last fault was over"]
 
 
 PARTS: dict[str, Callable[[argparse.Namespace, Family, Path], Ended]] = {
@@ -127,8 +139,9 @@ PARTS: dict[str, Callable[[argparse.Namespace, Family, Path], Ended]] = {
     "sleeps": sleeps,
     "storm": storm,
 }
-BESIDE = (("kills", "sqlite"), ("kills", "postgres"), ("sleeps", "postgres"))
-"""What mostly waits, for leases and for silence, and so is tried at the same time."""
+BESIDE = (("kills", "sqlite", 1), ("kills", "postgres", 4), ("sleeps", "postgres", 3))
+"""What mostly waits, for leases and for silence, and so is tried at the same time, in so many shares."""
+LEAST_KILLS = 200
 
 
 def main() -> int:
@@ -140,10 +153,10 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=1800.0, help="the longest that a part may take")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="of `kills`")
-    parser.add_argument("--chance", type=float, default=1.0, help="of `kills`: that a point is died at")
-    parser.add_argument("--rotations", type=int, default=2, help="of `kills`: that are disturbed")
+    parser.add_argument("--share", type=_share, default=(1, 1), help="of `kills` and `sleeps`: 2/3 is the second third")
+    parser.add_argument("--rotations", type=int, default=8, help="of `kills`: that are disturbed, at most")
     parser.add_argument("--credentials", type=int, default=200, help="of `storm`")
-    parser.add_argument("--storm", type=float, default=120.0, help="of `storm`: seconds that faults go on, at most")
+    parser.add_argument("--rounds", type=int, default=2, help="of `storm`: how often each kind of fault comes")
     parser.add_argument("--only", default="", help="of `sleeps`: those with this in their name")
     parser.add_argument("--keep", type=Path, help="a folder for everything that the parts write")
     options = parser.parse_args()
@@ -169,45 +182,72 @@ def main() -> int:
     return 0
 
 
+def _share(word: str) -> tuple[int, int]:
+    number, _, shares = word.partition("/")
+    return int(number), int(shares)
+
+
 def _beside(options: argparse.Namespace, folder: Path) -> list[Ended]:
     """Parts beside each other, each in a process of its own; what they say is told when all have ended."""
+    shares = [(part, store, (number, of)) for part, store, of in BESIDE for number in range(1, of + 1)]
     with Family() as family:
         started = {
-            f"{part}-{store}": family.start(
-                f"{part}-{store}",
+            (part, store, share): family.start(
+                _name(part, store, share),
                 [
                     *python_module("tests.chaos", part, "--store", store, "--keep", str(folder)),
                     *("--seed", str(options.seed), "--seconds", str(options.seconds), "--only", options.only),
-                    *("--chance", str(options.chance), "--rotations", str(options.rotations)),
+                    *("--share", "/".join(map(str, share)), "--rotations", str(options.rotations)),
                 ],
-                log=folder / f"{options.seed}-{part}-{store}.log",
+                log=folder / f"{options.seed}-{_name(part, store, share)}.log",
                 cwd=Path.cwd(),
             )
-            for part, store in BESIDE
+            for part, store, share in shares
         }
         until = time.monotonic() + options.seconds + STOPPING
         ended = []
-        for name, part in started.items():
+        for part in started.values():
             said = part.wait_exit(until)
             lines = part.log.read_text().splitlines()
             say("\n".join(lines[1:]))
-            figures = next((line for line in reversed(lines) if line.startswith(f"seed {options.seed}, ")), name)
+            figures = next((line for line in reversed(lines) if line.startswith(f"seed {options.seed}, ")), part.name)
             held = said and part.exit_code == 0
-            ended.append(Ended(figures=figures, broken=() if held else (f"{name} did not hold",)))
-    return ended
+            ended.append(Ended(figures=figures, broken=() if held else (f"{part.name} did not hold",)))
+    if any(one.broken for one in ended):
+        return ended
+    return [*ended, _all_kills(options.seed, folder)]
+
+
+def _all_kills(seed: int, folder: Path) -> Ended:
+    """Of all shares: enough, and on each store every kind of point was died at."""
+    kills, broken = 0, []
+    for store in ("sqlite", "postgres"):
+        points = reduce(or_, map(Points.within, sorted(folder.glob(f"{seed}-kills-{store}*/"))))
+        say(f"== all kills on {store}")
+        tell_points(points)
+        kills += len(points.died_at)
+        broken += [f"on {store} nobody died {kind}" for kind in sorted(points.spared)]
+    if kills < LEAST_KILLS:
+        broken.append(f"{kills} kills, of {LEAST_KILLS} at least")
+    return Ended(figures=f"seed {seed}, all kills: {kills}", broken=broken)
 
 
 def _run(part: str, store: str, options: argparse.Namespace, folder: Path) -> Ended:
-    say(f"== {part} on {store}")
-    below = folder / f"{options.seed}-{part}-{store}"
+    say(f"== {_name(part, store, options.share)}")
+    below = folder / f"{options.seed}-{_name(part, store, options.share)}"
     below.mkdir(parents=True)
     began, used = time.monotonic(), _processor_seconds()
     with Family() as family:
         ended = PARTS[part](argparse.Namespace(**{**vars(options), "store": store}), family, below)
     spent = f"{time.monotonic() - began:.0f} s, {_processor_seconds() - used:.0f} s of processor"
-    figures = f"seed {options.seed}, {part} on {store}: {ended.figures}; {spent}"
+    figures = f"seed {options.seed}, {_name(part, store, options.share)}: {ended.figures}; {spent}"
     say(figures)
     return Ended(figures=figures, broken=ended.broken)
+
+
+def _name(part: str, store: str, share: tuple[int, int]) -> str:
+    number, shares = share
+    return f"{part}-{store}" + (f"-{number}-of-{shares}" if shares > 1 else "")
 
 
 def _processor_seconds() -> float:

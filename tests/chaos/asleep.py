@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
-from tests.chaos.daemons import Plan
+from tests.chaos.daemons import EVERY, Plan
 from tests.chaos.ground import Secret
 from tests.chaos.house import House, Replica
 
@@ -79,7 +79,7 @@ def _play(house: House, secret: Secret, bystander: Secret, sleep: Sleep, annals:
     ground, ledger = house.ground, house.ledger
     clients = ground.start_clients(secret)
     traffic = Traffic(client.record for client in clients)
-    plan = Plan(at=[f"{secret.name}/{sleep.at}"], chance=1.0, signal=signal.SIGSTOP)
+    plan = Plan(at=[f"{secret.name}/{sleep.at}"], share=EVERY, signal=signal.SIGSTOP)
     before = {replica.daemon.name: len(replica.daemon.met) for replica in house.replicas}
     for replica in house.replicas:
         replica.daemon.plan(plan)
@@ -182,7 +182,7 @@ def _phase(house: House, secret: Secret) -> str:
 
 def _ticks(replicas: Sequence[Replica], *, since: float) -> int:
     """How often each of them ticked since then, the least of it."""
-    return min(sum(look.what == "tick" and look.at > since for look in one.daemon.looks) for one in replicas)
+    return min(one.daemon.ticks(since) for one in replicas)
 
 
 def _until(reached: Callable[[], bool], what: str) -> None:

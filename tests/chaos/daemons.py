@@ -22,6 +22,8 @@ from keyturn.demo.waiting import wait_until
 FAILPOINTS = Path(__file__).with_name("failpoints.py")
 READY_WITHIN = 90.0
 ANSWER_WITHIN = 5.0
+EVERY = (0.0, 1.0)
+"""The share that is all points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,8 @@ class Plan:
 
     at: Sequence[str] = ("*",)
     """Patterns of points."""
-    chance: float = 0.0
+    share: tuple[float, float] = (0.0, 0.0)
+    """Of all points: those whose lot, between 0 and 1, is not below the first and below the second."""
     seed: int = 0
     signal: signal.Signals = signal.SIGKILL
 
@@ -57,6 +60,8 @@ class Daemon:
     lease: float | None = None
     always: bool = False
     """It is started again also when it ends by itself, as one does that finds no database; else only when killed."""
+    points: bool = True
+    """It has failpoints; many rotations at once would make too many."""
     part: Part | None = None
     _session: requests.Session = field(default_factory=requests.Session)
 
@@ -77,13 +82,14 @@ class Daemon:
         """From now on, at the next point too."""
         words = {
             "at": list(plan.at),
-            "chance": plan.chance,
+            "share": plan.share,
             "seed": plan.seed,
             "signal": plan.signal.name,
             "journal": str(self._file("met")),
             "passed": str(self._file("passed")),
             "lease": self.lease,
             "always": self.always,
+            "points": self.points,
             "looks": str(self.looks_file),
         }
         fresh = self._file("plan.new")
@@ -111,15 +117,14 @@ class Daemon:
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     @property
-    def passed(self) -> frozenset[str]:
-        """Every point that a life of it came by."""
-        return frozenset(self._file("passed").read_text().splitlines())
-
-    @property
     def looks(self) -> list[Look]:
         """What it worked on, in order, each written down when it was done."""
         file = self.looks_file
         return [Look(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def ticks(self, since: float) -> int:
+        """How many have begun since then, and ended."""
+        return sum(look.what == "tick" and look.at > since for look in self.looks)
 
     @property
     def pid(self) -> int:

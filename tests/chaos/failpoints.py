@@ -10,6 +10,7 @@ Killed, it is followed by the next at once; any other end is this process's end 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -24,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,6 +33,7 @@ from typing import Any
 from hvac.adapters import RawAdapter
 
 from keyturn.cli import main
+from keyturn.config import plugin_types
 from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
 from keyturn.plugins.gateway import nginx_processes
@@ -54,7 +56,10 @@ WRITES = (
 TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
 ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")
 LOOKS = ("get", "list")
-LOADED_ONCE = ("keyturn.api", "keyturn.app.serving", "keyturn.plugins.aws", "keyturn.stores.sql.postgres")
+LOADED_ONCE = (
+    *("keyturn.api", "keyturn.app.serving", "keyturn.plugins.aws", "keyturn.stores.sql.postgres"),
+    *("uvicorn.lifespan.off", "uvicorn.loops.asyncio", "uvicorn.protocols.http.h11_impl"),
+)
 """What `serve` loads by itself, and would load again in each life."""
 PATIENCE = 0.5
 """Seconds before the next life of one that ended by itself."""
@@ -86,9 +91,10 @@ class Points:
         if len(point) > LONGEST:
             raise ValueError(f"the name of a failpoint is too long to be met again: {point[:LONGEST]}")
         self._pass(point, Path(plan["passed"]))
-        if not plan["chance"] or not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
+        low, high = plan["share"]
+        if not low <= random.Random(f"{plan['seed']}/{point}").random() < high:
             return
-        if random.Random(f"{plan['seed']}/{point}").random() >= plan["chance"]:
+        if not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
             return
         with self.turn:
             journal = Path(plan["journal"])
@@ -283,7 +289,18 @@ def note_looks(file: Path) -> None:
     tick.Runtime.tick = ticked  # type: ignore[method-assign]
 
 
-def live_again_and_again(plan: Path, lives: Path, *, always: bool) -> int:
+def load_once() -> None:
+    """What each life would otherwise spend most of its start on."""
+    for part in LOADED_ONCE:
+        importlib.import_module(part)
+    plugin_types.entry_points = cache(plugin_types.entry_points)  # type: ignore[attr-defined, assignment]
+    for section in plugin_types.GROUPS:
+        plugin_types.installed(section)
+    gc.collect()
+    gc.freeze()
+
+
+def live_again_and_again(plan: Path, lives: Path, *, points: bool, always: bool) -> int:
     """One life after another, until one ends otherwise than by SIGKILL, or until we are told to stop."""
     child = 0
     stopping = False
@@ -299,7 +316,8 @@ def live_again_and_again(plan: Path, lives: Path, *, always: bool) -> int:
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            install(Points(plan=plan))
+            if points:
+                install(Points(plan=plan))
             main()
         with lives.open("a") as file:
             file.write(f"{child}\n")
@@ -313,8 +331,7 @@ def live_again_and_again(plan: Path, lives: Path, *, always: bool) -> int:
 
 
 if __name__ == "__main__":
-    for part in LOADED_ONCE:
-        importlib.import_module(part)
+    load_once()
     plan_file = Path(sys.argv[1])
     settings = json.loads(plan_file.read_text())
     if settings.get("lease"):
@@ -322,4 +339,5 @@ if __name__ == "__main__":
     if settings.get("looks"):
         note_looks(Path(settings["looks"]))
     sys.argv[1:] = sys.argv[2:]
-    sys.exit(live_again_and_again(plan_file, plan_file.with_suffix(".lives"), always=settings["always"]))
+    lives_file = plan_file.with_suffix(".lives")
+    sys.exit(live_again_and_again(plan_file, lives_file, points=settings["points"], always=settings["always"]))

@@ -37,6 +37,7 @@ class House:
     proxies: Proxies
     lease: float
     tick: float
+    points: bool = True
     starting: datetime | None = None
     replicas: list[Replica] = field(default_factory=list)
     """Those that serve now."""
@@ -63,6 +64,7 @@ class House:
             port=self.ground.family.free_port(),
             lease=self.lease,
             always=True,
+            points=self.points,
         )
         url = self.postgres.url(self.database)
         secret = f":{self.postgres.password}@"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
-from tests.chaos.daemons import Daemon, Plan
+from tests.chaos.daemons import EVERY, Daemon, Plan
 from tests.chaos.ground import build_ground
 from tests.chaos.ledger import Ledger
 from tests.integration.postgres_server import PostgresServer
@@ -22,33 +23,60 @@ from keyturn.demo.processes import Family
 from keyturn.demo.traffic import Traffic, refused
 from keyturn.demo.waiting import PartFailed, wait_until
 
+NAME = "keyturn"
 LOOK_EVERY = 0.2
 LEASE = 2.0
 """Seconds that a dead life's work lies still where leases are another's."""
-SETTLED = 3.0
-"""Seconds after an end for what is done beside a rotation: messages, the first check."""
+SETTLED = 8
+"""Ticks after an end for what is done beside a rotation: messages, the first check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """What daemons came by."""
+
+    died_at: Sequence[str]
+    passed: frozenset[str]
+    """Those died at among them."""
+
+    def __or__(self, others: Points) -> Points:
+        return Points(died_at=[*self.died_at, *others.died_at], passed=self.passed | others.passed)
+
+    @classmethod
+    def within(cls, folder: Path) -> Points:
+        """Of the daemon that was killed there."""
+        died_at, passed = folder / f"{NAME}.met", folder / f"{NAME}.passed"
+        return cls(
+            died_at=[json.loads(line)["point"] for line in died_at.read_text().splitlines()],
+            passed=frozenset(passed.read_text().splitlines()),
+        )
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """Kills by what was under way."""
+        return Counter(map(kind_of, self.died_at))
+
+    @property
+    def missed(self) -> frozenset[str]:
+        """Passed, and never died at."""
+        return self.passed.difference(self.died_at)
+
+    @property
+    def spared(self) -> frozenset[str]:
+        """Kinds of points that nobody ever died at."""
+        return frozenset(map(kind_of, self.passed)) - frozenset(self.kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Killed:
     """How a run went."""
 
-    seed: int
-    store: str
     rotations: int
     requests: int
     refused: int
     orphans: int
-    points: Counter[str]
-    """Kills by what was under way."""
-    missed: frozenset[str]
-    """Points that were passed and not died at."""
-    seconds: float
-    broken: list[str]
-
-    @property
-    def kills(self) -> int:
-        return self.points.total()
+    points: Points
+    broken: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +114,12 @@ def kill_through(
     *,
     database: Database,
     seed: int,
-    chance: float = 1.0,
+    share: tuple[float, float] = EVERY,
     rotations: int = 1,
     seconds: float,
     say: Callable[[str], None],
 ) -> Killed:
-    """Rotate again and again; each point is died at with this chance, once in the whole run: what a kill keeps a rotation
+    """Rotate again and again; each point of this share is died at, once in the whole run: what a kill keeps a rotation
     from coming to, as it has the record of a call that was killed, the next one comes to. A rotation that nobody disturbs
     comes last, to show that what was killed so often still works."""
     began = time.monotonic()
@@ -107,9 +135,9 @@ def kill_through(
         call_timeout=(database.lease or 10) / 2,
     )
     ground.start_clients(ground.secrets[0])
-    daemon = Daemon(family=family, folder=folder, name="keyturn", port=family.free_port(), lease=database.lease)
+    daemon = Daemon(family=family, folder=folder, name=NAME, port=family.free_port(), lease=database.lease)
     daemon.configure(ground.configuration(store=database.store, state=folder / "state", port=daemon.port))
-    daemon.plan(Plan(chance=chance, seed=seed))
+    daemon.plan(Plan(share=share, seed=seed))
     daemon.start()
     nodes = [node for gateway in ground.gateways.values() for node in gateway.nodes]
     traffic = Traffic(client.record for client in ground.clients)
@@ -135,24 +163,21 @@ def kill_through(
                 break
         daemon.plan(Plan())
         if not broken:
-            time.sleep(SETTLED)
+            ended_at = time.time()
+            left = limit - time.monotonic()
+            wait_until(lambda: daemon.ticks(ended_at) >= SETTLED, within=left, what="it ticked", part=daemon.part)
             broken += verdict.rows(ground, ledger, annals, traffic, rotated=rotated)
     orphans = len(verdict.strangers(ground, ledger))
     for rotation in ledger.rotation_ids(name):
         (folder / f"{rotation}.trail").write_text("\n".join(ledger.trail(rotation)))
     ledger.close()
-    met = [str(one["point"]) for one in daemon.met]
     requests = traffic.read()
     return Killed(
-        seed=seed,
-        store=database.name,
         rotations=rotated.total(),
         requests=len(requests),
         refused=sum(map(refused, requests)),
         orphans=orphans,
-        points=Counter(map(kind_of, met)),
-        missed=daemon.passed - frozenset(met),
-        seconds=time.monotonic() - began,
+        points=Points.within(folder),
         broken=broken,
     )
 

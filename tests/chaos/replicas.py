@@ -58,6 +58,7 @@ def replicas(
                 proxies=proxies,
                 lease=lease,
                 tick=tick,
+                points=begin_after is None,
                 starting=None if begin_after is None else datetime.now(UTC) + timedelta(seconds=begin_after),
             )
             # The first alone: it makes the key and the tokens that all share.

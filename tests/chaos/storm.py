@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,11 +21,13 @@ from tests.chaos.proxy import Link
 from keyturn.demo.traffic import Traffic, refused
 from keyturn.demo.waiting import PartFailed, wait_until
 
-CALM = (1.0, 4.0)
+CALM = (0.5, 2.5)
 """Seconds between two faults."""
-MOST = 4
-"""Replicas."""
-LEAST = 2
+SHORT = (0.1, 0.9)
+LONG = (1.1, 1.5)
+"""Leases that a replica is paused for."""
+WAYS = ("postgres", "openbao", "gateway")
+BROKEN = (Link.CUT, Link.SILENT)
 LOOK_EVERY = 0.5
 STILL = 2
 """So many ticks of every replica after the last end, for what is still on its way to be found and undone."""
@@ -46,31 +48,54 @@ class Weathered:
     requests: int
     refused: int
     orphans: int
-    seconds: float
+    lacking: Sequence[str]
+    """Faults that there was nothing left to be disturbed by."""
     broken: list[str]
 
 
 @dataclass(kw_only=True)
 class Storm:
-    """Faults by chance, each of which ends; one at a time or several."""
+    """Faults in an order that chance draws, each of which ends; one at a time or several. None comes again before each of
+    the others has come."""
 
     house: House
     chance: random.Random
     faults: Counter[str] = field(default_factory=Counter)
+    _drawn: list[str] = field(default_factory=list)
     _ends: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
-    def blow(self, until: float, over: Callable[[], bool]) -> None:
-        """Faults until then, or until there is nothing left to disturb; all of them have ended when this returns."""
+    @property
+    def kinds(self) -> Mapping[str, Callable[[], None]]:
+        """What each fault does."""
+        return {
+            "replica killed": self._kill,
+            "replica paused for less than its lease": partial(self._pause, *SHORT),
+            "replica paused for longer than its lease": partial(self._pause, *LONG),
+            "replica added": self._add,
+            "replica stopped": self._leave,
+            **{f"TCP to {part} {link}": partial(self._cut, part, link) for part in WAYS for link in BROKEN},
+            "PostgreSQL killed and started": partial(self._restart_postgres, grace=0.0),
+            "PostgreSQL stopped and started": partial(self._restart_postgres, grace=5.0),
+            "OpenBao killed and started": self._restart_openbao,
+            "OpenBao sealed and started": self._seal_openbao,
+        }
+
+    @property
+    def lacking(self) -> Sequence[str]:
+        """Faults that have not come yet."""
+        return [kind for kind in sorted(self.kinds) if not self.faults[kind]]
+
+    def blow(self, rounds: int, over: Callable[[], bool]) -> None:
+        """Each fault so many times, while there is something left to disturb; all have ended when this returns."""
         following = time.monotonic()
-        try:
-            while time.monotonic() < until and not over():
-                self._end(time.monotonic())
-                if time.monotonic() >= following:
-                    self._begin()
-                    following = time.monotonic() + self.chance.uniform(*CALM)
-                time.sleep(0.1)
-        finally:
-            self._end(float("inf"))
+        left = rounds * len(self.kinds)
+        while (left or self._ends) and not over():
+            self._end(time.monotonic())
+            if left and time.monotonic() >= following:
+                left -= self._begin()
+                following = time.monotonic() + self.chance.uniform(*CALM)
+            time.sleep(0.1)
+        self._end(float("inf"))
 
     def _end(self, now: float) -> None:
         for due, end in [one for one in self._ends if one[0] <= now]:
@@ -80,86 +105,62 @@ class Storm:
     def _for(self, seconds: float, end: Callable[[], None]) -> None:
         self._ends.append((time.monotonic() + seconds, end))
 
-    def _begin(self) -> None:
-        kinds: dict[Callable[[], str | None], int] = {
-            self._kill: 6,
-            self._pause: 6,
-            self._add: 3,
-            self._leave: 2,
-            self._cut: 8,
-            self._restart_postgres: 2,
-            self._restart_openbao: 1,
-            self._seal_openbao: 1,
-        }
-        kind = self.chance.choices(list(kinds), list(kinds.values()))[0]
-        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself, and will start again
-            done = kind()
-            if done is not None:
-                self.faults[done] += 1
+    def _begin(self) -> bool:
+        """Whether there was one."""
+        if not self._drawn:
+            self._drawn = sorted(self.kinds)
+            self.chance.shuffle(self._drawn)
+        kind = self._drawn[-1]
+        try:
+            self.kinds[kind]()
+        except ProcessLookupError:  # it has just ended by itself, and starts again: the same fault next time
+            return False
+        self.faults[self._drawn.pop()] += 1
+        return True
 
     def _one(self) -> Replica:
         return self.chance.choice([one for one in self.house.replicas if one.daemon.pids])
 
-    def _kill(self) -> str | None:
+    def _kill(self) -> None:
         """It is started again at once."""
         self._one().daemon.send(signal.SIGKILL)
-        return "replica killed"
 
-    def _pause(self) -> str | None:
+    def _pause(self, least: float, most: float) -> None:
         one = self._one()
         pid = one.daemon.pid
         one.daemon.send(signal.SIGSTOP)
-        long = self.chance.random() < 0.5
-        seconds = self.house.lease * (self.chance.uniform(1.1, 2.5) if long else self.chance.uniform(0.1, 0.9))
-        self._for(seconds, partial(_wake, pid))
-        return f"replica paused for {'longer' if long else 'less'} than its lease"
+        self._for(self.house.lease * self.chance.uniform(least, most), partial(_wake, pid))
 
-    def _add(self) -> str | None:
-        if len(self.house.replicas) >= MOST:
-            return None
+    def _add(self) -> None:
         self.house.add()
-        return "replica added"
 
-    def _leave(self) -> str | None:
-        if len(self.house.replicas) <= LEAST:
-            return None
+    def _leave(self) -> None:
         one = self._one()
         self.house.replicas.remove(one)
         if one.daemon.part is not None:
             one.daemon.part.ask_to_stop()
-        return "replica stopped"
 
-    def _cut(self) -> str | None:
+    def _cut(self, part: str, link: Link) -> None:
         one = self._one()
-        part = self.chance.choice(sorted(one.ways))
-        link = self.chance.choice([Link.CUT, Link.SILENT])
-        self.house.proxies.set(one.ways[part], link)
-        self._for(self.chance.uniform(0.5, 6.0), partial(self.house.proxies.set, one.ways[part], Link.WHOLE))
-        what = part if part in ("postgres", "openbao") else "gateway"
-        return f"TCP to {what} {'cut' if link is Link.CUT else 'silent'}"
+        way = self.chance.choice([way for name, way in sorted(one.ways.items()) if name.startswith(part)])
+        self.house.proxies.set(way, link)
+        self._for(self.chance.uniform(0.5, 6.0), partial(self.house.proxies.set, way, Link.WHOLE))
 
-    def _restart_postgres(self) -> str | None:
-        crash = self.chance.random() < 0.5
-        if crash:
-            self.house.postgres.part.kill()
-        else:
-            self.house.postgres.part.stop(grace=5.0)
+    def _restart_postgres(self, *, grace: float) -> None:
+        self.house.postgres.part.stop(grace) if grace else self.house.postgres.part.kill()
         time.sleep(self.chance.uniform(0.0, 2.0))
         self.house.postgres.start()
-        return f"PostgreSQL {'killed' if crash else 'stopped'} and started"
 
-    def _restart_openbao(self) -> str | None:
+    def _restart_openbao(self) -> None:
         self.house.ground.openbao.part.kill()
         self.house.ground.openbao.restart()
-        return "OpenBao killed and started"
 
-    def _seal_openbao(self) -> str | None:
+    def _seal_openbao(self) -> None:
         openbao = self.house.ground.openbao
         openbao.call("PUT", "sys/seal")
         time.sleep(self.chance.uniform(0.0, 3.0))
         openbao.part.stop()
         openbao.restart()
-        return "OpenBao sealed and started"
 
 
 def _wake(pid: int) -> None:
@@ -167,7 +168,7 @@ def _wake(pid: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def weather(house: House, *, seed: int, storm_seconds: float, seconds: float, say: Callable[[str], None]) -> Weathered:
+def weather(house: House, *, seed: int, rounds: int, seconds: float, say: Callable[[str], None]) -> Weathered:
     """Rotate every credential once while the storm blows, and then in calm until all have ended."""
     began = time.monotonic()
     ground, ledger = house.ground, house.ledger
@@ -185,7 +186,7 @@ def weather(house: House, *, seed: int, storm_seconds: float, seconds: float, sa
             lambda: set(ledger.rotations()) == wanted, within=seconds, what="all rotations began", every=LOOK_EVERY
         )
         say(f"{len(wanted)} rotations under way after {time.monotonic() - began:.0f} s")
-        storm.blow(time.monotonic() + storm_seconds, over=lambda: _none(live))
+        storm.blow(rounds, over=lambda: _none(live))
         over_at = time.time()
         under_way = live()
         say(f"calm after {storm.faults.total()} faults, {time.monotonic() - began:.0f} s; {len(under_way)} under way")
@@ -216,7 +217,7 @@ def weather(house: House, *, seed: int, storm_seconds: float, seconds: float, sa
         requests=len(requests),
         refused=sum(map(refused, requests)),
         orphans=orphans,
-        seconds=time.monotonic() - began,
+        lacking=storm.lacking,
         broken=broken,
     )
 
@@ -231,9 +232,7 @@ def _none(live: Callable[[], set[str]]) -> bool:
 
 def _ticked(house: House, since: float) -> bool:
     """Whether every replica that serves has been through so many whole ticks."""
-    return all(
-        sum(look.what == "tick" and look.at > since for look in one.daemon.looks) >= STILL for one in house.replicas
-    )
+    return all(one.daemon.ticks(since) >= STILL for one in house.replicas)
 
 
 def _wait_after(house: House, over_at: float, under_way: set[str]) -> tuple[float, float]:
@@ -244,5 +243,10 @@ def _wait_after(house: House, over_at: float, under_way: set[str]) -> tuple[floa
         for name in under_way
     }
     waited = max((at - over_at for at in first.values()), default=0.0)
-    tick = max((look.took for look in looks if look.what == "tick" and look.at <= over_at + waited), default=0.0)
-    return waited, house.lease + 2 * max(tick, house.tick)
+    # What a tick that a fault had held up took before that is not a tick's time.
+    ticks = [
+        look.at + look.took - max(look.at, over_at)
+        for look in looks
+        if look.what == "tick" and look.at <= over_at + waited
+    ]
+    return waited, house.lease + 2 * max([house.tick, *ticks])

@@ -59,7 +59,8 @@ def both_accepted(world: World) -> None:
             return
         held = other.rotation.hold
         if held is not None and held.reason is Reason.QUARANTINED:
-            other.command(commands.resume)  # what was refused for good, and is allowed by now, is taken up by one command
+            # What was refused for good, and is allowed by now, is taken up by one command.
+            other.command(commands.resume)
     assert other.rotation is not None
     for verifier in other.verifiers.values():
         kept = set(other.rotation.outgoing) & other.rotation.served - set(other.rotation.marks) - other.rotation.revoked

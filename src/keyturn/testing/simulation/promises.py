@@ -241,8 +241,10 @@ class Promises:
         """A source has told a replica of uses, as (key id, client, when, whether any was refused)."""
         self.told[source] = max(self.told.get(source, watermark), watermark)
         for key_id, client, when, refused in uses:
+            use = key_id, client
             for told in (self.told_use, self.told_refusal if refused else self.told_success):
-                told[key_id, client] = max(told.get((key_id, client), when), when)
+                if told.get(use, when) <= when:
+                    told[use] = when
 
     def sending(self, replica: Replica, credential: str, method: str) -> None:
         """A replica begins a call that cannot be undone."""
