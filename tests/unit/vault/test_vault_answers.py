@@ -127,18 +127,18 @@ def test_session_keeps_no_cookie_and_follows_no_redirect() -> None:
 
         def log_message(self, *_: object) -> None: ...
 
+    asked = [("sys/health", None), ("kv/data/a b", {"version": 3})]
+    answers = []
     with HTTPServer(("127.0.0.1", 0), Server) as server:
-        thread = Thread(target=lambda: [server.handle_request() for _ in range(2)])
-        thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
         options = read_options(VaultOptions, {"address": address, "auth": {"token": "env:T"}}, where="backends.kv")
         connection = Connection(options)
-        asked = [("sys/health", None), ("kv/data/a b", {"version": 3})]
-        answers = [
-            connection.send("get", path, query=query, token=None, deadline=Deadline(timedelta(seconds=20))).status
-            for path, query in asked
-        ]
+        for path, query in asked:
+            thread = Thread(target=server.handle_request)
+            thread.start()
+            deadline = Deadline(timedelta(seconds=20))
+            answers.append(connection.send("get", path, query=query, token=None, deadline=deadline).status)
+            thread.join()
         connection.close()
-        thread.join()
     assert answers == [307, 307]
     assert heard == [("/v1/sys/health", None), ("/v1/kv/data/a%20b?version=3", None)]
