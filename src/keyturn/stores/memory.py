@@ -161,6 +161,10 @@ class MemoryStore:
         with self._lock:
             return self._rotations.get(id)
 
+    def revision(self, id: str) -> int | None:
+        found = self.rotation(id)
+        return None if found is None else found.revision
+
     def live_of(self, credential: str) -> Rotation | None:
         with self._lock:
             found = self._live.get(credential)
