@@ -80,7 +80,7 @@ def test_violation_is_exit_1_with_a_trace_for_people() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--runs", "0"], "at least one run"),
+        (["--runs", "0"], "at least one"),
         (["--runs", "many"], "'many' is no whole number"),
         (["--seed", "x"], "'x' is no whole number"),
         (["--seconds", "-1"], "above zero"),
