@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline, Policy
 
@@ -23,6 +25,12 @@ def test_overlap_shorter_than_the_slowest_client_is_refused() -> None:
 def test_empty_wave_is_refused() -> None:
     """A wave promotes at least one target."""
     assert "at least one target" in Policy(wave_size=0).problems()[0]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_share_that_is_no_chance_is_refused(share: float) -> None:
+    """A chance is from 0 to 1."""
+    assert "it is a chance, from 0 to 1" in Policy(unseen_share=share).problems()[0]
 
 
 def test_grace_beyond_its_cap_is_refused() -> None:

@@ -26,6 +26,8 @@ from keyturn.testing.store_samples import begun
 
 LENGTHS = st.timedeltas()
 MOMENTS = st.datetimes(timezones=st.just(UTC))
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+"""A record's own number; only evidence may be without bounds, and has a form for that."""
 KNOWN: dict[Any, st.SearchStrategy[Any]] = {
     timedelta: LENGTHS,
     datetime: MOMENTS,
@@ -41,7 +43,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return KNOWN[hint]
     if is_dataclass(hint) and isinstance(hint, type):
         hints = get_type_hints(hint)
-        return st.builds(hint, **{one.name: values(hints[one.name]) for one in fields(hint)})
+        own = {one.name: FINITE if hints[one.name] is float else values(hints[one.name]) for one in fields(hint)}
+        return st.builds(hint, **own)
     if origin in (Union, UnionType):
         return st.one_of(*(st.none() if one is NoneType else values(one) for one in arguments))
     if origin is tuple and arguments[-1] is not Ellipsis:
