@@ -24,12 +24,15 @@ from tests.integration.postgres_server import remove, start_postgres
 from keyturn.demo.processes import Family, python_module
 from keyturn.demo.waiting import signals_end_the_run
 
-AUTHORITIES = 5
+AUTHORITIES = 20
+"""A table that many credentials share is hardly ever at rest, and each of them waits for that."""
 STOPPING = 60.0
 """Seconds for a part that has run out of time to say so."""
 STORM_LEASE = 20.0
 """Longer than it takes to go through all of them once on a slow machine."""
 STORM_TICK = 1.0
+BEGIN_AFTER = 25.0
+"""Seconds to read all credentials first, and to start all clients."""
 STORM_DRIFT = "20s"
 """Those at rest are not looked at all the time."""
 
@@ -115,7 +118,7 @@ def storm(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
         lease=STORM_LEASE,
         tick=STORM_TICK,
         drift_every=STORM_DRIFT,
-        begin_after=15 + options.credentials / 8,
+        begin_after=BEGIN_AFTER,
     ) as house:
         for gateway in house.ground.gateways:
             house.ground.start_clients(next(one for one in house.ground.secrets if one.authority == gateway))

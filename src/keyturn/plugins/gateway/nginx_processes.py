@@ -15,6 +15,7 @@ from keyturn.plugins.gateway.nginx_table_file import failures
 
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = 4096
 _HANGUP = 1 << (signal.SIGHUP - 1)
 _MASTER = b"nginx: master process"
 _NO_SERVERS = (b"nginx: cache manager", b"nginx: cache loader")
@@ -117,20 +118,30 @@ def hang_up(pid_file: Path) -> None:
 
 def _command(pid: int) -> bytes | None:
     """A process's title; None when /proc does not show it."""
-    try:
-        return (_PROC / str(pid) / "cmdline").read_bytes()
-    except OSError:
-        return None
+    return _shown(pid, "cmdline")
 
 
 def _stat(pid: int) -> tuple[int, int, str] | None:
     """Parent, start and state."""
+    text = _shown(pid, "stat")
+    if text is None:
+        return None
+    state, parent, *fields = text[text.rindex(b")") + 2 :].split()
+    return int(parent), int(fields[17]), state.decode()
+
+
+def _shown(pid: int, name: str) -> bytes | None:
+    # As the operating system has it: every process of the machine is looked at, each time.
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
+        descriptor = os.open(f"{_PROC}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    fields = text[text.rindex(")") + 2 :].split()
-    return int(fields[1]), int(fields[19]), fields[0]
+    try:
+        return os.read(descriptor, _PAGE)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _master(pid: int) -> Process | None:
