@@ -71,6 +71,17 @@ def light_fault_bar(scenario: Scenario) -> tuple[float, str] | None:
     return float(np.ceil(requests / in_a_bucket)) * scenario.length, "s"
 
 
+def found_soon(scenario: Scenario, rows: Sequence[Row]) -> bool:
+    """What a quick run's few rotations can tell, where no median can be judged: that a failing version is always found, and
+    the soonest time within twice the median's bars."""
+    ours = [row for row in rows if row.method == "keyturn"]
+    delays = (
+        (scenario.bar_requests, [row.requests for row in ours]),
+        (scenario.bar_seconds, [row.seconds for row in ours]),
+    )
+    return not any(row.missed for row in ours) and all(bar is None or min(each) <= 2 * bar for bar, each in delays)
+
+
 def _delay_bars(scenario: Scenario, rows: Sequence[Row]) -> tuple[str, bool]:
     values = {"req": [row.requests for row in rows], "s": [row.seconds for row in rows]}
     bars, holds = [], not any(row.missed for row in rows)

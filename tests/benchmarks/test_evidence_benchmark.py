@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from benchmarks.evidence import __main__ as benchmark
 from benchmarks.evidence import methods, silence
-from benchmarks.evidence.report import Row, judged, light_fault_bar
+from benchmarks.evidence.report import Row, found_soon, judged, light_fault_bar
 from benchmarks.evidence.scenarios import FAULTY, HEALTHY, Scenario
 from benchmarks.evidence.streams import FAILING, Stream, arms, learnt, make, traffic
 
@@ -118,6 +118,15 @@ def test_a_fault_never_found_is_a_miss_whatever_the_median() -> None:
     scenario = KINDS["all fail 5%"]
     assert judged(scenario, of([1] * 9, scenario)).holds
     assert not judged(scenario, of([*[1] * 9, None], scenario)).holds
+
+
+@pytest.mark.parametrize(("requests", "holds"), [((30, 12), True), ((14, 13), False)])
+def test_a_quick_run_misses_a_detector_that_has_become_slow(requests: tuple[int, int], *, holds: bool) -> None:
+    """Two runs make no median, but one of them at least is to find a client that fails fully within twice its bar."""
+    scenario = KINDS["one fails 100%, 10/min"]
+    rows = [row for each in requests for row in of([1], scenario, requests=each, seconds=40)]
+    assert found_soon(scenario, rows) is holds
+    assert not found_soon(scenario, [*rows, *of([None], scenario)])
 
 
 def test_the_slowest_runs_of_a_light_fault_are_judged_too() -> None:

@@ -249,6 +249,12 @@ class Ground:
             verifier.lost[serial] = verifier.table.pop(serial)
             verifier.excused.add(serial)
 
+    def revoke(self, verifier: Verifier, serial: int) -> None:
+        """Somebody revokes a version at a verifier, which nobody can take back."""
+        if serial in verifier.alive():
+            verifier.table[serial] = Entry.REVOKED
+            verifier.excused.add(serial)
+
     def mend_tables(self) -> None:
         """They put back what they took, where nothing is in its place."""
         for verifier in self.verifiers.values():
@@ -274,10 +280,14 @@ class Ground:
                 verifier.excused.add(serial)
 
     def put_back(self) -> None:
-        """They put back what readers got, where what they gave instead is still there."""
+        """They put back what readers got, where what they gave instead is still there, and have whoever read that meanwhile
+        read again: no look of ours may ever have met it."""
         for target in self.targets.values():
             if target.taken_by_hand is not None and target.id == target.put_by_hand:
-                target.id = target.taken_by_hand
+                given, target.id = target.serial, target.taken_by_hand
+                for client in self.clients.values():
+                    if client.target == target.name and client.holds == given:
+                        client.holds = target.serial
             target.taken_by_hand = None
 
     def rob(self, target: Target) -> None:

@@ -11,6 +11,7 @@ from tests.domain.world import World
 from keyturn.domain import commands
 from keyturn.domain.errors import Refused
 from keyturn.domain.phases import Phase
+from keyturn.domain.reasons import Reason
 
 TICK = seconds(10)
 LONG = 400
@@ -56,6 +57,10 @@ def both_accepted(world: World) -> None:
         standing(other)
         if other.rotation is None or other.rotation.phase is not phase or other.rotation.halted is not None:
             return
+        held = other.rotation.hold
+        if held is not None and held.reason is Reason.QUARANTINED:
+            # What was refused for good, and is allowed by now, is taken up by one command.
+            other.command(commands.resume)
     assert other.rotation is not None
     for verifier in other.verifiers.values():
         kept = set(other.rotation.outgoing) & other.rotation.served - set(other.rotation.marks) - other.rotation.revoked

@@ -204,7 +204,7 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
     rolling_back = after.phase is Phase.ROLLBACK
     if serial in after.forced:
         return
-    if serial not in world.ever_served or serial in after.revoked:
+    if serial not in world.ever_served:
         return
     least = max(world.policy.drain, world.policy.minimum_overlap)
     since = max(world.served_since[name] for name in after.targets)

@@ -25,7 +25,7 @@ CALLS = st.sampled_from(sorted(EffectKind))
 FATES = st.sampled_from([fate for fate in Fate if fate is not Fate.DONE])
 INDEX = st.integers(0, 3)
 PHASES = [phase for phase in Phase if not phase.is_end and phase is not Phase.ROLLBACK]
-EVENTS = ["nothing", "roll back", "join", "away", "mute", "force", "return", "obstacle", "hand"]
+EVENTS = ["nothing", "roll back", "join", "away", "mute", "force", "return", "obstacle", "hand", "revoke"]
 
 
 class Rotations(RuleBasedStateMachine):
@@ -75,7 +75,15 @@ class Rotations(RuleBasedStateMachine):
             self.secret_overwritten(0, missing=False)
             self.tick(5, 1)
             self.secret_put_back()
+        elif event == "revoke":
+            while self.world.rotation is not None and not self._installed(0):
+                self.tick(5, 1)
+            self.new_version_is_revoked(0)
         self.tick(5, 2)
+
+    def _installed(self, index: int) -> bool:
+        rotation, verifiers = self.world.rotation, list(self.world.verifiers.values())
+        return rotation is None or rotation.incoming in verifiers[index].table
 
     # Time
 
@@ -230,6 +238,13 @@ class Rotations(RuleBasedStateMachine):
         rotation, verifiers = self.world.rotation, list(self.world.verifiers.values())
         if rotation is not None:
             self.world.lose(verifiers[index % len(verifiers)], rotation.incoming if new else rotation.outgoing[0])
+
+    @rule(index=INDEX)
+    def new_version_is_revoked(self, index: int) -> None:
+        """Before readers got it; after that there is no way back but an operator's, which the explorer looks for."""
+        rotation, verifiers = self.world.rotation, list(self.world.verifiers.values())
+        if rotation is not None and rotation.incoming not in rotation.served:
+            self.world.revoke(verifiers[index % len(verifiers)], rotation.incoming)
 
     @rule()
     def tables_are_mended(self) -> None:

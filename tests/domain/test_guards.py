@@ -109,6 +109,32 @@ def test_one_culprit_whose_failures_are_the_smaller_part_is_held() -> None:
     assert ruling(world) == (Ruling.HOLD, Reason.FAILURES_SPREAD)
 
 
+@pytest.mark.parametrize(
+    ("phase", "control", "old", "says"),
+    [
+        (Phase.OVERLAP, True, (100, 0), "v0 is healthy with 0 of 100 failed"),
+        (Phase.MONITOR, False, (2, 1), "v0 is hardly used with 1 of 3 failed"),
+        (Phase.MONITOR, False, (0, 0), "nobody presents v0"),
+        (Phase.RETIRE, False, (2, 1), "v0 is disabled"),
+    ],
+)
+def test_finding_is_told_with_what_it_rests_on(phase: Phase, control: bool, old: tuple[int, int], says: str) -> None:
+    """In a sentence for the one on call, and in numbers: e-value, culprits, baseline, the old version, our probes."""
+    world = world_in(phase)
+    if phase is Phase.RETIRE:
+        step(world)
+    world.finding = replace(failing(control=control), old_successes=old[0], old_failures=old[1])
+    told = step(world).verdict
+    assert told.detail == f"client c0 fails 9 of 10 on v1, {says}"
+    assert told.evidence["e_value"] == 1000.0
+    assert told.evidence["culprits"] == ["c0 9/10"]
+    assert told.evidence["baseline_rate"] == 0.001
+    assert (told.evidence["old_successes"], told.evidence["old_failures"]) == old
+    assert (told.evidence["new_successes"], told.evidence["new_failures"]) == (1, 9)
+    before = "disabled" if phase is Phase.RETIRE else "accepted"
+    assert told.evidence["probes"] == [f"{verifier}: v0 {before}, v1 accepted" for verifier in sorted(world.verifiers)]
+
+
 def test_in_retire_a_verifier_that_refuses_the_new_is_enough() -> None:
     """In RETIRE the old version is disabled on purpose, so its refusal is no excuse for the new one's."""
     world = world_in(Phase.RETIRE)

@@ -12,7 +12,7 @@ from tests.domain.tracing import clean, go, leak, tick
 from tests.domain.world import World
 
 from keyturn.domain import commands
-from keyturn.domain.effects import EffectKind
+from keyturn.domain.effects import Effect, EffectKind
 from keyturn.domain.machine import decide
 from keyturn.domain.observations import Entry, Obstacle
 from keyturn.domain.phases import Phase
@@ -48,7 +48,8 @@ def test_a_hand_is_overwritten_where_an_operator_says_so(phase: Phase, missing: 
     held = go(world, lambda: rotation(world).hold is not None)[-1]
     assert held.verdict.reason is (Reason.TARGET_MISSING if missing else Reason.TARGET_FOREIGN)
     answer(world, "t0")
-    go(world, lambda: world.targets["t0"].serial is not None, ticks=5)
+    said = go(world, lambda: world.targets["t0"].serial is not None, ticks=5)
+    assert Ruling.HOLD not in {decision.verdict.ruling for decision in said}, "the answer is followed by another page"
     assert world.rotation is None or rotation(world).phase is phase
     go(world, ended(world))
     clean(world, 0 if phase is Phase.ROLLBACK else 1)
@@ -169,6 +170,25 @@ def test_an_end_is_kept_as_it_was_left(back: bool) -> None:
 
 
 @pytest.mark.parametrize("back", [False, True])
+def test_an_end_is_kept_as_it_was_left_also_while_a_hand_holds(back: bool) -> None:
+    """A late call lands between rotations, and meanwhile somebody has overwritten the secret: the hand is a person's matter,
+    the call is undone all the same (promise P7)."""
+    world = coming_to(Phase.ROLLBACK) if back else world_in(Phase.DESTROY)
+    go(world, ended(world))
+    survivor, dead = (0, 1) if back else (1, 0)
+    world.overwrite(world.targets["t0"], missing=False)
+    world.land(Effect(id="late", kind=EffectKind.DISABLE, serial=survivor, verifiers=("g0",)))
+    world.targets["t1"].copies.add(dead)
+    for _ in range(3):
+        tick(world)
+    assert world.ended is not None
+    assert world.ended.hold is not None
+    assert world.ended.hold.reason is Reason.TARGET_FOREIGN
+    assert world.verifiers["g0"].table[survivor] is Entry.ACTIVE
+    assert world.targets["t1"].copies == set()
+
+
+@pytest.mark.parametrize("back", [False, True])
 def test_an_orphan_is_told_and_keeps_nothing_else_from_being_as_it_was_left(back: bool) -> None:
     """A key of ours that nobody can use holds between rotations; a verifier that joins is mended before that is told."""
     world = coming_to(Phase.ROLLBACK) if back else world_in(Phase.DESTROY)
@@ -239,3 +259,24 @@ def test_what_is_to_be_overwritten_is_not_promoted_blindly() -> None:
     world.targets["t0"].away = False
     go(world, ended(world))
     clean(world, 1)
+
+
+@pytest.mark.parametrize("phase", [Phase.INTRODUCE, Phase.DESTROY])
+def test_what_a_hand_revoked_at_one_verifier_is_in_use_at_another(phase: Phase) -> None:
+    """Nothing leads back to it, and the rotation is given up; but it is disabled at the others only when it is silent."""
+    world = world_in(phase)
+    current = 1 if phase is Phase.DESTROY else 0
+    holder = world.add_client(every=5, refresh=None, holds=current)
+    world.revoke(world.verifiers["g0"], current)
+    if phase is Phase.INTRODUCE:
+        world.command(commands.roll_back, by="ada", why="v0 is gone")
+        tick(world)
+    world.command(commands.abandon, by="ada", why=f"v{current} is gone")
+    go(world, lambda: rotation(world).phase is Phase.MONITOR)
+    for _ in range(20):
+        tick(world)
+    assert rotation(world).phase is Phase.MONITOR
+    assert world.verifiers["g1"].table[current] is Entry.ACTIVE
+    holder.refresh = seconds(20)
+    go(world, ended(world))
+    clean(world, world.current.serial)

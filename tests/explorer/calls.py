@@ -59,10 +59,13 @@ def with_entry(state: State, index: int, serial: int, entry: Entry) -> State:
 
 
 def with_verifier(state: State, index: int, verifier: Verifier) -> State:
-    """The world with one verifier changed; what it is seen to accept it is no longer excused for."""
+    """The world with one verifier changed; what it is seen to accept it is no longer excused for, and what it refuses
+    again nobody has raised."""
     if (verifier.excused or verifier.hands) and not verifier.away:
         accepted = {s for s in verifier.excused | verifier.hands if verifier.accepts(s)}
         verifier = verifier._replace(excused=verifier.excused - accepted, hands=verifier.hands - accepted)
+    if verifier.raised:
+        verifier = verifier._replace(raised=frozenset({s for s in verifier.raised if verifier.accepts(s)}))
     return state._replace(verifiers=(*state.verifiers[:index], verifier, *state.verifiers[index + 1 :]))
 
 

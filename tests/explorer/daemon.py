@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tests.explorer.calls import perform
 from tests.explorer.looking import observe
 from tests.explorer.state import VERSIONS, State, begun
@@ -134,6 +132,6 @@ def lose(state: State, effect: Effect, *, done: bool) -> State:
     if done:
         state, _ = perform(state, effect)
     line = state.journal[effect.id]
-    failed = replace(line, failure=FailureKind.TRANSIENT, message="timed out")
+    failed = line._replace(failure=FailureKind.TRANSIENT, message="timed out")
     doubt = state.doubt | {(effect.kind, effect.serial)}
     return state._replace(journal={**state.journal, effect.id: failed}, doubt=doubt)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
 from tests.explorer.calls import perform, with_entry, with_target, with_verifier
 from tests.explorer.daemon import attempt, can_begin, lose, next_rotation
 from tests.explorer.moves import Cause, Move
-from tests.explorer.state import FOREIGN, MISSING, State, Verifier
+from tests.explorer.state import FOREIGN, ILL, MISSING, State, Verifier
 
 from keyturn.domain import commands
 from keyturn.domain.effects import Effect, EffectKind
@@ -22,6 +22,11 @@ from keyturn.domain.phases import Phase
 BY, WHY = "ada", "a test"
 IRREVERSIBLE = frozenset({EffectKind.REVOKE})
 """Calls that no replica makes once it has lost its lease (promise P7)."""
+EDITS: Mapping[Entry, Mapping[str, Entry]] = {
+    Entry.ACTIVE: {"deletes": Entry.ABSENT, "disables": Entry.DISABLED, "revokes": Entry.REVOKED},
+    Entry.DISABLED: {"deletes": Entry.ABSENT, "enables": Entry.ACTIVE, "revokes": Entry.REVOKED},
+}
+"""What a hand may do to an entry of a verifier's table."""
 
 
 def adverse(state: State) -> Iterator[Move]:
@@ -91,17 +96,19 @@ def _hands(state: State) -> Events:
         if target.copies:
             robbed = target._replace(copies=frozenset(), robbed=True)
             yield f"a hand takes our copies from {target.name}", with_target(state, index, robbed)
+        for serial in sorted(target.copies) if len(target.copies) > 1 else ():
+            robbed = target._replace(copies=target.copies - {serial}, robbed=True)
+            yield f"a hand takes our copy of v{serial} from {target.name}", with_target(state, index, robbed)
     for index, verifier in _distinct(state):
         for serial in sorted(state.keys):
-            entry = verifier.table[serial]
-            for changed in {Entry.ACTIVE: (Entry.ABSENT, Entry.DISABLED), Entry.DISABLED: (Entry.ABSENT,)}.get(
-                entry, ()
-            ):
+            for does, changed in EDITS.get(verifier.table[serial], {}).items():
                 edited = with_entry(state, index, serial, changed)
                 touched = edited.verifiers[index]
-                touched = touched._replace(hands=touched.hands | {serial})
-                how = "deletes" if changed is Entry.ABSENT else "disables"
-                yield f"a hand {how} v{serial} at {verifier.name}", with_verifier(edited, index, touched)
+                if changed is Entry.ACTIVE:
+                    touched = touched._replace(raised=touched.raised | {serial})
+                else:
+                    touched = touched._replace(hands=touched.hands | {serial})
+                yield f"a hand {does} v{serial} at {verifier.name}", with_verifier(edited, index, touched)
 
 
 def _distinct(state: State) -> Iterator[tuple[int, Verifier]]:
@@ -129,6 +136,7 @@ def _places(state: State) -> Events:
         yield "the usage source is mute", state._replace(mute=True)
     if state.accused is None and rotation.phase in WATCHED:
         yield f"the detector finds v{rotation.incoming} failing", state._replace(accused=rotation.incoming)
+        yield "the detector finds the authority ill", state._replace(accused=ILL)
     for serial in sorted(state.served - {state.holds[1]} - state.marked):
         yield f"a client comes late with v{serial}", state._replace(holds=(state.holds[0], serial))
     unmade = rotation.phase is Phase.INTRODUCE and rotation.incoming not in state.keys

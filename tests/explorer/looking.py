@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from functools import lru_cache
 
-from tests.domain.findings import failing
-from tests.explorer.state import EPOCH, FOREIGN, MISSING, SECOND, State, Target, Verifier
+from tests.domain.findings import authority_ill, failing
+from tests.explorer.state import EPOCH, FOREIGN, ILL, MISSING, SECOND, State, Target, Verifier
 
+from keyturn.domain.evidence import Finding
 from keyturn.domain.observations import (
     Acceptance,
     ClientSeen,
@@ -26,7 +27,7 @@ from keyturn.domain.observations import (
 KINDS = {FOREIGN: ServingKind.FOREIGN, MISSING: ServingKind.MISSING}
 TREATED = {Entry.ACTIVE: Acceptance.ACCEPTED, Entry.DISABLED: Acceptance.DISABLED}
 STRANGER = Obstacle(what="AWSPENDING", id="stranger", since=None)
-FAILING = failing(control=True)
+FAILING, TROUBLE = failing(control=True), authority_ill()
 
 
 def observe(state: State) -> Observations:
@@ -87,8 +88,8 @@ def _ask(verifier: Verifier, minted: tuple[int, ...], asked: tuple[int, ...]) ->
 
 def _usage(state: State) -> UsageSeen:
     tables = tuple([None if verifier.away else verifier.table for verifier in state.verifiers])
-    accused = state.accused is not None and state.accused == state.rotation.incoming
-    return _uses(state.now, state.holds, state.marked, tables, state.mute, accused)
+    found = {ILL: TROUBLE, state.rotation.incoming: FAILING}.get(state.accused) if state.accused is not None else None
+    return _uses(state.now, state.holds, state.marked, tables, state.mute, found)
 
 
 Tables = tuple[tuple[Entry, ...] | None, ...]
@@ -96,7 +97,7 @@ Tables = tuple[tuple[Entry, ...] | None, ...]
 
 @lru_cache(maxsize=20_000)
 def _uses(
-    now: datetime, holds: tuple[int, ...], marked: frozenset[int], tables: Tables, mute: bool, accused: bool
+    now: datetime, holds: tuple[int, ...], marked: frozenset[int], tables: Tables, mute: bool, found: Finding | None
 ) -> UsageSeen:
     """Two clients use what they hold all the time, and an attacker every compromised version. All of it is known, up to
     well after this tick: no silence is ever too short for want of time alone."""
@@ -115,4 +116,4 @@ def _uses(
             last_refusal=refused,
             required_silence=SECOND,
         )
-    return UsageSeen(sources={"gateway": source}, since=EPOCH, clients=clients, finding=FAILING if accused else None)
+    return UsageSeen(sources={"gateway": source}, since=EPOCH, clients=clients, finding=found)

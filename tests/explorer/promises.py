@@ -46,7 +46,7 @@ def breaches(state: State) -> Iterator[str]:
     if old in state.marked or old in rotation.waived or old in rotation.revoked:
         return
     for verifier in state.verifiers:
-        if verifier.table[old] is Entry.REVOKED:
+        if verifier.table[old] is Entry.REVOKED and old not in verifier.hands:
             yield f"P3: v{old} is revoked at {verifier.name} in {rotation.phase}"
     for target in state.targets:
         if rotation.phase is not Phase.INTRODUCE and old not in target.copies and not target.robbed:
@@ -214,7 +214,10 @@ def at_rest(state: State, decision: Decision) -> Iterator[str]:
 
 def _in_the_way(state: State) -> bool:
     """Whether anything is not as it should be, or as it soon will be."""
-    places = [*[t.away or t.hand or t.robbed for t in state.targets], *[v.away or v.hands for v in state.verifiers]]
+    places = [
+        *[t.away or t.hand or t.robbed for t in state.targets],
+        *[v.away or v.hands or v.raised for v in state.verifiers],
+    ]
     behind = [held != t.serial for held, t in zip(state.holds, state.targets, strict=True)]
     running = [mark.cut_at > state.now for mark in state.rotation.marks.values()]
     others = (state.mute, state.accused is not None, state.obstacle, state.capacity is not None)

@@ -25,6 +25,8 @@ SECOND, EVER, NEVER = timedelta(seconds=1), timedelta(days=10_000), timedelta(0)
 VERSIONS = 4
 FOREIGN, MISSING = -1, -2
 """In the place of a serial: another's value, and nothing."""
+ILL = -3
+"""In the place of the version that is accused: every version fails alike."""
 
 POLICY = Policy(
     propagation=NEVER,
@@ -78,6 +80,8 @@ class Verifier(NamedTuple):
     """Versions that it may refuse until it is seen to accept them: it was away, joined, or a call landed late."""
     hands: frozenset[int] = frozenset()
     """Versions whose entries somebody has changed by hand."""
+    raised: frozenset[int] = frozenset()
+    """Versions that somebody has enabled by hand."""
 
     def accepts(self, serial: int) -> bool:
         """Whether a client with that version is let in."""
@@ -161,7 +165,7 @@ class State(NamedTuple):
     def _calm(self) -> bool:
         """Whether nothing is left that an old call may explain, and nothing can come any more."""
         targets = [target.away or target.hand or target.robbed for target in self.targets]
-        verifiers = [bool(v.away or v.excused or v.hands) for v in self.verifiers]
+        verifiers = [bool(v.away or v.excused or v.hands or v.raised) for v in self.verifiers]
         return not (self.budget or self.late or any(targets) or any(verifiers))
 
     def _spent(self, effect: Effect) -> bool:

@@ -62,6 +62,9 @@ def _returns(state: State) -> Ways:
             if verifier.table[serial] in (Entry.ABSENT, Entry.DISABLED) and serial not in state.marked:
                 entry = with_entry(state, index, serial, Entry.ACTIVE)
                 yield f"the hand gives {verifier.name} v{serial} again", entry
+        for serial in sorted(verifier.raised) if _asked_for(state, Reason.AUTHORITY_CHANGED) else ():
+            entry = with_entry(state, index, serial, Entry.DISABLED)
+            yield f"the hand disables v{serial} at {verifier.name} again", entry
     if state.mute:
         yield "the usage source speaks again", state._replace(mute=False)
     if state.denied is not None:
@@ -72,6 +75,12 @@ def _returns(state: State) -> Ways:
         yield "the stranger's value is gone", state._replace(obstacle=False)
     if state.capacity is not None and not state.pending:
         yield "the authority has room again", state._replace(capacity=None)
+
+
+def _asked_for(state: State, reason: Reason) -> bool:
+    """Whether the rotation holds for a hand to mend what it did."""
+    hold = state.rotation.hold
+    return hold is not None and hold.reason is reason
 
 
 def _backup(state: State, verifier: Verifier) -> Verifier:

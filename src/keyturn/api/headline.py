@@ -46,18 +46,26 @@ def headline(status: Status, now: datetime) -> str:
     if rotation is None:
         return f"{name}: no rotation has run yet; {_due(status)}"
     if not rotation.live:
-        return f"{name}: {_ended(rotation)}; {_due(status)}"
+        return f"{name}: {_ended(status, rotation)}; {_due(status)}"
     way = f"{name}: {_emergency(rotation, now)}{_way(rotation)} in {rotation.phase}"
     if verdict is None:
         return f"{way}: what blocks is not known yet"
     words = WORDS | (AFTER if rotation.cause is verdict.reason else BEFORE)
+    if rotation.phase is Phase.ROLLBACK and verdict.ruling is not Ruling.ROLL_BACK:
+        way += _turned_back(status)
     return f"{way} {words[verdict.ruling]}: {_why(verdict)} {_clears(status, rotation, verdict, now)}".rstrip()
 
 
-def _ended(rotation: Rotation) -> str:
+def _turned_back(status: Status) -> str:
+    """Why readers were given the old version back, which the verdict of that tick said and later ones do not."""
+    back = status.turned_back
+    return "" if back is None else f" ({back.detail or MEANING[Reason(back.reason)].rstrip('.')})"
+
+
+def _ended(status: Status, rotation: Rotation) -> str:
     if rotation.phase is Phase.SUPERSEDED:
         return f"{rotation.id} gave way to another rotation at {_time(rotation.entered.at)}"
-    ended = f"the last rotation ended as {rotation.phase} at {_time(rotation.entered.at)}"
+    ended = f"the last rotation ended as {rotation.phase} at {_time(rotation.entered.at)}{_turned_back(status)}"
     if rotation.hold is None:
         return ended
     return f"{ended}, and is not as it was left: {rotation.hold.detail or MEANING[rotation.hold.reason].rstrip('.')}"

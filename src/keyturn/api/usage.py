@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -27,14 +28,19 @@ router = APIRouter(prefix="/v1", tags=["usage"])
 COUNT = 1_000_000_000
 """More uses than a bucket can hold; the store's integers hold sums of many."""
 
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+
+# The key, not a value: a client may be called so, and must not make its line unreadable.
+_WATERMARK = re.compile(rb'"watermark"\s*:')
+
 
 class ReportLine(BaseModel):
     """Presentations of one key by one client within one bucket."""
 
     model_config = ConfigDict(extra="forbid")
 
-    key_id: Annotated[str, Field(min_length=1, max_length=200)] | None
-    client: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    key_id: Name | None
+    client: Name
     start: AwareDatetime
     successes: Annotated[int, Field(ge=0, le=COUNT, strict=True)]
     failures: Annotated[int, Field(ge=0, le=COUNT, strict=True)]
@@ -140,7 +146,7 @@ def read_lines(body: bytes, source: WiredSource, now: datetime) -> Pushed:
         if not line.strip():
             continue
         try:
-            if b'"watermark"' in line:
+            if _WATERMARK.search(line):
                 mark, begins = _watermark(line, now)
                 if watermark is None or mark > watermark:
                     watermark, complete_from = mark, begins

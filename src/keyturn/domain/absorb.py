@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.model import Mark, Rotation, Stamp, Version
@@ -20,18 +21,18 @@ def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
     s = _with_marks_beside(Situation(rotation=rotation, seen=seen, now=now))
     rotation = s.rotation
     promoted = _promoted(s)
-    after = replace(
-        rotation,
-        versions=_versions(s),
-        served=rotation.served | _served(s),
-        promoted=promoted,
-        marks=_marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks,
-        up=_up(s),
-        soak=_soak(s),
-        proven=_proven(s),
-    )
+    remembered: dict[str, Any] = {
+        "versions": _versions(s),
+        "served": rotation.served | _served(s),
+        "promoted": promoted,
+        "marks": _marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks,
+        "up": _up(s),
+        "soak": _soak(s),
+        "proven": _proven(s),
+    }
     # Most looks show nothing new, and what follows then knows it by identity.
-    return rotation if after == rotation else after
+    new = {name: value for name, value in remembered.items() if value != getattr(rotation, name)}
+    return replace(rotation, **new) if new else rotation
 
 
 def _with_marks_beside(s: Situation) -> Situation:
@@ -64,8 +65,8 @@ def _versions(s: Situation) -> dict[int, Version]:
 
 def _served(s: Situation) -> set[int]:
     servings = [s.serving(target) for target in s.rotation.targets]
-    ours = {one.serial for one in servings if one.kind is ServingKind.OURS and one.serial is not None}
-    return ours & set(s.rotation.versions)
+    ours = [one.serial for one in servings if one.kind is ServingKind.OURS]
+    return {serial for serial in s.rotation.versions if serial in ours}
 
 
 def _promoted(s: Situation) -> dict[str, Stamp]:
@@ -101,8 +102,8 @@ def _marks(s: Situation) -> dict[int, Mark]:
     if last is None or any(target not in s.rotation.promoted for target in s.rotation.targets):
         return marks
     for serial, mark in marks.items():
-        if serial != s.survivor:
-            marks[serial] = replace(mark, cut_at=min(mark.cut_at, last.at + mark.grace))
+        if serial != s.survivor and last.at + mark.grace < mark.cut_at:
+            marks[serial] = replace(mark, cut_at=last.at + mark.grace)
     return marks
 
 
@@ -134,8 +135,11 @@ def _soak(s: Situation) -> Stamp | None:
 
 def _proven(s: Situation) -> tuple[int, ...]:
     proven = list(s.rotation.proven)
+    tried = {one.serial for one in s.seen.effects.values() if one.kind is EffectKind.PROVE_DEAD and one.succeeded}
     for serial in s.doomed:
-        done = s.seen.effects.get(effect(s, EffectKind.PROVE_DEAD, serial).id)
-        if done is not None and done.succeeded and serial not in proven:
-            proven.append(serial)
+        if serial in tried and serial not in proven:
+            # By its id: one that was proven in another entry of the phase may live again since.
+            done = s.seen.effects.get(effect(s, EffectKind.PROVE_DEAD, serial).id)
+            if done is not None and done.succeeded:
+                proven.append(serial)
     return tuple(proven)

@@ -95,6 +95,8 @@ def stage_new(s: Situation) -> Outcome:
 
 def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks: bool) -> Outcome:
     lost = serial in s.rotation.waived and not s.readable(serial)
+    if not lost and 0 < len(s.seen.verifiers) == len(s.verifiers(serial, Acceptance.ACCEPTED)):
+        return None
     # Where its value is lost, as somebody has signed, the authority's listing speaks for it; it can be enabled where its
     # entry is, and nowhere else.
     refusing = s.still(serial, *REFUSING) if lost else s.verifiers(serial, *REFUSING)
@@ -196,8 +198,11 @@ def promote_restored(s: Situation) -> Outcome:
     return not_served(s, wanted) if wanted else None
 
 
-def not_served(s: Situation, targets: list[str]) -> Verdict:
-    """Why readers of these targets cannot be given what they should get: somebody's hand first, then what is unknown."""
+def not_served(s: Situation, targets: list[str]) -> Outcome:
+    """What is done for readers of these targets, who do not get what they should; or why nothing can be: somebody's hand
+    first, then what is unknown."""
+    if (found := reassert(s)) is not None:
+        return found
     hands = [verdict for t in targets if (verdict := anothers(s, t, latch=False)) is not None]
     if hands:
         return hands[0]

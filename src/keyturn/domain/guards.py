@@ -90,16 +90,17 @@ def _found(s: Situation) -> Verdict | None:
     retired = s.old in s.rotation.disabled_at
     for verifier in s.verifiers(s.new, *REFUSING):
         if retired or s.acceptance(verifier, s.old) is Acceptance.ACCEPTED:
-            return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED, f"{blame}; {verifier} refuses v{s.new}")
+            beside = "" if retired else f" and accepts v{s.old}"
+            return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_REFUSED, f"{blame}; {verifier} refuses v{s.new}{beside}")
     if finding.verdict == "authority_ill" or (not retired and _both_fail(s)):
         return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, f"v{s.old} and v{s.new} fail alike")
     if finding.control:
-        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
+        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, f"{blame}, {_beside(s, finding)}")
     if s.verifiers(s.new, *REFUSING, Acceptance.UNREACHABLE) or not s.seen.verifiers:
         return ruled(Ruling.HOLD, Reason.AUTHORITY_ILL, "our own probes of both versions fail")
     if confined([culprit.share for culprit in finding.culprits], len(s.seen.usage.clients)):
-        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, blame)
-    return ruled(Ruling.HOLD, Reason.FAILURES_SPREAD, blame)
+        return ruled(Ruling.ROLL_BACK, Reason.NEW_VERSION_FAILS, f"{blame}, {_beside(s, finding)}")
+    return ruled(Ruling.HOLD, Reason.FAILURES_SPREAD, f"{blame}, {_beside(s, finding)}")
 
 
 def _both_fail(s: Situation) -> bool:
@@ -115,13 +116,33 @@ def _blame(s: Situation, finding: Finding) -> str:
     return f"client {worst.client} fails {worst.failures} of {worst.failures + worst.successes} on v{s.new}"
 
 
+def _beside(s: Situation, finding: Finding) -> str:
+    """What the old version did meanwhile."""
+    if s.old in s.rotation.disabled_at:
+        return f"v{s.old} is disabled"
+    uses = finding.old_successes + finding.old_failures
+    if not uses:
+        return f"nobody presents v{s.old}"
+    return f"v{s.old} is {'healthy' if finding.control else 'hardly used'} with {finding.old_failures} of {uses} failed"
+
+
 def _evidence(s: Situation, finding: Finding) -> Evidence:
     probes = [
         f"{verifier}: v{s.old} {s.acceptance(verifier, s.old)}, v{s.new} {s.acceptance(verifier, s.new)}"
         for verifier in sorted(s.seen.verifiers)
     ]
     culprits = [f"{c.client} {c.failures}/{c.failures + c.successes}" for c in finding.culprits]
-    return {"e_value": finding.e_value, "control": finding.control, "culprits": culprits, "probes": probes}
+    return {
+        "e_value": finding.e_value,
+        "control": finding.control,
+        "culprits": culprits,
+        "baseline_rate": finding.baseline_rate,
+        "old_successes": finding.old_successes,
+        "old_failures": finding.old_failures,
+        "new_successes": finding.new_successes,
+        "new_failures": finding.new_failures,
+        "probes": probes,
+    }
 
 
 def refused_use(s: Situation) -> Verdict | None:
@@ -204,11 +225,13 @@ def anothers_hand(s: Situation) -> Verdict | None:
     to be done at that target, which its rows say."""
     for name in s.rotation.targets if not s.hurried else ():
         serving = s.serving(name)
+        if serving.kind is ServingKind.OURS and serving.serial in s.explained(name):
+            continue
         if s.to_reassert(name) or _to_be_adopted(s, name) or s.came_late(name):
             continue
         if (found := anothers(s, name, latch=not s.rotation.phase.is_end)) is not None:
             return found
-        if serving.kind is ServingKind.OURS and serving.serial not in s.explained(name):
+        if serving.kind is ServingKind.OURS:
             detail = f"{name} serves v{serving.serial}, which this phase did not put there"
             return hold(Reason.TARGET_FOREIGN, detail, latch=True, target=name, found=serving.id or "")
     return None

@@ -4,8 +4,8 @@ Rules: the guards of `CHAIN` are asked in order and the first verdict wins; when
 walked in order, and the first whose post-condition is not observed says what to do; when every row is done the rotation
 advances. A transition takes the edge that `EDGES` names for its phase and ruling; there is no other way to change phase.
 
-A hold, pause or halt commits no new intent but those of `STANDING` rows, which only re-establish what was already true,
-of ROLLBACK, which runs to its end, and of `ALWAYS`: readers are given back what a hand or a late call took from them, and
+A hold, pause or halt commits no new intent but those of `STANDING` rows, which only re-establish what was already true, or
+see a ROLLBACK to its end, and of `ALWAYS`: readers are given back what a hand or a late call took from them, and
 what is compromised is cut off in its time, whatever stands.
 """
 
@@ -126,8 +126,9 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
 
 def _standing(s: Situation) -> tuple[Effect, ...]:
     """What may still be done while the rotation stands: re-establish, never go on."""
-    rows = STANDING.get(s.rotation.phase, ())
-    if s.rotation.phase is Phase.ROLLBACK:
+    phase = s.rotation.phase
+    rows = STANDING.get(phase, ())
+    if rows == PHASES[phase]:
         return _walk(s, rows)[1]
     outcomes = [row(s) for row in rows]
     return tuple(one for found in outcomes if isinstance(found, tuple) for one in _attempt(s, found)[1])

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import PERMANENT
-from keyturn.domain.model import Hold, Rotation
+from keyturn.domain.model import Rotation
 from keyturn.domain.overdue import time_left
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import MEANING, Reason
@@ -75,6 +75,11 @@ def _compromised_use(s: Situation) -> list[Message]:
 
 def _cut_refused(s: Situation) -> list[Message]:
     """That a compromised version cannot be disabled is nothing to be found out later; once for each phase."""
+    refused = [
+        (name, tried)
+        for name, tried in s.seen.effects.items()
+        if tried.kind is EffectKind.DISABLE and tried.failure in PERMANENT and s.marked(tried.serial)
+    ]
     return [
         Message(
             id=f"{name}/refused",
@@ -82,8 +87,7 @@ def _cut_refused(s: Situation) -> list[Message]:
             text=f"{s.rotation.credential}: v{tried.serial} is compromised, and cannot be disabled: {tried.message}",
             details=(("credential", s.rotation.credential), ("version", str(tried.serial))),
         )
-        for name, tried in sorted(s.seen.effects.items())
-        if tried.kind is EffectKind.DISABLE and tried.failure in PERMANENT and s.marked(tried.serial)
+        for name, tried in sorted(refused)
     ]
 
 
@@ -104,20 +108,15 @@ def _remind(s: Situation, verdict: Verdict) -> tuple[Rotation, list[Message]]:
 
 def _page(rotation: Rotation, now: datetime) -> tuple[Rotation, list[Message]]:
     """A standstill pages when it begins and again and again until it ends."""
-    if rotation.halted is not None:
-        halted, messages = _page_for(rotation, rotation.halted, now)
-        return replace(rotation, halted=halted), messages
-    if rotation.hold is not None:
-        held, messages = _page_for(rotation, rotation.hold, now)
-        return replace(rotation, hold=held), messages
-    return rotation, []
-
-
-def _page_for(rotation: Rotation, held: Hold, now: datetime) -> tuple[Hold, list[Message]]:
+    held = rotation.halted or rotation.hold
+    if held is None:
+        return rotation, []
     due = 1 + int((now - held.since) / rotation.policy.page_every)
     if due <= held.pages:
-        return held, []
+        return rotation, []
     topic = "rotation.halted" if rotation.halted is not None else "rotation.held"
     text = f"{rotation.credential} stands in {rotation.phase}: {MEANING[held.reason]} {held.detail}".rstrip()
     what = f"stand/{held.reason}/{held.since.isoformat()}/{due}"
-    return replace(held, pages=due), [_message(rotation, what, topic, text, reason=held.reason)]
+    paged = replace(held, pages=due)
+    after = replace(rotation, hold=paged) if rotation.halted is None else replace(rotation, halted=paged)
+    return after, [_message(rotation, what, topic, text, reason=held.reason)]

@@ -78,7 +78,8 @@ class Situation:
     @property
     def doomed(self) -> tuple[int, ...]:
         """Every other version of the rotation."""
-        return tuple(serial for serial in self.rotation.versions if serial != self.survivor)
+        survivor = self.survivor
+        return tuple([serial for serial in self.rotation.versions if serial != survivor])
 
     # What became of versions
 
@@ -117,8 +118,9 @@ class Situation:
 
     def sent(self, kind: EffectKind, serial: int) -> bool:
         """Whether a call of ours, of this rotation or of an earlier one that may land late, explains a difference."""
-        ours = {(one.kind, one.serial) for one in self.seen.effects.values()}
-        return (kind, serial) in ours or (kind, serial) in self.seen.late
+        if (kind, serial) in self.seen.late:
+            return True
+        return any(one.serial == serial and one.kind is kind for one in self.seen.effects.values())
 
     # Targets
 
@@ -139,15 +141,20 @@ class Situation:
 
     def stored(self, target: str) -> frozenset[int] | None:
         """Serials of which any copy of ours is at a target; None when unknown."""
-        held = self.copies(target)
-        return None if held is None else held | self.seen.targets[target].left.keys()
+        seen = self.seen.targets.get(target)
+        if seen is None or seen.copies is None:
+            return None
+        return seen.copies | seen.left.keys() if seen.left else seen.copies
 
     def readable(self, serial: int) -> bool | None:
         """Whether a version's value can be read back from anywhere; None when that is unknown."""
-        held = [self.stored(t) for t in self.rotation.targets]
-        if any(self.serves(t, serial) for t in self.rotation.targets) or any(serial in (h or ()) for h in held):
-            return True
-        return None if None in held else False
+        known = True
+        for target in self.rotation.targets:
+            held = self.stored(target)
+            if self.serves(target, serial) or serial in (held or ()):
+                return True
+            known = known and held is not None
+        return False if known else None
 
     def to_reassert(self, target: str) -> bool:
         """Whether an operator wants what readers of a target get now overwritten."""
@@ -190,10 +197,11 @@ class Situation:
         """How a verifier treats a version; what was not asked counts as unreachable, which is unknown. Of one whose value
         is lost, or waived by an operator, the authority's listing speaks."""
         seen = self.seen.verifiers.get(verifier)
-        unasked = seen is not None and serial not in seen.acceptance
-        if unasked and (serial in self.rotation.waived or self.readable(serial) is False):
+        if seen is not None and (found := seen.acceptance.get(serial)) is not None:
+            return found
+        if seen is not None and (serial in self.rotation.waived or self.readable(serial) is False):
             return LISTED_AS[self.entry(verifier, serial)]
-        return seen.acceptance.get(serial, Acceptance.UNREACHABLE) if seen is not None else Acceptance.UNREACHABLE
+        return Acceptance.UNREACHABLE
 
     def unasked(self, verifier: str, serial: int) -> bool:
         """Whether this tick has not tried a version at a verifier, as when it was only just made or its value is away."""
@@ -210,7 +218,7 @@ class Situation:
 
     def verifiers(self, serial: int, *states: Acceptance) -> tuple[str, ...]:
         """The verifiers that treat a version in one of these ways, in a steady order."""
-        return tuple(v for v in sorted(self.seen.verifiers) if self.acceptance(v, serial) in states)
+        return tuple([v for v in sorted(self.seen.verifiers) if self.acceptance(v, serial) in states])
 
     def still(self, serial: int, *states: Acceptance) -> tuple[str, ...]:
         """The same for a version that is to be taken away: where its value cannot be tried, the listing speaks."""
@@ -220,14 +228,15 @@ class Situation:
                 return LISTED_AS[self.entry(verifier, serial)]
             return self.acceptance(verifier, serial)
 
-        return tuple(v for v in sorted(self.seen.verifiers) if treats(v) in states)
+        return tuple([v for v in sorted(self.seen.verifiers) if treats(v) in states])
 
     def behind_our_back(self, serial: int) -> tuple[str, ...]:
         """Verifiers that had agreed, were never away, and refuse a version now. A disable by name, if we ever asked for
         one, is our own call come late."""
-        ours = self.sent(EffectKind.DISABLE, serial)
-        refusing = (Acceptance.REFUSED,) if ours else (Acceptance.REFUSED, Acceptance.DISABLED)
-        return tuple(v for v in self.verifiers(serial, *refusing) if v in self.rotation.up)
+        refusing = [v for v in self.verifiers(serial, Acceptance.REFUSED, Acceptance.DISABLED) if v in self.rotation.up]
+        if refusing and self.sent(EffectKind.DISABLE, serial):
+            refusing = [v for v in refusing if self.acceptance(v, serial) is Acceptance.REFUSED]
+        return tuple(refusing)
 
     # Time and use
 

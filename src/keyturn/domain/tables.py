@@ -82,7 +82,11 @@ STANDING: Mapping[Phase, tuple[Row, ...]] = {
     Phase.RETIRE: (establish.keep_old, establish.accept_new),
     Phase.DESTROY: (establish.accept_new,),
     Phase.ROLLBACK: PHASES[Phase.ROLLBACK],
+    Phase.COMPLETED: PHASES[Phase.COMPLETED],
+    Phase.ROLLED_BACK: PHASES[Phase.ROLLED_BACK],
 }
+"""What is seen to also under a hold. A rollback goes on, and an end is kept as it was left, row by row; of the others every
+row is asked."""
 
 ALWAYS: tuple[Row, ...] = (establish.reassert, withdraw.cut_marked, withdraw.mark_beside, withdraw.bury_again)
 """What is done beside everything else, in every phase that lives, also under a halt."""

@@ -96,7 +96,9 @@ def stand(rotation: Rotation, verdict: Verdict | None, now: datetime) -> Rotatio
         evidence=verdict.evidence,
         pages=before.pages if same and before is not None else 0,
     )
-    return replace(rotation, halted=held, hold=None) if ruling is Ruling.HALT else replace(rotation, hold=held)
+    if ruling is Ruling.HALT:
+        return rotation if held == before and rotation.hold is None else replace(rotation, halted=held, hold=None)
+    return rotation if held == before else replace(rotation, hold=held)
 
 
 def commit_to(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:

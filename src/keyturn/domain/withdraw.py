@@ -22,7 +22,7 @@ from keyturn.domain.situation import Quiet, Situation
 from keyturn.domain.verdicts import Verdict, hold, wait
 
 
-def served_everywhere(s: Situation) -> Verdict | None:
+def served_everywhere(s: Situation) -> Outcome:
     """Every target's readers are known to get the survivor: nothing is taken away before (MACHINE.md, traces 11, 12). On
     the way back an operator's force stands in for a target that is away."""
     others = [t for t in s.rotation.targets if not s.serves(t, s.survivor)]
@@ -52,7 +52,7 @@ def old_silent(s: Situation) -> Verdict | None:
     """Every outgoing version that is not compromised is known silent for each client's required time (promise P2)."""
     promoted = s.last_promote()
     for serial in s.rotation.outgoing:
-        if not s.kept(serial) or serial in s.rotation.forced:
+        if not _awaited(s, serial):
             continue
         quiet = s.quiet(serial, since=promoted.at if promoted is not None else None)
         if (verdict := _awaits(s, Reason.OLD_IN_USE, serial, quiet)) is not None:
@@ -69,12 +69,19 @@ def drained(s: Situation) -> Verdict | None:
         if s.marked(serial):
             if (verdict := _grace(s, serial)) is not None:
                 return verdict
-        elif serial not in s.rotation.forced and serial not in s.rotation.revoked:
+        elif _awaited(s, serial):
             since = restored.at if restored is not None else s.rotation.entered.at
             quiet = s.quiet(serial, since=since, least=least)
             if (verdict := _awaits(s, Reason.DRAINING, serial, quiet)) is not None:
                 return verdict
     return None
+
+
+def _awaited(s: Situation, serial: int) -> bool:
+    """Whether a version may be in use, so that its silence is to be known. What is revoked at one verifier, as by another's
+    hand, may be in use at the others."""
+    gone = serial in s.rotation.revoked and refused_everywhere(s, serial)
+    return serial in s.rotation.served and not (s.marked(serial) or serial in s.rotation.forced or gone)
 
 
 def _awaits(s: Situation, reason: Reason, serial: int, quiet: Quiet) -> Verdict | None:
@@ -117,11 +124,11 @@ def _accepting(s: Situation, serial: int) -> tuple[str, ...]:
 
 def mark_beside(s: Situation) -> Outcome:
     """That a version is compromised is written beside the secret at every target, so that it survives our store."""
+    marked = [serial for serial in sorted(s.rotation.versions) if s.marked(serial) and s.minted(serial)]
     lacking = [
         effect(s, EffectKind.MARK, serial, target=t)
         for t in s.rotation.targets
-        for serial in sorted(s.rotation.versions)
-        if s.marked(serial) and s.minted(serial)
+        for serial in marked
         if s.copies(t) is not None and serial not in s.seen.targets[t].marked
     ]
     return tuple(lacking) or None

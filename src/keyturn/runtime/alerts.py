@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -28,7 +28,7 @@ class Alerts:
 
     def of(self, rows: Sequence[UsageRow]) -> None:
         """What these rows give cause for."""
-        destroyed = self._destroyed({row.credential for row in rows})
+        destroyed = self._destroyed({(row.credential, row.serial) for row in rows})
         by_credential: dict[str, list[UsageRow]] = defaultdict(list)
         for row in rows:
             if row.unauthenticated or (row.credential, row.serial) in destroyed:
@@ -36,14 +36,15 @@ class Alerts:
         for name, own in by_credential.items():
             self._tell(name, [*_tripwire(name, own, destroyed), *_unauthenticated(name, own)])
 
-    def _destroyed(self, names: Iterable[str]) -> frozenset[tuple[str, int]]:
-        """Of these credentials, the versions that are dead."""
-        known = {name: self.store.credential(name) for name in names}
+    def _destroyed(self, versions: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        """Of these versions, the dead ones."""
+        credentials = {name: self.store.credential(name) for name in {name for name, _ in versions}}
         return frozenset(
             (name, serial)
-            for name, credential in known.items()
-            for serial, version in (credential.versions if credential is not None else {}).items()
-            if version.state is VersionState.DESTROYED
+            for name, serial in versions
+            if (credential := credentials[name]) is not None
+            and (version := credential.versions.get(serial)) is not None
+            and version.state is VersionState.DESTROYED
         )
 
     def overreach(self, source: str, credential: str) -> None:

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,7 @@ from keyturn.runtime.words import Words
 
 BASELINE = timedelta(days=3)
 """How much of the past the detector learns from."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WATCHED = frozenset({Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
 
 
@@ -92,17 +93,19 @@ def _clients(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silences:
     """How long each client must be silent. The history before a rotation does not change while it runs, so each client's
-    is read and judged once."""
+    is read and judged once, and again when there are more or fewer clients."""
 
     store: Store
-    judged: dict[tuple[str, str, int], tuple[timedelta, timedelta]] = field(default_factory=dict)
+    judged: dict[tuple[str, str], tuple[int, timedelta, timedelta]] = field(default_factory=dict)
+    """By rotation and client: among how many, the silence required, and the longest pause."""
     detectors: dict[str, Resumed] = field(default_factory=dict)
     """By rotation: its detector as this process saved it last."""
 
     def of(self, rotation: Rotation, client: str, clients: int) -> tuple[timedelta, timedelta]:
         """The silence required of one of so many clients, and its longest pause, by its uses before the rotation."""
-        key = (rotation.id, client, clients)
-        if key not in self.judged:
+        key = (rotation.id, client)
+        among, required, pause = self.judged.get(key, (0, timedelta(0), timedelta(0)))
+        if among != clients:
             starts = self.store.use_starts(rotation.credential, client, end=rotation.started_at)
             required = required_silence(
                 [start.timestamp() for start in starts],
@@ -113,8 +116,8 @@ class Silences:
                 few=rotation.policy.silence_few,
             )
             pause = max((after - before for before, after in pairwise(starts)), default=timedelta(0))
-            self.judged[key] = required, pause
-        return self.judged[key]
+            self.judged[key] = clients, required, pause
+        return required, pause
 
     def forget_all_but(self, live: Collection[str]) -> None:
         """Let go of rotations that have ended."""
@@ -166,9 +169,8 @@ def _finding(
         return finding
     told = partial(_rows, store, rotation, seeing, words.of(seeing))
     if resumed is None:
-        since = max(
-            [state.since for state in states.values() if state.since is not None] + [rotation.started_at - BASELINE]
-        )
+        knowing = [states[name].since for name in seeing if name in states]
+        since = max([rotation.started_at - BASELINE, *(start for start in knowing if start is not None)])
         past = told(_ceil(since, length), began)
         detector = FailureDetector.from_baseline(
             _buckets(past, rotation, length, _ceil(since, length), began),
@@ -250,8 +252,7 @@ def _buckets(
 
 
 def _floor(moment: datetime, length: timedelta) -> datetime:
-    seconds = length.total_seconds()
-    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, tz=moment.tzinfo)
+    return moment - (moment - EPOCH) % length
 
 
 def _ceil(moment: datetime, length: timedelta) -> datetime:

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from keyturn.domain.errors import KeyturnError, Refused
+from keyturn.domain.errors import Refused
 from keyturn.ports.records import Told
 
 MOMENT = 0.05
 """Seconds that a write waits for batches that are being read."""
 
-Answer = bool | Refused | KeyturnError
+Answer = bool | Exception
 
 
 class _Waiting:
@@ -58,7 +58,7 @@ class Flush:
         with self._turn:
             if mine.answer is None:
                 self._write_all()
-        if isinstance(mine.answer, KeyturnError):
+        if isinstance(mine.answer, Exception):
             raise mine.answer
         return mine.answer is True
 
@@ -69,7 +69,7 @@ class Flush:
             together, self._queue = self._queue, []
         try:
             answers: Sequence[Answer] = self._write([one.told for one in together])
-        except KeyturnError as error:
+        except Exception as error:  # noqa: BLE001 - told to each that waits: nobody may take no answer for an old one
             answers = [error] * len(together)
         for one, answer in zip(together, answers, strict=True):
             one.answer = answer

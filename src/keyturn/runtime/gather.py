@@ -35,6 +35,7 @@ from keyturn.runtime.values import copy_token, identify, named_serial, value_of
 
 log = structlog.get_logger(__name__)
 
+ALIVE = (Entry.ACTIVE, Entry.DISABLED)
 UNREADABLE = TargetSeen(serving=Serving(kind=ServingKind.UNKNOWN), copies=None)
 
 
@@ -86,7 +87,7 @@ class Gather:
         """What copies tell of versions whose making was never recorded: a mint that came late, or of another rotation."""
         unknown = {serial for serial, version in rotation.versions.items() if version.key_id is None}
         found: dict[int, tuple[str, str]] = {}
-        for name, target in seen.items():
+        for name, target in seen.items() if unknown else ():
             for serial in sorted(unknown & (target.copies or frozenset()) - set(found)):
                 try:
                     value = wired.targets[name].fetch(copy_token(rotation, serial))
@@ -220,8 +221,7 @@ class Gather:
         try:
             listed = self.at_once.run(f"{wired.name}/{verifier}/entries", lambda: wired.issuer.entries(verifier))
             entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
-            alive = {key_id for key_id, entry in listed.items() if entry in (Entry.ACTIVE, Entry.DISABLED)}
-            risen = frozenset(buried[key_id] for key_id in buried.keys() & alive)
+            risen = frozenset(serial for key_id, serial in buried.items() if listed.get(key_id) in ALIVE)
         except Failure as error:
             log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
             entries = {}
@@ -255,10 +255,19 @@ def _copies(
 ) -> tuple[frozenset[int], dict[int, str], list[str]]:
     """The serials of the rotation's copies, by serial those that another has left, and the tokens of ours that no version
     of the credential knows: what is left of a store that was lost, or of another keyturn's work."""
-    serials = {token: serial for token in tokens if (serial := named_serial(rotation.credential, token)) is not None}
-    unknown = sorted(token for token, serial in serials.items() if serial not in known)
-    own = {serial for token, serial in serials.items() if serial in known and token == copy_token(rotation, serial)}
-    left = {v: token for token, v in sorted(serials.items()) if v in known and token != copy_token(rotation, v)}
+    own: set[int] = set()
+    left: dict[int, str] = {}
+    unknown: list[str] = []
+    for token in sorted(tokens):
+        serial = named_serial(rotation.credential, token)
+        if serial is None:
+            continue
+        if serial not in known:
+            unknown.append(token)
+        elif token == copy_token(rotation, serial):
+            own.add(serial)
+        else:
+            left[serial] = token
     return frozenset(own), left, unknown
 
 

@@ -16,10 +16,11 @@ from keyturn.domain.errors import KeyturnError, Refused, StaleRevision
 from keyturn.domain.machine import decide
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Observations
+from keyturn.domain.phases import Phase
 from keyturn.domain.verdicts import Verdict
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.records import Commit, Credential
+from keyturn.ports.records import Commit, Credential, HistoryEntry
 from keyturn.ports.store import Store
 from keyturn.runtime.adopt import adopt, begin_emergency, begin_rotation, check_confirmed
 from keyturn.runtime.claims import LEASE, Claim, Claims
@@ -58,6 +59,8 @@ class Status:
     verdict: Verdict | None
     """What was ruled last; None when nothing is under way."""
     seen: Observations | None
+    turned_back: HistoryEntry | None = None
+    """When and why readers were given the old version back; None where they were not."""
 
 
 class Runtime:
@@ -235,13 +238,24 @@ class Runtime:
             )
         rotation = self._store.live_of(name)
         if rotation is None:
-            return Status(credential=credential, rotation=self._store.latest_of(name), verdict=None, seen=None)
+            ended = self._store.latest_of(name)
+            back = self._turned_back(ended)
+            return Status(credential=credential, rotation=ended, verdict=None, seen=None, turned_back=back)
         look = self._step.looks.get(rotation.id)
         if look is None:
             seen = self._gather.observe(rotation)
             look = decide(rotation, seen, self._clock.now()).verdict, seen
         verdict, seen = look
-        return Status(credential=credential, rotation=rotation, verdict=verdict, seen=seen)
+        back = self._turned_back(rotation)
+        return Status(credential=credential, rotation=rotation, verdict=verdict, seen=seen, turned_back=back)
+
+    def _turned_back(self, rotation: Rotation | None) -> HistoryEntry | None:
+        if rotation is None or rotation.phase not in (Phase.ROLLBACK, Phase.ROLLED_BACK):
+            return None
+        for line in reversed(self._store.history(rotation.credential)):
+            if (line.rotation, line.kind, line.phase) == (rotation.id, "transition", Phase.ROLLBACK):
+                return line
+        return None
 
     @property
     def ingest(self) -> Intake:

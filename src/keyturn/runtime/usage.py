@@ -19,6 +19,7 @@ from keyturn.ports.usage import StoreRead, UsageBatch, UsageReport, UsageSource
 from keyturn.runtime.alerts import Alerts
 from keyturn.runtime.blindness import Blindness
 from keyturn.runtime.claims import Claims
+from keyturn.runtime.crowd import Crowd
 from keyturn.runtime.flush import Flush
 from keyturn.runtime.nonsense import nonsense_in
 from keyturn.runtime.registry import Registry, WiredSource
@@ -46,6 +47,7 @@ class Intake:
         self._claims = claims
         self._alerts = Alerts(store=store, registry=registry, clock=clock)
         self._blindness = Blindness(store=store, registry=registry, clock=clock)
+        self._crowd = Crowd(store, registry.credentials)
         self._flush = Flush(self._write)
         self.counts: Counter[tuple[str, str]] = Counter()
         """What came, by source and what became of it: for people to look at."""
@@ -168,11 +170,13 @@ class Intake:
             about = keys.get(report.key_id or "", ()) if report.read is None else reads.get(report.read, ())
             proven = report.attributable
             for credential, serial in about:
+                # Of a credential that the source does not cover nothing is kept, nor need it be known.
+                used = credential in covered and (proven or report.successes > 0)
                 rows.append(
                     UsageRow(
                         credential,
                         serial,
-                        report.client or UNMAPPED,
+                        self._crowd.name(credential, report.client or UNMAPPED, used=used),
                         report.start,
                         length,
                         report.successes,

@@ -209,10 +209,16 @@ def _stands_out(
 
 
 def _used_since(status: Status, version: VersionUse) -> bool:
-    """Whether a version was used after it was retired; when that was is known of the newest rotation's, and else a use
-    that was refused is one."""
-    retired = None if status.rotation is None else status.rotation.disabled_at.get(version.serial)
-    return version.last_refusal == version.last_use if retired is None else version.last_use > retired
+    """Whether a version was used after it was retired; when that was is known of the newest rotation's. Of any other a use
+    that was refused is one, and so is any since the newest rotation began."""
+    rotation = status.rotation
+    if rotation is None:
+        return version.last_refusal == version.last_use
+    retired = rotation.disabled_at.get(version.serial)
+    if retired is not None:
+        return version.last_use > retired
+    before = version.serial not in rotation.versions and version.last_use > rotation.started_at
+    return before or version.last_refusal == version.last_use
 
 
 def _proven_wrong(status: Status, moved: Acknowledgement, version: VersionUse) -> bool:

@@ -20,13 +20,14 @@ class Words:
         self._uses = uses
         self._told: dict[str, list[tuple[int, SourceKind, Uses]]] = defaultdict(list)
         self._strongest: dict[str, SourceKind] = {}
-        self._by: dict[str, frozenset[str]] = {}
+        self._by: dict[str, set[str]] = defaultdict(set)
         for (client, serial, source), use in uses.items():
             # One that is configured no more was believed when it spoke.
             kind = kinds.get(source, SourceKind.AUTHENTICATION)
             self._told[client].append((serial, kind, use))
-            self._strongest[client] = max(kind, self._strongest.get(client, kind), key=STRENGTH.__getitem__)
-            self._by[client] = self._by.get(client, frozenset()) | {source}
+            if STRENGTH[kind] >= STRENGTH[self._strongest.get(client, kind)]:
+                self._strongest[client] = kind
+            self._by[client].add(source)
 
     @property
     def clients(self) -> frozenset[str]:
@@ -35,11 +36,13 @@ class Words:
 
     def told_by(self, client: str) -> frozenset[str]:
         """Which sources have ever told of a client."""
-        return self._by.get(client, frozenset())
+        return frozenset(self._by.get(client, ()))
 
     def of(self, sources: Collection[str]) -> Words:
         """What these sources say alone."""
         uses = {key: use for key, use in self._uses.items() if key[2] in sources}
+        if len(uses) == len(self._uses):
+            return self
         return Words({name: kind for name, kind in self._kinds.items() if name in sources}, uses)
 
     def newest(self, client: str) -> tuple[dict[int, datetime], dict[int, datetime], dict[int, datetime]]:

@@ -19,13 +19,15 @@ class MemoryJournal:
         self._intents: dict[str, dict[str, Intent]] = {}
         self._rotation_of: dict[str, str] = {}
         self._open: dict[str, set[str]] = {}
+        self._landing: dict[str, dict[str, Intent]] = {}
+        """By rotation: what may land late, however long ago it was sent."""
 
     def open(self, rotation: Rotation, effects: Sequence[Effect], now: datetime) -> None:
         """An attempt of each effect begins."""
         known = self._intents.setdefault(rotation.id, {})
         for effect in effects:
             tried = known.get(effect.id)
-            known[effect.id] = Intent(
+            known[effect.id] = intent = Intent(
                 effect=effect,
                 rotation=rotation.id,
                 credential=rotation.credential,
@@ -33,6 +35,7 @@ class MemoryJournal:
                 opened_at=now,
                 outcome=None,
             )
+            self._note(intent)
             self._rotation_of[effect.id] = rotation.id
             self._open.setdefault(rotation.credential, set()).add(effect.id)
 
@@ -44,6 +47,7 @@ class MemoryJournal:
         if intent.attempts != attempt:
             return
         self._intents[rotation][effect_id] = replace(intent, outcome=outcome)
+        self._note(self._intents[rotation][effect_id])
         if outcome.state is IntentState.OPEN:
             self._open.setdefault(intent.credential, set()).add(effect_id)
         else:
@@ -63,5 +67,12 @@ class MemoryJournal:
 
     def uncertain(self, ended: Collection[str], now: datetime) -> frozenset[tuple[EffectKind, int]]:
         """Of these ended rotations: what may still land."""
-        intents = [intent for one in ended for intent in self._intents.get(one, {}).values()]
+        intents = [intent for one in ended for intent in self._landing.get(one, {}).values()]
         return frozenset((one.effect.kind, one.effect.serial) for one in intents if may_land(one, now))
+
+    def _note(self, intent: Intent) -> None:
+        landing = self._landing.setdefault(intent.rotation, {})
+        if may_land(intent, intent.opened_at):
+            landing[intent.effect.id] = intent
+        else:
+            landing.pop(intent.effect.id, None)

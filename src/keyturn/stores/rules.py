@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from keyturn.domain.errors import FailureKind, Refused, StaleRevision
@@ -123,10 +122,15 @@ def is_late(row: UsageRow, watermark: datetime | None) -> bool:
 
 def with_use(before: Uses | None, start: datetime, end: datetime, *, successes: int, failures: int) -> Uses:
     """What is remembered of a use once this bucket of it is known too."""
-    use = Uses(
-        first_use=start, last_use=end, last_success=end if successes else None, last_refusal=end if failures else None
-    )
-    return use if before is None else joined(before, use)
+    success, refusal = end if successes else None, end if failures else None
+    if before is None:
+        return Uses(first_use=start, last_use=end, last_success=success, last_refusal=refusal)
+    first, last = min(before.first_use, start), max(before.last_use, end)
+    success, refusal = _newer(before.last_success, success), _newer(before.last_refusal, refusal)
+    if (first, last, success, refusal) == (before.first_use, before.last_use, before.last_success, before.last_refusal):
+        # As mostly: a bucket is told of in several polls.
+        return before
+    return Uses(first_use=first, last_use=last, last_success=success, last_refusal=refusal)
 
 
 def joined(one: Uses, other: Uses) -> Uses:
@@ -141,12 +145,14 @@ def joined(one: Uses, other: Uses) -> Uses:
 
 def moved(state: SourceState, told: Told, *, late: int) -> SourceState:
     """A source's state after what it told: the watermark never goes back, and what it does not say stays."""
-    return replace(
-        state,
+    return SourceState(
+        name=state.name,
         cursor=state.cursor if told.cursor is None else told.cursor,
         watermark=_newer(state.watermark, told.watermark),
         since=state.since if state.since is not None else told.watermark,
         late=state.late + late,
+        blind_since=state.blind_since,
+        trouble=state.trouble,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from keyturn.demo.processes import Family
 from keyturn.demo.waiting import wait_until
 from keyturn.domain.errors import ConfigError, Denied
 from keyturn.domain.secret_value import SecretValue
-from keyturn.plugins.postgres import postgres_logins
+from keyturn.plugins.postgres import logins, postgres_logins
 from keyturn.plugins.postgres.generations import comment
 from keyturn.plugins.postgres.logins import Logins
 from keyturn.ports.plugin import Surroundings
@@ -259,6 +260,28 @@ def test_open_session_is_a_use_in_each_bucket_once(harness: LoginHarness) -> Non
     assert max(buckets) <= ended
     gaps = {after - before for before, after in zip(sorted(buckets), sorted(buckets)[1:], strict=False)}
     assert gaps == {timedelta(milliseconds=200)}
+
+
+def test_standing_watermark_gathers_no_logins_without_end(
+    harness: LoginHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a log that is not there holds the watermark, the first of those let in are told of to make room for the last."""
+    monkeypatch.setattr(logins, "_MOST_LET_IN", 2)
+    for _ in range(6):
+        harness.present(KEY, "client-1", success=True)
+    reading = harness.source(files=[str(harness.log), str(harness.log.with_name("nowhere.json"))])
+    told, cursor = 0, None
+
+    def four_told() -> bool:
+        nonlocal told, cursor
+        batch = reading.poll(cursor, now=harness.now())
+        cursor = batch.cursor
+        assert batch.watermark is None
+        told += sum(one.successes for one in batch.reports if str(one.key_id).startswith(f"{harness.user}."))
+        return told >= 4
+
+    wait_until(four_told, within=15, what="four of six logins are told")
+    assert len(json.loads(cursor or "")["let_in"]) <= 2
 
 
 def test_client_is_named_by_what_it_calls_itself(harness: LoginHarness) -> None:

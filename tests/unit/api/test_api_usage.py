@@ -92,6 +92,8 @@ def test_repeated_batch_counts_once(house: House) -> None:
         (line("k", matched="yes"), "matched"),
         (line("k", client=""), "client"),
         (line("k", client="a\u0000b"), "client"),
+        (line("a\u0000b"), "key_id"),
+        (line("k", client="a\u009b2Jb"), "client"),
         (line("k", start="yesterday"), "start"),
         (line("k", start=START.replace(tzinfo=None).isoformat()), "start"),
         (line("k", start=later(0.5)), "start: is no multiple of the source's resolution, 1 s"),
@@ -131,6 +133,14 @@ def test_keys_of_nobody_are_left_out(house: House) -> None:
         answer = house.push(line("stranger"), line(None))
         assert answer.status_code == 200
         assert rows(daemon) == []
+
+
+@pytest.mark.parametrize("name", ["watermark", '"watermark"', '"watermark":'])
+def test_no_name_that_a_client_bears_spoils_a_batch(house: House, name: str) -> None:
+    """Whoever may choose a client's name, or what is presented as a key, does not make its line look like another kind's."""
+    with furnished(house) as (daemon, key_id):
+        assert house.push(line(key_id, client=name), line(name), MARK).status_code == 200
+        assert rows(daemon) == [(name, 3, 1)]
 
 
 def test_watermark_a_little_ahead_is_now(house: House) -> None:

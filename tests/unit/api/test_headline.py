@@ -14,7 +14,7 @@ from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.domain.succession import begin
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
-from keyturn.ports.records import Credential
+from keyturn.ports.records import Credential, HistoryEntry
 from keyturn.runtime.tick import Status
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -197,3 +197,27 @@ def test_end_that_is_not_as_it_was_left() -> None:
     held = Hold(reason=Reason.TARGET_FOREIGN, since=NOW, latched=False, detail="bao serves 3, which is not ours")
     line = said(replace(ROTATION, phase=Phase.COMPLETED, hold=held))
     assert "and is not as it was left: bao serves 3, which is not ours; the next starts on command" in line
+
+
+@pytest.mark.parametrize("phase", [Phase.ROLLBACK, Phase.ROLLED_BACK])
+def test_why_it_was_rolled_back_stays_said(phase: Phase) -> None:
+    """Whoever looks long after the tick that ruled it is told who failed, beside what blocks now."""
+    back = HistoryEntry(
+        at=NOW,
+        credential="payments",
+        rotation="r1",
+        phase=Phase.ROLLBACK,
+        kind="transition",
+        reason=Reason.NEW_VERSION_FAILS,
+        detail="client checkout-7 fails 34 of 34 on v2, v1 is healthy with 0 of 900 failed",
+    )
+    credential = Credential(name="payments", versions={1: CURRENT}, next_serial=2)
+    rotation = replace(ROTATION, phase=phase)
+    verdict = wait(Reason.DRAINING) if rotation.live else None
+    line = headline(Status(credential=credential, rotation=rotation, verdict=verdict, seen=None, turned_back=back), NOW)
+    assert "(client checkout-7 fails 34 of 34 on v2, v1 is healthy with 0 of 900 failed)" in line
+    said_of_itself = replace(back, detail="")
+    line = headline(
+        Status(credential=credential, rotation=rotation, verdict=verdict, seen=None, turned_back=said_of_itself), NOW
+    )
+    assert "(Clients fail with the new version while the old one is healthy)" in line

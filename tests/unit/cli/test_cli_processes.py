@@ -6,12 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 import pytest
+import requests
 from tests.unit.api.house import House, command
 
 from keyturn.cli import application
@@ -81,6 +85,47 @@ def test_serve_after_a_kill_goes_on_at_once(house: House) -> None:
         assert line_of(process.stdout).startswith("keyturn serves at")
         process.terminate()
         assert process.wait(WITHIN) == 0
+
+
+def test_what_was_answered_outlives_a_kill(house: House) -> None:
+    """A source that got its answer need not send again, and one that got none may: after SIGKILL in the midst of batches
+    each counts once."""
+    key_id = house.furnish()
+    with house.daemon() as daemon:
+        daemon.tick()
+    start = datetime.now(UTC).replace(microsecond=0)
+    answered, enough = [0] * 4, threading.Event()
+
+    def push(node: int, number: int) -> bool:
+        line = {"key_id": key_id, "client": f"node-{node}", "start": start.isoformat(), "successes": 1, "failures": 0}
+        headers = {"Idempotency-Key": f"{node}/{number}"}
+        answer = house.push({**line, "matched": True, "identified": True}, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return bool(answer.json()["duplicate"])
+
+    def push_on(node: int) -> None:
+        with suppress(requests.ConnectionError):
+            while True:
+                push(node, answered[node])
+                answered[node] += 1
+                if sum(answered) >= 40:
+                    enough.set()
+
+    with started(house, "serve", "--config", str(house.file)) as process, ThreadPoolExecutor(4) as threads:
+        house.url = line_of(process.stdout).split()[3].rstrip(";")
+        running = [threads.submit(push_on, node) for node in range(4)]
+        assert enough.wait(WITHIN)
+        process.kill()
+        for one in running:
+            one.result(WITHIN)
+    with house.daemon() as daemon:
+        for node, count in enumerate(answered):
+            assert all(push(node, number) for number in range(count))
+            push(node, count)  # the one that got no answer
+        rows = daemon.store.usage("payments", start=start, end=start + timedelta(seconds=1))
+        assert {row.client: row.successes for row in rows} == {
+            f"node-{node}": count + 1 for node, count in enumerate(answered)
+        }
 
 
 def test_serve_with_a_wrong_configuration(house: House) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,10 +13,12 @@ from tests.unit.cli.terminal import Terminal, overlapping
 
 from keyturn.app.daemon import Daemon
 from keyturn.cli import usage
-from keyturn.domain.model import VersionState
-from keyturn.ports.records import Acknowledgement
+from keyturn.domain.model import Version, VersionState
+from keyturn.ports.records import Acknowledgement, Told, UsageRow
+from keyturn.runtime.usage_report import usage_report
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+HOUR = timedelta(hours=1)
 
 
 def report(daemon: Daemon, serial: int, client: str, *, ago: int, **counts: Any) -> dict[str, Any]:
@@ -90,6 +93,19 @@ def test_use_of_a_retired_version_stands_out(house: House, terminal: Terminal, u
     line = report(used, 1, "checkout", ago=0, failures=3) | {"start": later.isoformat()}
     assert house.push(line).status_code == 200
     assert any(line.startswith("! payments: checkout: last used v1, which is d") for line in standouts(terminal))
+
+
+def test_success_with_a_version_retired_long_ago_stands_out(used: Daemon) -> None:
+    """One that an earlier rotation destroyed and somebody lets in again: that is worse than a refusal."""
+    status = used.runtime.status("payments")
+    versions = {**status.credential.versions, 9: Version(serial=9, state=VersionState.DESTROYED)}
+    status = replace(status, credential=replace(status.credential, versions=versions))
+    assert status.rotation is not None
+    for start, stands_out in ((status.rotation.started_at - HOUR, False), (status.rotation.started_at + HOUR, True)):
+        row = UsageRow("payments", 9, "checkout", start, timedelta(seconds=1), 1, 0, 0)
+        used.store.add_usage([Told(source="pushed", rows=[row], watermark=None)], received_at=start)
+        report = usage_report(used.store, used.registry, status, now=start + HOUR, window=HOUR)
+        assert any("checkout: last used v9, which is destroyed" in line for line in report.stands_out) is stands_out
 
 
 def standouts(terminal: Terminal) -> list[str]:

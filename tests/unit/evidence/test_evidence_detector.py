@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-import numpy as np
 import pytest
 from tests.unit.evidence.seeds import seeded
 
@@ -181,7 +180,7 @@ def test_a_retry_storm_is_one_failure_in_the_deduplicated_stream() -> None:
     """A bucket counts once there, whether it holds one failed request or a thousand."""
     detector = fresh()
     feed(detector, [{"a": (0, 1000)}, {"a": (0, 1)}])
-    failed = np.array(detector.state()["failed"])
+    failed = series.unpacked(detector.state()["failed"])
     assert failed[:, series.FIRST_CLIENT].tolist() == [1001.0, 2.0]
 
 
@@ -435,7 +434,7 @@ def test_the_order_within_a_bucket_does_not_matter() -> None:
 
 def test_a_state_of_another_format_is_refused() -> None:
     """What a later version wrote is not guessed at."""
-    with pytest.raises(ValueError, match="format 99, not 3"):
+    with pytest.raises(ValueError, match="format 99, not 4"):
         FailureDetector.from_state(fresh().state() | {"format": 99})
 
 

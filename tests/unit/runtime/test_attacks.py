@@ -13,6 +13,7 @@ from tests.unit.runtime.rig import NAME, SECOND, Heard, Rig
 from keyturn.domain.errors import Refused
 from keyturn.domain.phases import Phase
 from keyturn.ports.usage import UsageReport
+from keyturn.runtime import crowd
 from keyturn.runtime.usage import NotCovered
 
 OLD, NEW = 1, 2
@@ -218,3 +219,29 @@ def test_stolen_token_of_a_covering_source_cannot_set_its_watermark_ahead() -> N
     rotation = rig.store.latest_of(NAME)
     assert rotation is not None
     assert rotation.phase is Phase.MONITOR
+
+
+@pytest.mark.parametrize("matched", [False, True])
+def test_made_up_names_do_not_multiply(monkeypatch: pytest.MonkeyPatch, matched: bool) -> None:
+    """Whoever makes up client names, with a key in hand or without, adds a bounded number of clients; every use still
+    counts, and known clients keep their names."""
+    monkeypatch.setattr(crowd, "MOST_CLIENTS", 10)
+    rig = warmed()
+    rig.runtime.start(NAME, by="ada", why="test")
+    rig.until_phase(Phase.MONITOR)
+    report = garbage(rig, OLD, count=1)
+    assert report is not None
+    now = rig.clock.now()
+    flood = [replace(report, client=f"nobody-{number}", start=now, matched=matched) for number in range(1000)]
+    rig.runtime.ingest.push("gateway", flood, watermark=None, id=None)
+    rig.restart()
+    rig.runtime.ingest.push(
+        "gateway", [replace(one, client=f"{one.client}-too") for one in flood], watermark=None, id=None
+    )
+    known = {client for client, _, _ in rig.store.uses(NAME)}
+    assert known >= {client.name for client in rig.clients}
+    assert len(known) == (11 if matched else 4)
+    rows = rig.store.usage(NAME, start=now, end=now + SECOND)
+    made_up = [row for row in rows if row.client not in {client.name for client in rig.clients}]
+    assert sum(row.failures + row.unauthenticated for row in made_up) == 2000
+    assert ("unmapped" in known) is matched

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from tests.domain.findings import authority_ill
 from tests.unit.runtime.rig import NAME, QUICK, Rig
 
 from keyturn.domain.errors import Transient
+from keyturn.domain.model import Version, VersionState
 from keyturn.domain.phases import Phase
+from keyturn.domain.succession import begin
+from keyturn.ports.records import Told
+from keyturn.runtime.evidence import Silences
 from keyturn.stores.memory import MemoryStore
 
 TICKS = 12
@@ -20,6 +24,17 @@ PATIENT = replace(
 )
 """The old version stays accepted meanwhile."""
 FOUND = authority_ill()
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+ROTATION = begin(
+    id="r1",
+    credential=NAME,
+    policy=PATIENT,
+    targets=("t0",),
+    current=Version(serial=1, state=VersionState.CURRENT),
+    incoming=2,
+    now=NOW,
+    by="ada",
+)
 
 
 class FullDisk(MemoryStore):
@@ -36,11 +51,13 @@ class FullDisk(MemoryStore):
 def watched(
     meanwhile: Callable[[Rig, int], None] = lambda _rig, _tick: None,
     store: Callable[[Callable[[], datetime]], MemoryStore] = lambda now: MemoryStore(now=now),
+    before: Callable[[Rig], None] = lambda _rig: None,
 ) -> str:
     """What is saved of the detector some ticks after every target was promoted; something may happen before each tick."""
     rig = Rig(open_store=store, policy=PATIENT)
     for _ in range(20):
         rig.second()
+    before(rig)
     rig.runtime.start(NAME, by="ada", why="test")
     rotation = rig.until_phase(Phase.MONITOR)
     for tick in range(TICKS):
@@ -79,3 +96,23 @@ def test_detector_that_could_not_be_saved_counts_nothing_twice() -> None:
         rig.store.full = tick == TICKS // 2
 
     assert watched(full_once, lambda now: FullDisk(now=now)) == watched()
+
+
+def test_source_of_other_credentials_shortens_no_baseline() -> None:
+    """What is normal is learnt from all that this credential's own sources know, however young another source is."""
+
+    def another_begins(rig: Rig) -> None:
+        told = Told(source="elsewhere", rows=[], watermark=rig.clock.now())
+        rig.store.add_usage([told], received_at=rig.clock.now())
+
+    assert watched(before=another_begins) == watched()
+
+
+def test_clients_that_come_one_by_one_are_remembered_once_each() -> None:
+    """Whoever makes up names makes no more to be remembered than names: the silence of all is judged anew for each."""
+    store = MemoryStore(now=lambda: NOW)
+    silences = Silences(store=store)
+    for number in range(1, 30):
+        for client in range(number):
+            assert silences.of(ROTATION, f"client-{client}", number)[0] == PATIENT.silence_unseen
+    assert len(silences.judged) == 29

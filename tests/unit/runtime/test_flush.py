@@ -26,7 +26,7 @@ class Disk:
         self.written: list[list[str | None]] = []
         self.begun = threading.Semaphore(0)
         self.go_on = threading.Semaphore(0)
-        self.failure: Transient | None = None
+        self.failure: Exception | None = None
 
     def write(self, together: Sequence[Told]) -> Sequence[bool | Refused]:
         self.begun.release()
@@ -69,8 +69,9 @@ def test_those_that_wait_are_written_together() -> None:
     assert disk.written == [["a"], ["b", "again", "reused", "c"]]
 
 
-def test_failed_write_is_told_to_all_that_were_in_it() -> None:
-    """None of them is durable; what comes after is written on its own."""
+@pytest.mark.parametrize("failure", [Transient("the disk is full"), ZeroDivisionError("the disk is full")])
+def test_failed_write_is_told_to_all_that_were_in_it(failure: Exception) -> None:
+    """None of them is durable, whatever it was that failed; what comes after is written on its own."""
     disk = Disk()
     flush = Flush(disk.write)
     with ThreadPoolExecutor(8) as threads:
@@ -78,10 +79,10 @@ def test_failed_write_is_told_to_all_that_were_in_it() -> None:
         disk.go_on.release()
         assert answers[0].result(WAIT) is True
         assert disk.begun.acquire(timeout=WAIT)
-        disk.failure = Transient("the disk is full")
+        disk.failure = failure
         disk.go_on.release()
         for answer in answers[1:]:
-            with pytest.raises(Transient, match="full"):
+            with pytest.raises(type(failure), match="full"):
                 answer.result(WAIT)
         disk.failure = None
         disk.go_on.release()

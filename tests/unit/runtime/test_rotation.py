@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -97,7 +98,14 @@ def test_a_new_version_that_a_verifier_loses_is_rolled_back() -> None:
     key_id = rotation.versions[2].key_id
     assert key_id is not None
     rig.authority.nodes["one"].lose(key_id)
+    rig.until_phase(Phase.ROLLBACK)
+    for _ in range(2):
+        rig.second()
+        back = rig.runtime.status(NAME).turned_back
+        assert back is not None
+        assert re.search(r"client client-\d fails \d+ of \d+ on v2; one refuses v2 and accepts v1", back.detail)
     ended = rig.until_phase(Phase.ROLLED_BACK)
+    assert rig.runtime.status(NAME).turned_back == back
     assert ended.restoring == 1
     assert rig.authority.nodes["two"].entries()[key_id] is Entry.REVOKED
     refused = sum(client.refused for client in rig.clients)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keyturn.domain.evidence.buckets import BLOCK_SECONDS, Arm, Bucket, buckets_per_block
-from keyturn.domain.evidence.series import DEDUPLICATED, RAW, Floats, enrol, tally
+from keyturn.domain.evidence.series import DEDUPLICATED, RAW, Floats, enrol, packed, tally, unpacked
 from keyturn.domain.evidence.variance import PRIOR_CV2, PRIOR_EXCESS, PRIOR_RATE, Stream
 
 #: A history is bounded: older blocks are dropped (seven days).
@@ -46,7 +46,7 @@ class Baseline:
             "clients": list(self.clients),
             "length": self.length,
             "block": self.block,
-            "laws": self.laws.tolist(),
+            "laws": packed(self.laws),
             "shortfall": self.shortfall,
         }
 
@@ -57,7 +57,7 @@ class Baseline:
             clients=tuple(state["clients"]),
             length=state["length"],
             block=state["block"],
-            laws=np.array(state["laws"], dtype=np.float64),
+            laws=unpacked(state["laws"]),
             shortfall=state["shortfall"],
         )
 

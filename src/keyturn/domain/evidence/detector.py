@@ -34,7 +34,9 @@ from keyturn.domain.evidence.series import (
     RAW,
     Floats,
     enrol,
+    packed,
     tally,
+    unpacked,
     widened,
 )
 from keyturn.domain.evidence.trouble import Trouble
@@ -42,7 +44,9 @@ from keyturn.domain.evidence.window import Window
 
 #: A stream says nothing before it has this many failures on the new version.
 _LEAST_FAILURES = 3.0 - 1e-9
-_FORMAT = 3
+_FORMAT = 4
+
+_NONE_FAILED: Floats = np.zeros(2)
 
 _RATE, _NULL = 0, 1
 _NEW, _NEW_FAILED, _OLD, _OLD_FAILED = range(4)
@@ -122,8 +126,8 @@ class FailureDetector:
         # From here on nothing raises, so that a refused bucket leaves no trace.
         self._anchor, self._length = anchor, bucket.length
         self._admit(clients)
-        failed = arms[_NEW_FAILED].sum(axis=1)
-        any_failed = bool(arms[[_NEW_FAILED, _OLD_FAILED], RAW].any())
+        any_failed = bool(arms[_NEW_FAILED::2, RAW].any())
+        failed = arms[_NEW_FAILED].sum(axis=1) if any_failed else _NONE_FAILED
         self._add(arms, failed, any_failed)
         self._count += 1
         passed = (any_failed or bool(self._trouble.level.any())) and self._shared(arms)
@@ -299,11 +303,11 @@ class FailureDetector:
             "ill": self._ill,
             "trouble": self._trouble.state(),
             "processes": self._processes.state(),
-            "block": self._block.tolist(),
-            "split": self._control.split.tolist(),
-            "exposed": self._control.exposed.tolist(),
+            "block": packed(self._block),
+            "split": packed(self._control.split),
+            "exposed": packed(self._control.exposed),
             "window": self._window.state(),
-            "failed": self._failed.tolist(),
+            "failed": packed(self._failed),
         }
 
     @classmethod
@@ -322,9 +326,8 @@ class FailureDetector:
         detector._count = state["count"]
         detector._ill, detector._trouble = state["ill"], Trouble.from_state(state["trouble"])
         detector._processes = Processes.from_state(state["processes"])
-        detector._block = np.array(state["block"], dtype=np.float64)
-        split, exposed = (np.array(state[name], dtype=np.float64) for name in ("split", "exposed"))
-        detector._control = Control(split, exposed)
+        detector._block = unpacked(state["block"])
+        detector._control = Control(unpacked(state["split"]), unpacked(state["exposed"]))
         detector._window = Window.from_state(state["window"])
-        detector._failed = np.array(state["failed"], dtype=np.float64)
+        detector._failed = unpacked(state["failed"])
         return detector

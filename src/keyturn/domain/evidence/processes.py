@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keyturn.domain.evidence import eprocess
-from keyturn.domain.evidence.series import Floats, widened
+from keyturn.domain.evidence.series import Floats, packed, unpacked, widened
 
 #: What a series is given to start with at its first use of the new version.
 STAKE = 0.5
@@ -49,10 +49,10 @@ class Processes:
     def state(self) -> dict[str, Any]:
         """Plain, JSON-serialisable data from which `from_state` makes an equal value."""
         return {
-            "evidence": self.evidence.tolist(),
-            "control": self.control.tolist(),
-            "cut": self.cut.tolist(),
-            "started": self.started.tolist(),
+            "evidence": packed(self.evidence),
+            "control": packed(self.control),
+            "cut": packed(self.cut),
+            "started": packed(self.started),
             "starts": self.starts,
         }
 
@@ -60,10 +60,10 @@ class Processes:
     def from_state(cls, state: Mapping[str, Any]) -> Processes:
         """The processes that `state` was taken from."""
         return cls(
-            np.array(state["evidence"], dtype=np.float64),
-            np.array(state["control"], dtype=np.float64),
-            np.array(state["cut"], dtype=np.float64),
-            np.array(state["started"], dtype=np.bool_),
+            unpacked(state["evidence"]),
+            unpacked(state["control"]),
+            unpacked(state["cut"]),
+            unpacked(state["started"]) > 0,
             state["starts"],
         )
 

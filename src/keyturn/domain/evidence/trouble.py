@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from keyturn.domain.evidence.series import Floats
+from keyturn.domain.evidence.series import Floats, packed, unpacked
 
 
 class Trouble:
@@ -34,12 +34,12 @@ class Trouble:
 
     def state(self) -> dict[str, Any]:
         """Plain, JSON-serialisable data from which `from_state` makes an equal value."""
-        return {"level": self.level.tolist(), "peak": self.peak.tolist()}
+        return {"level": packed(self.level), "peak": packed(self.peak)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Trouble:
         """The trouble that `state` was taken from."""
-        return cls(np.array(state["level"]), np.array(state["peak"]))
+        return cls(unpacked(state["level"]), unpacked(state["peak"]))
 
     def add(self, log_ratios: Floats, limit: float) -> bool:
         """Take in one bucket's log-likelihood ratios; say whether the trouble passed with it.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keyturn.domain.evidence.buckets import BLOCK_SECONDS, Culprit
-from keyturn.domain.evidence.series import Floats, widened
+from keyturn.domain.evidence.series import Floats, packed, unpacked, widened
 
 #: Seconds: a window is turned over this often, so that its counts cover one to two of these.
 TURN_SECONDS = 1800
@@ -36,13 +36,13 @@ class Window:
 
     def state(self) -> dict[str, Any]:
         """Plain, JSON-serialisable data from which `from_state` makes an equal window."""
-        return {"counts": self.counts.tolist(), "buckets": list(self.buckets)}
+        return {"counts": packed(self.counts), "buckets": list(self.buckets)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Window:
         """The window that `state` was taken from."""
         earlier, latest = state["buckets"]
-        return cls(np.array(state["counts"], dtype=np.float64), (earlier, latest))
+        return cls(unpacked(state["counts"]), (earlier, latest))
 
     def admit(self, more: int) -> None:
         """Make room for `more` clients."""

@@ -41,6 +41,10 @@ _LONGEST_STAY = timedelta(days=7) // _MILLISECOND
 """What a look tells of one session at most: after a longer time without looking, its newest part."""
 
 
+_MOST_LET_IN = 10_000
+"""So many that were let in wait to be known not refused: while a lost log holds the watermark, more would gather."""
+
+
 class Logins:
     """Reads one server's log beside what it says of open sessions."""
 
@@ -181,9 +185,9 @@ class _Tally:
             self._stay(line.user, line.address, line.application, began=line.began, end=line.at)
 
     def settle(self, complete_to: int | None) -> None:
-        """Whoever was let in before then and not refused since is in."""
+        """Whoever was let in before then and not refused since is in; beyond `_MOST_LET_IN` those who were first."""
         for session, line in list(self.let_in.items()):
-            if complete_to is not None and line.at <= complete_to:
+            if len(self.let_in) > _MOST_LET_IN or (complete_to is not None and line.at <= complete_to):
                 del self.let_in[session]
                 self._count(line, matched=True, success=True)
 

@@ -53,7 +53,7 @@ class Faults:
 
     def run(self, method: str, call: Callable[[], T], *, stale: Callable[[], T] | None = None) -> T:
         """Make the call, or what the plan makes of it; `stale` answers a stale read."""
-        fault = self._next(method, readable=stale is not None)
+        fault = self._next(method, readable=stale is not None) if self._planned else None
         if fault is Fault.STALE_READ and stale is not None:
             return stale()
         if fault is None:

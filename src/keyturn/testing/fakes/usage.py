@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from keyturn.domain.observations import SourceKind
 from keyturn.ports.clock import Clock
@@ -15,8 +14,7 @@ from keyturn.testing.fakes.faults import Faults
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Presentation:
+class Presentation(NamedTuple):
     """Somebody presented a key; `known_at` is when the source learns of it."""
 
     key_id: str | None
@@ -69,13 +67,14 @@ class FakeUsageSource:
         at: datetime | None = None,
     ) -> datetime:
         """Someone presents a key, now or at another time; returns when."""
-        at = at or self.clock.now()
+        now = self.clock.now()
+        at = at or now
         self._on_the_way.append(
             Presentation(
                 key_id=key_id,
                 client=client,
                 at=at,
-                known_at=self.clock.now() + self.lag + self._delay,
+                known_at=now + self.lag + self._delay,
                 success=success,
                 matched=success if matched is None else matched,
                 identified=identified,
@@ -106,8 +105,9 @@ class FakeUsageSource:
 
     def _poll(self, position: int, now: datetime) -> UsageBatch:
         until = min(now, self._stopped_at) if self._stopped_at else now
-        self._known += [one for one in self._on_the_way if one.known_at <= until]
-        self._on_the_way = [one for one in self._on_the_way if one.known_at > until]
+        if self._on_the_way:
+            self._known += [one for one in self._on_the_way if one.known_at <= until]
+            self._on_the_way = [one for one in self._on_the_way if one.known_at > until]
         complete = until - self.lag
         self._watermark = max(self._watermark or complete, complete)
         return UsageBatch(
@@ -117,21 +117,23 @@ class FakeUsageSource:
         )
 
     def _bucketed(self, presented: list[Presentation]) -> list[UsageReport]:
-        outcomes = Counter(
-            (one.key_id, one.client, self._bucket(one.at), one.matched, one.identified, one.success)
-            for one in presented
-        )
+        counts: dict[tuple[str | None, str, datetime, bool, bool], list[int]] = {}
+        for one in presented:
+            told = counts.setdefault(
+                (one.key_id, one.client, self._bucket(one.at), one.matched, one.identified), [0, 0]
+            )
+            told[one.success] += 1
         return [
             UsageReport(
                 key_id=key_id,
                 client=client,
                 start=start,
-                successes=outcomes[key_id, client, start, matched, identified, True],
-                failures=outcomes[key_id, client, start, matched, identified, False],
+                successes=successes,
+                failures=failures,
                 matched=matched,
                 identified=identified,
             )
-            for key_id, client, start, matched, identified in dict.fromkeys(outcome[:5] for outcome in outcomes)
+            for (key_id, client, start, matched, identified), (failures, successes) in counts.items()
         ]
 
     def _bucket(self, at: datetime) -> datetime:

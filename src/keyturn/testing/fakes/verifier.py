@@ -19,7 +19,15 @@ class Row:
     value: SecretValue | None
 
 
-Table = Mapping[str, Row]
+class Table(dict[str, Row]):
+    """A key table by key id; what it lists and accepts is asked for far more often than it is written."""
+
+    def __init__(self, rows: Mapping[str, Row]) -> None:
+        super().__init__(rows)
+        self.entries = {key: row.entry for key, row in rows.items()}
+        self.accepted = {
+            row.value.reveal() for row in rows.values() if row.entry is Entry.ACTIVE and row.value is not None
+        }
 
 
 class FakeVerifier:
@@ -32,7 +40,7 @@ class FakeVerifier:
         self._clock = clock
         self._lag = lag.total_seconds()
         self._held_lag = held_lag.total_seconds()
-        self._tables: list[tuple[float, Table]] = [(float("-inf"), {})]
+        self._tables: list[tuple[float, Table]] = [(float("-inf"), Table({}))]
         """Each table with when it was loaded, newest last."""
 
     def leave(self) -> None:
@@ -58,30 +66,25 @@ class FakeVerifier:
 
     def lose(self, key_id: str) -> None:
         """Another's hand: delete a key's row."""
-        self.load({key: row for key, row in self.newest.items() if key != key_id})
+        self.load(Table({key: row for key, row in self.newest.items() if key != key_id}))
 
     def put(self, key_id: str, entry: Entry, value: SecretValue | None) -> None:
         """Another's hand: write a row, past every rule."""
-        self.load({**self.newest, key_id: Row(entry=entry, value=value)})
+        self.load(Table({**self.newest, key_id: Row(entry=entry, value=value)}))
 
     def change(self, key_id: str, change: Callable[[Row | None], Row]) -> None:
         """Replace one row by what `change` makes of it; a row that stays as it is loads nothing."""
         row = self.newest.get(key_id)
         changed = change(row)
         if row is None or row.entry is not changed.entry:
-            self.load({**self.newest, key_id: changed})
+            self.load(Table({**self.newest, key_id: changed}))
 
     def entries(self) -> Mapping[str, Entry]:
-        return {key: row.entry for key, row in self.newest.items()}
+        return self.newest.entries
 
     def accepts(self, value: str, *, opened: float | None = None) -> bool:
         """Whether a client gets in now, on a new connection or on one held since `opened` (monotonic)."""
-        if self.away:
-            return False
-        return any(
-            row.entry is Entry.ACTIVE and row.value is not None and row.value.reveal() == value
-            for row in self._served(opened).values()
-        )
+        return not self.away and value in self._served(opened).accepted
 
     def knows(self, key_id: str, value: str) -> bool:
         """Whether the whole value matches an entry of the newest table, active or disabled."""
@@ -91,6 +94,9 @@ class FakeVerifier:
     def probe(self, key_id: str, value: str) -> Acceptance:
         """The newest table's verdict, and `UNSETTLED` while an older one that differs may still be served."""
         over = self._clock.monotonic() - self._lag - self._held_lag
+        loaded, table = self._tables[-1]
+        if loaded <= over:
+            return verdict(table, key_id, value)
         newest = None
         for loaded, table in reversed(self._tables):
             said = verdict(table, key_id, value)
@@ -115,7 +121,10 @@ class FakeVerifier:
         latest = self._clock.monotonic() - self._lag
         if opened is not None:
             latest = max(opened - self._lag, latest - self._held_lag)
-        return next(table for loaded, table in reversed(self._tables) if loaded <= latest)
+        for loaded, table in reversed(self._tables):
+            if loaded <= latest:
+                return table
+        raise AssertionError("the first table has always been there")
 
 
 def verdict(table: Table, key_id: str, value: str) -> Acceptance:

@@ -219,6 +219,8 @@ class People:
             case Reason.EFFECT_RETRYING:
                 self._accept_loss(name, rotation, detail)
                 self._give(name, *_resume_or_abandon(tried))
+                if tried > PATIENCE:
+                    self.command(name, "rollback")
             case Reason.TOO_MANY_REMINTS:
                 self._give(name, *_resume_or_abandon(tried))
             case _:

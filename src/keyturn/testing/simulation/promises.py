@@ -58,8 +58,8 @@ class Promises:
         self.refused_at: dict[tuple[str, str], float] = {}
         """(key id, client) → when it was refused last, told or not."""
         self.told_success: dict[tuple[str, str], float] = {}
-        self.messages: dict[str, str] = {}
-        """Every message that a commit promised to people, by id, with its topic."""
+        self.messages: dict[str, tuple[str, float]] = {}
+        """Every message that a commit promised to people, by id, with its topic and when."""
         self.alarms: list[tuple[Key, float]] = []
         """Destroyed versions that a thief presented, and when."""
         self.committed: dict[tuple[str, str], tuple[str, int, Lease]] = {}
@@ -164,7 +164,7 @@ class Promises:
             if asked.claim is not None:
                 self.committed[replica.name, after.credential] = (after.id, after.revision, asked.claim)
             for message in asked.messages:
-                self.messages.setdefault(message.id, message.topic)
+                self.messages.setdefault(message.id, (message.topic, world.timeline.now))
             if before is not None:
                 self._moved(replica, before, after, asked)
             return after
@@ -241,8 +241,10 @@ class Promises:
         """A source has told a replica of uses, as (key id, client, when, whether any was refused)."""
         self.told[source] = max(self.told.get(source, watermark), watermark)
         for key_id, client, when, refused in uses:
+            use = key_id, client
             for told in (self.told_use, self.told_refusal if refused else self.told_success):
-                told[key_id, client] = max(told.get((key_id, client), when), when)
+                if told.get(use, when) <= when:
+                    told[use] = when
 
     def sending(self, replica: Replica, credential: str, method: str) -> None:
         """A replica begins a call that cannot be undone."""

@@ -139,14 +139,15 @@ class Replica:
         self, place: str, method: str, real: Callable[..., T], *, stale: Callable[..., T] | None = None
     ) -> Callable[..., T]:
         """The call `real` as this process makes it."""
-        generation = self.generation
+        world, generation = self.world, self.generation
 
         def call(*arguments: object, **named: object) -> T:
             if generation != self.generation:
                 raise Crash
-            if self.cut or self.world.disk_full:
-                self._barred(place, method)
-            armed = self._due(place, method, readable=stale is not None) if self.armed else None
+            if not (self.armed or self.cut or world.disk_full):
+                return real(*arguments, **named)
+            self._barred(place, method)
+            armed = self._due(place, method, readable=stale is not None)
             if armed is None:
                 return real(*arguments, **named)
             return self._disturbed(

@@ -19,7 +19,7 @@ from keyturn.testing.simulation.sight import in_sight
 from keyturn.testing.simulation.standing import Standing
 from keyturn.testing.simulation.world import OpenStore, World
 
-BOUND = 8000.0
+BOUND = 14000.0
 """Seconds after everything was healed in which every rotation has to end."""
 REST = 160.0
 """Seconds for which it is watched that everything stays as the last end left it."""
@@ -122,8 +122,8 @@ def _left(world: World, standing: Standing) -> Iterator[tuple[str, str]]:
             if key.reported is not None and key.serial is not None and key.id not in region.place.marked:
                 yield "P8", f"it is not written at {name} that {key} is compromised"
     arrived = {message.message_id for message in world.mail.delivered}
-    for message, topic in world.promises.messages.items():
-        if message not in arrived:
+    for message, (topic, promised) in world.promises.messages.items():
+        if message not in arrived and promised < world.timeline.now - REST / 2:
             yield "P10", f"a {topic} message was promised and never arrived"
     for key, at in world.promises.alarms:
         alarm = f"tripwire/{key.credential}/v{key.serial}/thief/"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import cycle
 
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import ENDS, Phase
@@ -135,6 +136,7 @@ class World:
         self.sources = {
             name: FakeUsageSource(self.clock, resolution=RESOLUTION, lag=seconds(lag)) for name, lag in shape.sources
         }
+        self._source_of = dict(zip(self.verifier_names, cycle(self.sources.values()), strict=False))
         labelled = dict(shape.regions)
         self.regions = {
             one.name: {name: Region(self, name, one.name, labelled=labelled[name]) for name in one.targets}
@@ -199,8 +201,7 @@ class World:
 
     def source_of(self, verifier: str) -> FakeUsageSource:
         """Who sees what is presented at a verifier."""
-        names = [name for name, _ in self.shape.sources]
-        return self.sources[names[self.verifier_names.index(verifier) % len(names)]]
+        return self._source_of[verifier]
 
     def _first_key(self, credential: str) -> None:
         minted = self.authority.new_key(f"{credential}.v1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from keyturn.domain import establish
 from keyturn.domain.observations import UsageSeen
 from keyturn.domain.situation import Quiet, Situation
-from keyturn.ports.usage import UsageReport
+from keyturn.ports.records import UsageRow
 from keyturn.runtime.usage import Intake
 from keyturn.testing.simulation.sabotages.patching import patched
 
@@ -30,9 +30,9 @@ def _shorter(self: Situation, serial: int, *, since: datetime | None, least: tim
     return replace(quiet, users=tuple(user for user in quiet.users if user[1] > HASTE))
 
 
-def _deaf(*_: object) -> Iterator[tuple[UsageReport, str, int]]:
+def _deaf(*_: object) -> list[UsageRow]:
     """What a source tells is lost, though its watermark is believed."""
-    return iter(())
+    return []
 
 
 def _by_the_clock(self: Situation, serial: int, *, since: datetime | None, least: timedelta | None = None) -> Quiet:
@@ -52,5 +52,5 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         (UsageSeen, "watermark", property(_best)), (UsageSeen, "failure_watermark", property(_best))
     ),
     "silence-cut-short": patched((Situation, "quiet", _shorter)),
-    "lose-usage": patched((Intake, "_resolved", _deaf)),
+    "lose-usage": patched((Intake, "_rows", _deaf)),
 }

@@ -21,6 +21,7 @@ from keyturn.runtime.sending import Sender
 from keyturn.stores.memory import MemoryStore
 from keyturn.stores.sql import SqlStore
 from keyturn.testing.fakes import FakeIssuer, KvPlace, LabelledPlace
+from keyturn.testing.fakes.verifier import Table
 from keyturn.testing.simulation.sabotages.patching import Replacement, patched
 
 _change = FakeIssuer._change
@@ -86,7 +87,7 @@ def _rebuilt(
         for name in verifiers:
             node = self._authority.nodes.get(name)
             if node is not None and not node.away:
-                node.load({key: row for key, row in node.newest.items() if key == key_id})
+                node.load(Table({key: row for key, row in node.newest.items() if key == key_id}))
     _change(self, method, key_id, verifiers, change)
 
 
