@@ -122,7 +122,7 @@ def storm(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
     ) as house:
         for gateway in house.ground.gateways:
             house.ground.start_clients(next(one for one in house.ground.secrets if one.authority == gateway))
-        weathered = weather(house, seed=options.seed, rounds=options.rounds, seconds=options.seconds, say=say)
+        weathered = weather(house, seed=options.seed, seconds=options.seconds, say=say)
     for fault, count in sorted(weathered.faults.items()):
         say(f"{count:5} {fault}")
     return Ended(
@@ -159,7 +159,6 @@ def main() -> int:
     parser.add_argument("--share", type=_share, default=(1, 1), help="of `kills` and `sleeps`: 2/3 is the second third")
     parser.add_argument("--rotations", type=int, default=8, help="of `kills`: that are disturbed, at most")
     parser.add_argument("--credentials", type=int, default=200, help="of `storm`")
-    parser.add_argument("--rounds", type=int, default=2, help="of `storm`: how often each kind of fault comes")
     parser.add_argument("--only", default="", help="of `sleeps`: those with this in their name")
     parser.add_argument("--keep", type=Path, help="a folder for everything that the parts write")
     options = parser.parse_args()

@@ -5,7 +5,8 @@ before, within and after it the plan is asked whether to die (SIGKILL) or to fal
 once: the next life passes it and dies at the next new one, so a rotation that is killed at every point still ends.
 
 This process only loads the code and watches: each life is a process forked from it, which runs `keyturn serve` whole.
-Killed, it is followed by the next at once; any other end is this process's end too, unless the plan says otherwise.
+Killed, it is followed by the next at once, and soon when it was asked to stop; any other end is this process's end too,
+unless the plan says otherwise.
 """
 
 from __future__ import annotations
@@ -87,11 +88,13 @@ class Points:
     def meet(self, point: str) -> None:
         """Pass a point, or die or sleep at it, as the plan says now."""
         plan = json.loads(self.plan.read_text())
+        low, high = plan["share"]
+        if not high:
+            return
         point = self._whichever(point)
         if len(point) > LONGEST:
             raise ValueError(f"the name of a failpoint is too long to be met again: {point[:LONGEST]}")
         self._pass(point, Path(plan["passed"]))
-        low, high = plan["share"]
         if not low <= random.Random(f"{plan['seed']}/{point}").random() < high:
             return
         if not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
@@ -301,7 +304,7 @@ def load_once() -> None:
 
 
 def live_again_and_again(plan: Path, lives: Path, *, points: bool, always: bool) -> int:
-    """One life after another, until one ends otherwise than by SIGKILL, or until we are told to stop."""
+    """One life after another, until one fails, or until we are told to stop."""
     child = 0
     stopping = False
 
@@ -323,8 +326,8 @@ def live_again_and_again(plan: Path, lives: Path, *, points: bool, always: bool)
             file.write(f"{child}\n")
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
-        if code != -signal.SIGKILL and not always:
-            return code if code >= 0 else 128 - code
+        if code not in (0, -signal.SIGKILL) and not always:
+            return code if code > 0 else 128 - code
         if code != -signal.SIGKILL:
             time.sleep(PATIENCE)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,8 +28,8 @@ NAME = "keyturn"
 LOOK_EVERY = 0.2
 LEASE = 2.0
 """Seconds that a dead life's work lies still where leases are another's."""
-SETTLED = 8
-"""Ticks after an end for what is done beside a rotation: messages, the first check."""
+SETTLED = 4
+"""Ticks after an end, and after a stop, for what is done beside a rotation: messages, the first check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,9 @@ def kill_through(
                 _rotate(daemon, ledger, name, rotated[name], limit)
                 rotated[name] += 1
                 _wait_end(daemon, ledger, name, limit)
+                _wait_rest(daemon, limit)
+                daemon.send(signal.SIGTERM)
+                _wait_rest(daemon, limit)
             except PartFailed as error:
                 broken.append(f"rotation {number}: {error}")
                 break
@@ -163,9 +167,6 @@ def kill_through(
                 break
         daemon.plan(Plan())
         if not broken:
-            ended_at = time.time()
-            left = limit - time.monotonic()
-            wait_until(lambda: daemon.ticks(ended_at) >= SETTLED, within=left, what="it ticked", part=daemon.part)
             broken += verdict.rows(ground, ledger, annals, traffic, rotated=rotated)
     orphans = len(verdict.strangers(ground, ledger))
     for rotation in ledger.rotation_ids(name):
@@ -200,6 +201,14 @@ def _rotate(daemon: Daemon, ledger: Ledger, name: str, before: int, limit: float
         return False
 
     wait_until(begun, within=limit - time.monotonic(), what=f"{name} rotated", part=daemon.part, every=LOOK_EVERY)
+
+
+def _wait_rest(daemon: Daemon, limit: float) -> None:
+    since = time.time()
+    left = limit - time.monotonic()
+    wait_until(
+        lambda: daemon.ticks(since) >= SETTLED, within=left, what="it ticked", part=daemon.part, every=LOOK_EVERY
+    )
 
 
 def _wait_end(daemon: Daemon, ledger: Ledger, name: str, limit: float) -> None:
