@@ -28,6 +28,8 @@ NAME = "keyturn"
 LOOK_EVERY = 0.2
 LEASE = 2.0
 """Seconds that a dead life's work lies still where leases are another's."""
+STOPS = 3
+"""Before, within and after what it writes at its end."""
 SETTLED = 4
 """Ticks after an end, and after a stop, for what is done beside a rotation: messages, the first check."""
 
@@ -131,8 +133,9 @@ def kill_through(
         authorities=1,
         credentials=2,
         nodes=1,
-        clients=3,
+        clients=2,
         busy=1,
+        lively=1,
         call_timeout=(database.lease or 10) / 2,
     )
     ground.start_clients(ground.secrets[0])
@@ -156,8 +159,9 @@ def kill_through(
                 rotated[name] += 1
                 _wait_end(daemon, ledger, name, limit)
                 _wait_rest(daemon, limit)
-                daemon.send(signal.SIGTERM)
-                _wait_rest(daemon, limit)
+                for _ in range(STOPS if number == 1 else 0):
+                    daemon.send(signal.SIGTERM)
+                    _wait_rest(daemon, limit)
             except PartFailed as error:
                 broken.append(f"rotation {number}: {error}")
                 break

@@ -29,7 +29,7 @@ LONG = (1.1, 1.5)
 """Leases that a replica is paused for."""
 WAYS = ("postgres", "openbao", "gateway")
 BROKEN = (Link.CUT, Link.SILENT)
-LOOK_EVERY = 0.2
+LOOK_EVERY = 0.5
 REST = 4
 """The storm is over when only one in so many rotations is still under way."""
 STILL = 2
