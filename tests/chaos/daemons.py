@@ -20,6 +20,7 @@ from keyturn.demo.processes import Family, Part
 from keyturn.demo.waiting import wait_until
 
 FAILPOINTS = Path(__file__).with_name("failpoints.py")
+SABOTAGES = Path(__file__).with_name("sabotages.py")
 READY_WITHIN = 90.0
 ANSWER_WITHIN = 5.0
 EVERY = (0.0, 1.0)
@@ -62,6 +63,8 @@ class Daemon:
     """It is started again also when it ends by itself, as one does that finds no database; else only when killed."""
     points: bool = True
     """It has failpoints; many rotations at once would make too many."""
+    sabotage: str | None = None
+    """How it is broken on purpose."""
     part: Part | None = None
     _session: requests.Session = field(default_factory=requests.Session)
 
@@ -97,7 +100,8 @@ class Daemon:
         fresh.replace(self._file("plan"))
 
     def start(self) -> Part:
-        command = (sys.executable, FAILPOINTS, self._file("plan"), "serve", "--config", self.config_file)
+        script = (FAILPOINTS,) if self.sabotage is None else (SABOTAGES, self.sabotage)
+        command = (sys.executable, *script, self._file("plan"), "serve", "--config", self.config_file)
         self.part = self.family.start(self.name, [str(word) for word in command], log=self._file("log"))
         return self.part
 

@@ -121,6 +121,7 @@ def kill_through(
     rotations: int = 1,
     seconds: float,
     say: Callable[[str], None],
+    sabotage: str | None = None,
 ) -> Killed:
     """Rotate again and again; each point of this share is died at, once in the whole run: what a kill keeps a rotation
     from coming to, as it has the record of a call that was killed, the next one comes to. A rotation that nobody disturbs
@@ -139,7 +140,14 @@ def kill_through(
         call_timeout=(database.lease or 10) / 2,
     )
     ground.start_clients(ground.secrets[0])
-    daemon = Daemon(family=family, folder=folder, name=NAME, port=family.free_port(), lease=database.lease)
+    daemon = Daemon(
+        family=family,
+        folder=folder,
+        name=NAME,
+        port=family.free_port(),
+        lease=database.lease,
+        sabotage=sabotage,
+    )
     daemon.configure(ground.configuration(store=database.store, state=folder / "state", port=daemon.port))
     daemon.plan(Plan(share=share, seed=seed))
     daemon.start()
@@ -160,7 +168,8 @@ def kill_through(
                 _wait_end(daemon, ledger, name, limit)
                 _wait_rest(daemon, limit)
                 for _ in range(STOPS if number == 1 else 0):
-                    daemon.send(signal.SIGTERM)
+                    with contextlib.suppress(ProcessLookupError):  # it has just been killed
+                        daemon.send(signal.SIGTERM)
                     _wait_rest(daemon, limit)
             except PartFailed as error:
                 broken.append(f"rotation {number}: {error}")

@@ -16,13 +16,14 @@ from functools import partial
 from sqlalchemy.exc import OperationalError
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
+from tests.chaos.daemons import Look
 from tests.chaos.house import House, Replica
 from tests.chaos.proxy import Link
 
 from keyturn.demo.traffic import Traffic, refused
 from keyturn.demo.waiting import PartFailed, wait_until
 
-CALM = (1.0, 4.0)
+CALM = (2.0, 8.0)
 """Seconds between two faults."""
 SHORT = (0.1, 0.9)
 LONG = (1.1, 1.5)
@@ -199,7 +200,13 @@ def weather(house: House, *, seed: int, seconds: float, say: Callable[[str], Non
             wait_until(lambda: _ticked(house, still_at), within=left, what="all ticked again", every=LOOK_EVERY)
         except PartFailed as error:
             broken.append(f"{error}: {', '.join(sorted(live()))}")
-        waited, bound = _wait_after(house, over_at, under_way)
+        waited, bound = waits(
+            [look for one in house.everyone for look in one.daemon.looks],
+            over_at=over_at,
+            under_way=under_way,
+            lease=house.lease,
+            tick=house.tick,
+        )
         if waited > bound:
             broken.append(f"work waited {waited:.1f} s after the last fault, of {bound:.1f} s at most")
         if not broken:
@@ -236,9 +243,11 @@ def _ticked(house: House, since: float) -> bool:
     return all(one.daemon.ticks(since) >= STILL for one in house.replicas)
 
 
-def _wait_after(house: House, over_at: float, under_way: set[str]) -> tuple[float, float]:
-    """The longest wait from then on until a rotation was worked on again, and the longest allowed."""
-    looks = [look for one in house.everyone for look in one.daemon.looks if look.at + look.took > over_at]
+def waits(
+    looks: Sequence[Look], *, over_at: float, under_way: set[str], lease: float, tick: float
+) -> tuple[float, float]:
+    """The longest wait from then on until one of these was worked on again, and the longest allowed: the lease's time and
+    two ticks, as long as ticks were meanwhile."""
     first = {
         name: min((look.at for look in looks if look.what == name and look.at > over_at), default=float("inf"))
         for name in under_way
@@ -250,4 +259,4 @@ def _wait_after(house: House, over_at: float, under_way: set[str]) -> tuple[floa
         for look in looks
         if look.what == "tick" and look.at <= over_at + waited
     ]
-    return waited, house.lease + 2 * max([house.tick, *ticks])
+    return waited, lease + 2 * max([tick, *ticks])
