@@ -1,13 +1,14 @@
-"""A daemon with failpoints that is broken on purpose: `python sabotages.py NAME PLAN serve --config FILE`. What it does must
-be found: a check that nothing fails shows nothing."""
+"""A daemon that is broken on purpose: `python -m tests.chaos.sabotages NAME PLAN serve --config FILE`. What it does must be
+found: a check that nothing fails shows nothing."""
 
 from __future__ import annotations
 
-import runpy
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+from tests.chaos.lives import live
 
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway.issuer import ApiKeyIssuer
@@ -72,5 +73,5 @@ SABOTAGES: Mapping[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
-    SABOTAGES[sys.argv.pop(1)]()
-    runpy.run_path(str(Path(__file__).with_name("failpoints.py")), run_name="__main__")
+    SABOTAGES[sys.argv[1]]()
+    sys.exit(live(Path(sys.argv[2]), sys.argv[3:]))
