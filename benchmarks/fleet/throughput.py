@@ -17,7 +17,7 @@ import requests
 from hvac.adapters import RawAdapter
 from requests.adapters import HTTPAdapter
 
-from benchmarks.fleet.wired import SOURCE, Fleet, names
+from benchmarks.fleet.wired import SOURCE, Fleet, make_due, names
 from keyturn.app.clock import SystemClock, ThreadExecutor
 from keyturn.demo.openbao import OpenBao, start_openbao
 from keyturn.demo.processes import Family
@@ -28,6 +28,7 @@ from keyturn.stores.sql import SqlStore
 
 WORKERS = 16
 MOUNT = "bench"
+FRESH = "again"
 FIELD = "key"
 MOST_TICKS = 200
 
@@ -131,11 +132,9 @@ def _rotate(bao: OpenBao, folder: Path, count: int, recording: Recording) -> tup
     executor = ThreadExecutor(WORKERS)
     runtime = fleet.runtime(store, executor)
     runtime.tick()
+    make_due(store, wanted)
     with recorded(recording):
         watch = Stopwatch()
-        recording.next_tick()
-        for name in wanted:
-            runtime.start(name, by="benchmark", why="all at once")
         for _ in range(MOST_TICKS):
             recording.next_tick()
             runtime.ingest.push(SOURCE, [], watermark=clock.now(), id=None)
@@ -151,12 +150,11 @@ def _rotate(bao: OpenBao, folder: Path, count: int, recording: Recording) -> tup
 
 
 def _replay(bao: OpenBao, recording: Recording) -> Spent:
-    """The same calls, on a mount as it was before them: what one credential asked for in one tick follows one another,
-    what several did runs side by side."""
-    bao.call("DELETE", f"sys/mounts/{MOUNT}")
-    bao.create_kv_mount(MOUNT)
+    """The same calls, on another mount that is as theirs was before them: what one credential asked for in one tick follows
+    one another, what several did runs side by side."""
+    bao.create_kv_mount(FRESH)
     for name in sorted({name for tick in recording.ticks for name in tick if name}):
-        bao.write_secret(MOUNT, name, {FIELD: "before"})
+        bao.write_secret(FRESH, name, {FIELD: "before"})
     adapter = RawAdapter(base_uri=bao.address)
     # As the product's: a connection for each thread, and no look into the environment at each request.
     adapter.session.mount("http://", HTTPAdapter(pool_maxsize=WORKERS))
@@ -164,7 +162,7 @@ def _replay(bao: OpenBao, recording: Recording) -> Spent:
 
     def send(calls: list[Call]) -> None:
         for call in calls:
-            adapter.request(call.method, call.url, **call.arguments)
+            adapter.request(call.method, call.url.replace(f"/{MOUNT}/", f"/{FRESH}/", 1), **call.arguments)
 
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         watch = Stopwatch()

@@ -32,15 +32,19 @@ AT_ONCE = Policy(
     silence_floor=ZERO,
     silence_few=ZERO,
     silence_unseen=ZERO,
+    unseen_share=1.0,
 )
 """Nothing is waited for: what is left are the calls."""
 
 
 class Fleet:
-    """Credentials with one target and an authority in memory each, and one source that pushes for all."""
+    """Credentials with one target and an authority in memory each, or one authority for all, and one source that pushes."""
 
-    def __init__(self, names: Sequence[str], target: Callable[[str], Target]) -> None:
-        self.authorities = {name: FakeAuthority(VERIFIER, lease=None) for name in names}
+    def __init__(self, names: Sequence[str], target: Callable[[str], Target], *, shared: bool = False) -> None:
+        if shared:
+            self.authorities = dict.fromkeys(names, FakeAuthority(VERIFIER, lease=None))
+        else:
+            self.authorities = {name: FakeAuthority(VERIFIER, lease=None) for name in names}
         self.registry = Registry(
             credentials={
                 name: WiredCredential(
@@ -86,6 +90,14 @@ class Fleet:
 def names(count: int) -> list[str]:
     """So many credentials' names."""
     return [f"credential-{number:06}" for number in range(count)]
+
+
+def make_due(store: SqlStore, wanted: Sequence[str]) -> None:
+    """Have every credential's rotation due now, as a fleet's are that were set up together."""
+    now = datetime.now(UTC)
+    with store._database.write() as connection:
+        for name in wanted:
+            credentials.set_due(connection, name, now)
 
 
 def register(store: SqlStore, wanted: Sequence[str]) -> None:

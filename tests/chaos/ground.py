@@ -28,7 +28,7 @@ RATE = 4.0
 REFRESH = 0.5
 WITHIN = 20.0
 
-POLICY = {
+POLICY: Mapping[str, object] = {
     "propagation": "300ms",
     "client_refresh": "1s",
     "pool_lifetime": "700ms",
@@ -39,6 +39,7 @@ POLICY = {
     "silence_floor": "2s",
     "silence_few": "2s",
     "silence_unseen": "2s",
+    "unseen_share": 1.0,
     "page_every": "1h",
     "retry_after": "1h",
 }
@@ -82,7 +83,7 @@ class Ground:
     receiver: str
     login: Mapping[str, object]
     call_timeout: float
-    policy: Mapping[str, str]
+    policy: Mapping[str, object]
     clients: list[Client] = field(default_factory=list)
     """Those that were ever started."""
 

@@ -15,8 +15,8 @@ from tests.demo.whole import files_below, read_report, whole_demo
 
 pytestmark = pytest.mark.slow
 
-WHOLE_RUN = 120.0
-BEGUN = 60.0
+WHOLE_RUN = 300.0
+BEGUN = 120.0
 GONE_WITHIN = 5.0
 HERE = Path(__file__).parent
 
@@ -94,15 +94,19 @@ def test_happy_on_openbao_holds_and_shows_no_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "sabotage", "complaint"),
+    ("scenario", "sabotage", "complaints"),
     [
-        ("happy", "poll_for_barrier", "requests were refused"),
-        ("happy", "disable_nothing", "the old key is not proven dead"),
-        ("emergency", "disable_nothing", "the leaked key was not seen to be refused at gateway-1, gateway-2"),
-        ("hands", "mend_silently", "was never held: target_foreign"),
+        ("happy", "poll_for_barrier", ["requests were refused"]),
+        (
+            "emergency",
+            "disable_nothing",
+            ["the leaked key was not seen to be refused at gateway-1, gateway-2", "the old key is not proven dead"],
+        ),
+        ("hands", "mend_silently", ["was never held: target_foreign"]),
     ],
+    ids=["poll_for_barrier", "disable_nothing", "mend_silently"],
 )
-def test_a_broken_product_does_not_hold(scenario: str, sabotage: str, complaint: str, tmp_path: Path) -> None:
+def test_a_broken_product_does_not_hold(scenario: str, sabotage: str, complaints: list[str], tmp_path: Path) -> None:
     """A daemon that skips the acceptance barrier or the disable, or mends in silence what another's hand has done, is found
     out: the demo says so and exits with 1."""
     report_file = tmp_path / "report.json"
@@ -112,7 +116,8 @@ def test_a_broken_product_does_not_hold(scenario: str, sabotage: str, complaint:
         output = demo.output
 
     assert code == 1, output
-    assert any(complaint in line for line in read_report(report_file)["did_not_hold"]), output
+    said = read_report(report_file)["did_not_hold"]
+    assert [complaint for complaint in complaints if not any(complaint in line for line in said)] == [], output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

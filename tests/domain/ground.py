@@ -92,6 +92,7 @@ class Ground:
         """Since the last check."""
         self.finding: Finding | None = None
         self.obstacle: Obstacle | None = None
+        self.unseen = 0.0
         self.denied: set[EffectKind] = set()
         self.fates: list[Fate] = []
         self.late: list[Effect] = []
@@ -305,6 +306,7 @@ class Ground:
     def heal(self) -> None:
         """Every fault ends."""
         self.fates, self.finding, self.obstacle, self.room = [], None, None, None
+        self.unseen = 0.0
         self.denied.clear()
         self.put_back()
         self.mend_tables()

@@ -231,6 +231,10 @@ class Rotations(RuleBasedStateMachine):
     def detector_is_quiet(self) -> None:
         self.world.finding = None
 
+    @rule(share=st.sampled_from([0.0, 0.04, 0.2]))
+    def history_is_thin(self, share: float) -> None:
+        self.world.unseen = share
+
     # Other people's hands
 
     @rule(index=INDEX, new=st.booleans())

@@ -15,6 +15,7 @@ from keyturn.domain.model import VersionState
 from keyturn.domain.observations import Entry, Obstacle
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.verdicts import Ruling
 
 
 def test_a_foreign_value_that_is_accepted_becomes_the_next_version() -> None:
@@ -41,6 +42,44 @@ def test_a_lost_value_is_waived_by_name() -> None:
     world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="no way back is needed")
     go(world, ended(world))
     clean(world, 1)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_failure_after_the_old_value_was_lost_leads_forward(signed: bool) -> None:
+    """The old value is lost, whether a person has signed that or not, and the new version fails. What nobody has cannot be
+    given back to readers: another rotation makes a version."""
+    world = world_in(Phase.MONITOR)
+    world.lose_value(0)
+    go(world, lambda: rotation(world).hold is not None)
+    if signed:
+        world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="it is nowhere")
+    world.finding = failing(control=True, clients=["c0"])
+    said = go(world, lambda: rotation(world).supersedes is not None)[-1]
+    assert (said.verdict.ruling, said.verdict.reason) == (Ruling.SUPERSEDE, Reason.NEW_VERSION_FAILS)
+    world.finding = None
+    if not signed:
+        go(world, lambda: rotation(world).hold is not None)
+        world.command(commands.accept_lost, seen=world.observe(), serial=0, by="ada", why="it is nowhere")
+    go(world, ended(world))
+    clean(world, 2)
+
+
+def test_users_that_were_never_seen_are_awaited_until_an_owner_vouches() -> None:
+    """Everybody known is silent, and the history says that others are to be expected: nothing is disabled before an owner's
+    word, or somebody's force; what is compromised is not awaited."""
+    world = world_in(Phase.MONITOR)
+    world.unseen = 0.2
+    said = go(world, lambda: rotation(world).reminded > 0)[-1]
+    assert said.verdict.reason is Reason.CLIENTS_UNSEEN
+    assert said.verdict.detail == "with a chance of 20% the next use is by a client that was never seen"
+    assert rotation(world).phase is Phase.MONITOR
+    forced, leaked = world.fork(), world.fork()
+    world.unseen = 0.0
+    forced.command(commands.force, serial=0, by="ada", why="it is one workload")
+    leak(leaked, 0)
+    for one in (world, forced, leaked):
+        go(one, ended(one))
+        clean(one, 1)
 
 
 def test_a_stolen_copy_is_reported_and_made_again_from_another() -> None:
@@ -419,13 +458,11 @@ def test_nobody_stays_refused_while_the_rotation_that_took_over_is_held() -> Non
 
 
 def test_what_is_lost_is_no_way_back_for_the_rotation_that_takes_over() -> None:
-    """A rollback in vain, for the old value is gone everywhere, is given up: readers get v1 still, and that is what the
-    next rotation could restore."""
+    """A rollback is asked for, and the old value is gone everywhere: another rotation takes over. Readers get v1 still, and
+    that is what it could restore."""
     world = world_in(Phase.MONITOR)
     world.lose_value(0)
     world.command(commands.roll_back, by="ada", why="it looks wrong")
-    tick(world)
-    world.command(commands.abandon, by="ada", why="v0 is gone")
     tick(world)
     assert rotation(world).outgoing == (1, 0)
     found = world.targets["t0"].id or ""

@@ -198,6 +198,7 @@ class World(Ground):
                 since=EPOCH,
                 clients={name: _seen(client) for name, client in self.clients.items()},
                 finding=self.finding,
+                unseen=self.unseen,
             ),
             effects={name: line.seen for name, line in self.journal.items() if line.rotation == rotation.id},
             late=frozenset(

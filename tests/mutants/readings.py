@@ -8,7 +8,7 @@ import ast
 import inspect
 from collections import Counter
 from collections.abc import Iterator
-from copy import deepcopy
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import CodeType, FunctionType, ModuleType
 
@@ -91,18 +91,19 @@ def sites(module: ModuleType) -> Iterator[tuple[str, FunctionType, CodeType]]:
                     name += f", {times[name]}" if times[name] > 1 else ""
                 found.setdefault(name, []).append((node, by))
         for name, changes in found.items():
-            code = compiled(changed(tree, changes), module, owner, definition)
+            with changed(definition, changes):
+                code = compiled(tree, module, owner, definition)
             yield f"{definition.name}: {name}", function(module, owner, definition.name), code
 
 
-def changed(tree: ast.Module, changes: list[tuple[ast.expr, str]]) -> ast.Module:
-    """A copy of a tree in which some expressions are others."""
-    memory: dict[int, object] = {}
-    copy = deepcopy(tree, memory)
-    by = {id(memory[id(node)]): parsed(text) for node, text in changes}
-    replaced = _Replace(by).visit(copy)
-    assert isinstance(replaced, ast.Module)
-    return ast.fix_missing_locations(replaced)
+@contextmanager
+def changed(definition: ast.FunctionDef, changes: list[tuple[ast.expr, str]]) -> Iterator[None]:
+    """Some expressions of a function are others for a while: to copy the tree for each change would take a second."""
+    by = {id(node): parsed(text) for node, text in changes}
+    back = {id(by[id(node)]): node for node, _ in changes}
+    _Replace(by).visit(definition)
+    yield
+    _Replace(back).visit(definition)
 
 
 def definitions(tree: ast.Module) -> Iterator[tuple[str | None, ast.FunctionDef]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.cli.application import run
 from keyturn.domain.tables import EDGES
 from keyturn.testing.simulation.faults import FAULTS
 from keyturn.testing.simulation.sabotages import SABOTAGES
@@ -79,7 +80,7 @@ def test_violation_is_exit_1_with_a_trace_for_people() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--runs", "0"], "at least one run"),
+        (["--runs", "0"], "at least one"),
         (["--runs", "many"], "'many' is no whole number"),
         (["--seed", "x"], "'x' is no whole number"),
         (["--seconds", "-1"], "above zero"),
@@ -89,19 +90,20 @@ def test_violation_is_exit_1_with_a_trace_for_people() -> None:
         (["--trace", "/nowhere/at/all", "--runs", "1"], "cannot write /nowhere/at/all"),
     ],
 )
-def test_wrong_argument_is_exit_2_with_one_line(arguments: list[str], told: str) -> None:
+def test_wrong_argument_is_exit_2_with_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A wrong argument is one clear line on standard error and exit 2, and nothing is simulated."""
-    done = simulate(*arguments)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("seed ")]
+    assert run(["simulate", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = [line for line in said.err.splitlines() if not line.startswith("seed ")]
     assert len(lines) == 1
     assert told in lines[0]
 
 
-def test_sabotages_are_listed_by_name_alone() -> None:
+def test_sabotages_are_listed_by_name_alone(capsys: pytest.CaptureFixture[str]) -> None:
     """`--list-sabotages` prints one name a line, at least twenty, and nothing else."""
-    done = simulate("--list-sabotages")
-    assert done.returncode == 0
-    assert done.stdout.splitlines() == list(SABOTAGES)
+    assert run(["simulate", "--list-sabotages"]) == 0
+    assert capsys.readouterr().out.splitlines() == list(SABOTAGES)
     assert len(SABOTAGES) >= 20

@@ -47,9 +47,10 @@ class Dismiss(Command):
 
 
 class Acknowledge(Command):
-    """Say that a client has moved."""
+    """Say that a client has moved, or that every client is known."""
 
-    client: Text
+    client: Text | None = None
+    """Without one: that nobody uses the credential but the clients that were seen."""
     version: int | None = None
     """The version that it has moved to: the one that the rotation introduces, and refused where that is another."""
     reason: Text
@@ -85,8 +86,8 @@ def dismiss_client(name: str, daemon: TheDaemon, caller: Operator, command: Dism
 
 @router.post("/acknowledgements")
 def acknowledge_client(name: str, daemon: TheDaemon, caller: Operator, command: Acknowledge) -> CommandResult:
-    """Say for its owner that all instances of a client have moved to the new version; the old one must be silent all the
-    same."""
+    """Say for its owner that all instances of a client have moved to the new version, or that every client is known; the
+    old one must be silent all the same."""
     check_name(daemon, name)
     serial = acknowledge(
         daemon.store,
@@ -99,6 +100,10 @@ def acknowledge_client(name: str, daemon: TheDaemon, caller: Operator, command: 
         now=daemon.clock.now(),
         dry_run=command.dry_run,
     )
+    if command.client is None:
+        return _counts(
+            name, daemon, command, f"known for the rotation to v{serial}, and none is expected that was not seen"
+        )
     return _counts(name, daemon, command, f"moved to v{serial}; what it leaves must be silent all the same")
 
 
@@ -107,5 +112,5 @@ def _counts(name: str, daemon: TheDaemon, command: Dismiss | Acknowledge, what: 
     if not command.dry_run:
         daemon.wake()
     counts = "would count" if command.dry_run else "counts"
-    said = f"{name}: {command.client} {counts} as {what}"
+    said = f"{name}: {command.client or 'every client'} {counts} as {what}"
     return CommandResult(said=said, dry_run=command.dry_run, rotation=None)

@@ -103,7 +103,7 @@ def _clears(status: Status, rotation: Rotation, verdict: Verdict, now: datetime)
     if verdict.ruling is not Ruling.WAIT:
         return ""
     if verdict.until is None:
-        return "No earliest time is known."
+        return sooner(rotation, verdict, now) or "No earliest time is known."
     if verdict.until <= now:
         return "Clears at the next tick, unless something else blocks then."
     lasting = _span((verdict.until - now).total_seconds())

@@ -33,7 +33,9 @@ def mend(rotation: Rotation, verdict: Verdict, seen: Observations | None, now: d
 
 
 def sooner(rotation: Rotation, verdict: Verdict, now: datetime) -> str:
-    """How a wait for the end of a grace is cut short; empty for any other wait."""
+    """How a wait is cut short that one command ends: of a grace, and for an owner's word. Empty for any other."""
+    if verdict.reason is Reason.CLIENTS_UNSEEN:
+        return f"{_command(rotation, 'ack')} says for its owner that every client is known."
     running = [serial for serial, mark in rotation.marks.items() if mark.cut_at > now]
     if verdict.reason not in (Reason.GRACE, Reason.NO_ROOM) or not running:
         return ""
@@ -47,6 +49,8 @@ def _plainly(rotation: Rotation, verdict: Verdict) -> str:
         return f"{resume} tries again, {_command(rotation, 'abandon')} gives it up for another rotation."
     if verdict.reason is Reason.QUARANTINED and rotation.live:
         return f"Mend what it names; {resume} then tries once more."
+    if verdict.reason is Reason.EFFECT_RETRYING and rotation.phase in (Phase.ROLLBACK, Phase.DESTROY):
+        return f"It ends with its cause; {_command(rotation, 'abandon')} gives it up for another rotation."
     latched = verdict.latch or (rotation.hold is not None and rotation.hold.latched)
     return f"{resume} ends it." if latched else "It ends with its cause."
 

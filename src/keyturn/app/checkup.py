@@ -9,10 +9,14 @@ from datetime import datetime, timedelta
 
 from keyturn.config import Config
 from keyturn.domain.errors import KeyturnError
+from keyturn.domain.policy import Policy
 from keyturn.ports.executor import Executor
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredCredential
 
+WEEK = timedelta(days=7)
+SAFE_FLOOR = timedelta(days=8)
+"""The least silence for an identity that is one workload: a weekly job's, and a day (EVIDENCE.md §3)."""
 ENOUGH = 12
 """Presentations after which a version that fails one client fully is found, without any history (EVIDENCE.md §1)."""
 LOOKED_BACK = timedelta(days=3)
@@ -60,7 +64,8 @@ def _asking(kind: str, name: str, check: Callable[[], Sequence[str]]) -> Callabl
 
 def inside(config: Config, registry: Registry) -> list[Finding]:
     """What the configuration itself cannot do."""
-    found = [finding for credential in registry.credentials.values() for finding in _evidence(credential, registry)]
+    credentials = registry.credentials.values()
+    found = [finding for one in credentials for finding in (*_evidence(one, registry), *_risks(one))]
     if not config.host.startswith(LOOPBACK):
         found.append(
             Finding(
@@ -102,6 +107,30 @@ def _quiet(store: Store, registry: Registry, name: str, now: datetime) -> Iterat
         message=f"too quiet to be judged: {who} fewer than {ENOUGH} times within the minimum overlap of {overlap}: evidence "
         f"cannot roll it back, {judged} is seen to fail there in time; lengthen minimum_overlap, or run a canary, a client "
         f"that reads it and presents it every {overlap / ENOUGH}",
+        serious=False,
+    )
+
+
+def _risks(credential: WiredCredential) -> Iterator[Finding]:
+    """What a policy takes upon itself that waits for less silence than was shown to be safe."""
+    policy, standard = credential.policy, Policy()
+    lower = {
+        "silence_floor": policy.silence_floor < SAFE_FLOOR,
+        "silence_few": policy.silence_few < standard.silence_few,
+        "silence_unseen": policy.silence_unseen < standard.silence_unseen,
+        "unseen_share": policy.unseen_share > standard.unseen_share,
+    }
+    names = [name for name, taken in lower.items() if taken]
+    if not names:
+        return
+    least = min(policy.silence_floor, policy.silence_few, policy.silence_unseen)
+    missed = max(0.0, 1 - least / WEEK)
+    weekly = f"a job that runs once a week is not waited for with a chance of {missed:.0%}" if missed else ""
+    rarer = "" if missed else "a job that runs less often than that is not waited for"
+    yield Finding(
+        subject=f"credential {credential.name}",
+        message=f"{', '.join(names)}: its old version is disabled after as little as {least} of silence: {weekly}{rarer}; "
+        "right for one busy workload that is known, and otherwise leave them out",
         serious=False,
     )
 

@@ -236,8 +236,11 @@ def dismiss(
 
 def ack(
     name: Name,
-    client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client, as `keyturn usage` names it.")],
     reason: ReasonText,
+    client: Annotated[
+        str | None,
+        typer.Argument(metavar="CLIENT", help="The client, as `keyturn usage` names it; without one: all are known."),
+    ] = None,
     version: Annotated[
         int | None,
         typer.Option("--version", metavar="N", help="Refuse unless this is the version that clients are to move to."),
@@ -248,7 +251,7 @@ def ack(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Say for its owner that a client has moved to the new version."""
+    """Say for its owner that a client has moved to the new version, or that every client is known."""
     body = {"client": client, "version": version, "reason": reason, "dry_run": dry_run}
     with daemon_at(config, url, token_file) as daemon:
         _command(daemon, name, "acknowledgements", body, as_json=as_json)

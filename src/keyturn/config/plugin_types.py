@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
 PUSH = "push"
 """The one usage source that is no plugin: it has nothing to poll, it is told over HTTP."""
@@ -19,4 +21,11 @@ GROUPS: Mapping[str, str] = {
 
 def installed(section: str) -> dict[str, EntryPoint]:
     """Every plugin that a section of the configuration may name as its `type`."""
-    return {point.name: point for point in entry_points(group=GROUPS[section])}
+    return {point.name: point for point in _found(tuple(sys.path))[section]}
+
+
+@lru_cache(maxsize=1)
+def _found(path: tuple[str, ...]) -> Mapping[str, EntryPoints]:  # noqa: ARG001 - where the path has changed, look anew
+    """By section. One look for all, since each reads the metadata of everything that is installed."""
+    points = entry_points()
+    return {section: points.select(group=group) for section, group in GROUPS.items()}

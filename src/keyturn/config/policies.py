@@ -37,6 +37,7 @@ class PolicyOptions(Options):
     silence_floor: Duration = _DEFAULT.silence_floor
     silence_few: Duration = _DEFAULT.silence_few
     silence_unseen: Duration = _DEFAULT.silence_unseen
+    unseen_share: float = Field(default=_DEFAULT.unseen_share, strict=True)
     maximum_retreats: int = Field(default=_DEFAULT.maximum_retreats, ge=0, strict=True)
     retry_after: Duration = _DEFAULT.retry_after
     grace: Duration = _DEFAULT.grace

@@ -44,6 +44,7 @@ class Timing:
             "silence_floor": _span(self.silence),
             "silence_few": _span(self.silence),
             "silence_unseen": _span(self.silence),
+            "unseen_share": 1.0,
             "grace": _span(self.grace),
             "grace_cap": _span(60.0),
             "drift_every": _span(1.0),

@@ -14,7 +14,7 @@ from keyturn.domain.reasons import MEANING, Reason
 from keyturn.domain.situation import Situation
 from keyturn.domain.verdicts import Verdict
 
-REMINDABLE = frozenset({Reason.CLIENTS_NOT_MOVED, Reason.OLD_IN_USE})
+REMINDABLE = frozenset({Reason.CLIENTS_NOT_MOVED, Reason.OLD_IN_USE, Reason.CLIENTS_UNSEEN})
 
 
 def notices(before: Rotation, s: Situation, verdict: Verdict) -> tuple[Rotation, tuple[Message, ...]]:

@@ -124,6 +124,8 @@ AUTHORITY = "authority"
 """Where an obstacle stands that is at no target."""
 
 UNMAPPED = "unmapped"
+UNSEEN = ""
+"""In the place of a client's name: all those that were never seen."""
 """The one client that every presentation counts for which no source's rule maps."""
 
 
@@ -162,6 +164,9 @@ class UsageSeen:
     """Refused presentations of this rotation's versions that prove nothing about who sent them."""
     lost: tuple[Hole, ...] = ()
     """What no source can tell any more of somebody, be it of one who was never seen; one after another."""
+    unseen: float = 0.0
+    """The chance (0 to 1) that the next use is by a client that nobody has seen, by the uses before the rotation; 0 where an
+    owner has said that there is none."""
 
     @property
     def watermark(self) -> datetime | None:

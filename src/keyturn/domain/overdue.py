@@ -12,7 +12,15 @@ from keyturn.domain.reasons import Reason
 from keyturn.domain.situation import Situation
 from keyturn.domain.verdicts import Verdict, hold, wait
 
-SILENCE = frozenset({Reason.CLIENTS_NOT_MOVED, Reason.OLD_IN_USE, Reason.SILENCE_UNKNOWN, Reason.DRAINING})
+SILENCE = frozenset(
+    {
+        Reason.CLIENTS_NOT_MOVED,
+        Reason.OLD_IN_USE,
+        Reason.CLIENTS_UNSEEN,
+        Reason.SILENCE_UNKNOWN,
+        Reason.DRAINING,
+    }
+)
 """What a force can stand in for."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from keyturn.domain.evidence import UNSEEN_LIMIT
 from keyturn.domain.phases import Phase
 
 
@@ -70,6 +71,9 @@ class Policy:
     """The least silence for a client whose history shows one or two gaps."""
     silence_unseen: timedelta = timedelta(days=60)
     """The silence required of a client without any history."""
+    unseen_share: float = UNSEEN_LIMIT
+    """The chance (0 to 1) up to which it is left to silence that the next use may be by a client nobody has seen; above it
+    an owner's word is waited for."""
     maximum_retreats: int = 3
     """A rotation that retreats more often than this holds for an operator."""
     retry_after: timedelta = timedelta(days=1)
@@ -114,6 +118,8 @@ class Policy:
             found.append(
                 f"grace {self.grace} is longer than grace_cap {self.grace_cap}, which ends it: lower it, or raise the cap"
             )
+        if not 0 <= self.unseen_share <= 1:
+            found.append(f"unseen_share is {self.unseen_share}: it is a chance, from 0 to 1")
         if self.wave_size < 1:
             found.append(f"wave_size is {self.wave_size}: a wave promotes at least one target")
         for phase, deadline in self.deadlines.items():

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     WATERMARK_BEHIND = "watermark_behind"
     CLIENTS_NOT_MOVED = "clients_not_moved"
     OLD_IN_USE = "old_in_use"
+    CLIENTS_UNSEEN = "clients_unseen"
     SILENCE_UNKNOWN = "silence_unknown"
     SOAKING = "soaking"
     DRAINING = "draining"
@@ -93,6 +94,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.WATERMARK_BEHIND: "The usage sources have not yet reported the time that must be judged.",
     Reason.CLIENTS_NOT_MOVED: "Named clients have not succeeded with the new version.",
     Reason.OLD_IN_USE: "Named clients used the old version too recently.",
+    Reason.CLIENTS_UNSEEN: "The history is too thin: the old version may have users that were never seen.",
     Reason.SILENCE_UNKNOWN: "No usage source covers the time needed, so silence cannot be known.",
     Reason.SOAKING: "The old version is disabled and watched for refused use before it is destroyed.",
     Reason.DRAINING: "The withdrawn version stays accepted until its users are back.",

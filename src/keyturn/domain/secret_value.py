@@ -27,7 +27,7 @@ class SecretValue:
     def fingerprint(self, store_key: bytes) -> str:
         """HMAC-SHA-256 (RFC 2104) under the store's key of the value's SHA-256: tells versions apart, reveals nothing."""
         digest = hashlib.sha256(self._value.encode()).digest()
-        return hmac.new(store_key, digest, hashlib.sha256).hexdigest()
+        return hmac.digest(store_key, digest, "sha256").hex()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SecretValue):

@@ -103,8 +103,9 @@ class Situation:
 
     @property
     def restorable(self) -> bool:
-        """Whether the old version can come back: it is not compromised, and nothing of it was taken away for good."""
-        return self.givable(self.old) and not self.phase_is(Phase.DESTROY)
+        """Whether the old version can come back: it is not compromised, nothing of it was taken away for good, and its value
+        is not known to be lost."""
+        return self.givable(self.old) and not self.phase_is(Phase.DESTROY) and self.readable(self.old) is not False
 
     def kept(self, serial: int) -> bool:
         """Whether an outgoing version is to stay accepted until it is known silent."""

@@ -49,14 +49,19 @@ def clients_moved(s: Situation) -> Verdict | None:
 
 
 def old_silent(s: Situation) -> Verdict | None:
-    """Every outgoing version that is not compromised is known silent for each client's required time (promise P2)."""
+    """Every outgoing version that is not compromised is known silent for each client's required time (promise P2), and
+    the history is long enough to say who the clients are."""
     promoted = s.last_promote()
-    for serial in s.rotation.outgoing:
-        if not _awaited(s, serial):
-            continue
+    awaited = [serial for serial in s.rotation.outgoing if _awaited(s, serial)]
+    for serial in awaited:
         quiet = s.quiet(serial, since=promoted.at if promoted is not None else None)
         if (verdict := _awaits(s, Reason.OLD_IN_USE, serial, quiet)) is not None:
             return verdict
+    if awaited and s.seen.usage.unseen > s.policy.unseen_share:
+        return wait(
+            Reason.CLIENTS_UNSEEN,
+            f"with a chance of {s.seen.usage.unseen:.0%} the next use is by a client that was never seen",
+        )
     return None
 
 

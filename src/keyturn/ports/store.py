@@ -101,6 +101,9 @@ class Store(Protocol):
     def rotation(self, id: str) -> Rotation | None:
         """One rotation, live or ended."""
 
+    def revision(self, id: str) -> int | None:
+        """That rotation's revision alone, which is looked at before each outside call."""
+
     def live_of(self, credential: str) -> Rotation | None:
         """The credential's live rotation."""
 

@@ -3,6 +3,7 @@ grow without end."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from keyturn.domain.evidence.series import MOST_CLIENTS
@@ -10,18 +11,22 @@ from keyturn.domain.observations import UNMAPPED
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import WiredCredential
 
+MOST_STRANGERS = 100
+"""So many names of those that proved no use are told, a credential: enough to name a thief."""
+
 
 class Crowd:
     """The clients of each credential that are known by name. Beyond `MOST_CLIENTS` a new one is `unmapped`: its use counts,
-    and nobody's silence is assumed for it."""
+    and nobody's silence is assumed for it. Who proves no use is no client, and is named while there are few of that kind."""
 
     def __init__(self, store: Store, credentials: Mapping[str, WiredCredential]) -> None:
         self._store = store
         self._credentials = credentials
         self._known: dict[str, set[str]] = {}
+        self._strangers: defaultdict[str, set[str]] = defaultdict(set)
 
     def name(self, credential: str, client: str, *, used: bool) -> str:
-        """What a client counts as. What proves no use makes no client known."""
+        """What a client counts as."""
         known = self._known.get(credential)
         if known is None:
             wired = self._credentials.get(credential)
@@ -30,7 +35,8 @@ class Crowd:
             known = self._known[credential] = {UNMAPPED, *declared, *seen}
         if client in known:
             return client
-        if not used or len(known) > MOST_CLIENTS:
+        names, most = (known, MOST_CLIENTS + 1) if used else (self._strangers[credential], MOST_STRANGERS)
+        if client not in names and len(names) >= most:
             return UNMAPPED
-        known.add(client)
+        names.add(client)
         return client

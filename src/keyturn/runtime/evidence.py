@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, required_silence
+from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, required_silence, unseen_share
 from keyturn.domain.model import Rotation
-from keyturn.domain.observations import ClientSeen, SourceKind, SourceSeen, UsageSeen
+from keyturn.domain.observations import UNSEEN, ClientSeen, SourceKind, SourceSeen, UsageSeen
 from keyturn.domain.phases import Phase
 from keyturn.ports.records import SourceState, UsageRow
 from keyturn.ports.store import Store
@@ -56,11 +56,18 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
         clients=clients,
         unauthenticated=sum(pool.count for (serial, _), pool in pooled.items() if serial in rotation.versions),
         lost=joined((hole.start, hole.end) for hole in lost),
+        unseen=_unseen(silences, rotation, clients),
     )
     if rotation.phase not in WATCHED or seen.failure_watermark is None:
         return seen
     finding = _finding(silences.detectors, store, registry, wired, rotation, states, words, seen.failure_watermark)
     return seen if finding is None else replace(seen, finding=finding)
+
+
+def _unseen(silences: Silences, rotation: Rotation, clients: Collection[str]) -> float:
+    if (UNSEEN, rotation.incoming) in silences.store.acknowledgements(rotation.credential):
+        return 0.0
+    return unseen_share(silences.judged[rotation.id, client].uses for client in clients)
 
 
 def _clients(
@@ -74,20 +81,32 @@ def _clients(
     clients = {}
     for name in names:
         last_use, last_success, last_refusal = words.newest(name)
-        required, pause = silences.of(rotation, name, len(names))
+        judged = silences.of(rotation, name, len(names))
         gone, moved = dismissals.get(name), acknowledgements.get((name, rotation.incoming))
         on_old = max((last_use[serial] for serial in rotation.outgoing if serial in last_use), default=None)
         clients[name] = ClientSeen(
             last_use=last_use,
             last_success=last_success,
             last_refusal=last_refusal,
-            required_silence=required,
-            largest_gap=pause,
+            required_silence=judged.required,
+            largest_gap=judged.pause,
             lost=holes.of(words.told_by(name)),
             acknowledged=moved is not None and (on_old is None or on_old <= moved.at + bucket),
             dismissed=gone is not None and max(last_use.values(), default=gone.at) <= gone.at + bucket,
         )
     return clients
+
+
+class Judged(NamedTuple):
+    """What one client's uses before a rotation say."""
+
+    among: int
+    """How many clients it was judged among."""
+    required: timedelta
+    """The silence required of it."""
+    pause: timedelta
+    """The longest between two of its uses."""
+    uses: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,16 +115,16 @@ class Silences:
     is read and judged once, and again when there are more or fewer clients."""
 
     store: Store
-    judged: dict[tuple[str, str], tuple[int, timedelta, timedelta]] = field(default_factory=dict)
-    """By rotation and client: among how many, the silence required, and the longest pause."""
+    judged: dict[tuple[str, str], Judged] = field(default_factory=dict)
+    """By rotation and client."""
     detectors: dict[str, Resumed] = field(default_factory=dict)
     """By rotation: its detector as this process saved it last."""
 
-    def of(self, rotation: Rotation, client: str, clients: int) -> tuple[timedelta, timedelta]:
-        """The silence required of one of so many clients, and its longest pause, by its uses before the rotation."""
+    def of(self, rotation: Rotation, client: str, clients: int) -> Judged:
+        """What the uses of one of so many clients before the rotation say."""
         key = (rotation.id, client)
-        among, required, pause = self.judged.get(key, (0, timedelta(0), timedelta(0)))
-        if among != clients:
+        judged = self.judged.get(key)
+        if judged is None or judged.among != clients:
             starts = self.store.use_starts(rotation.credential, client, end=rotation.started_at)
             required = required_silence(
                 [start.timestamp() for start in starts],
@@ -116,8 +135,8 @@ class Silences:
                 few=rotation.policy.silence_few,
             )
             pause = max((after - before for before, after in pairwise(starts)), default=timedelta(0))
-            self.judged[key] = clients, required, pause
-        return required, pause
+            judged = self.judged[key] = Judged(among=clients, required=required, pause=pause, uses=len(starts))
+        return judged
 
     def forget_all_but(self, live: Collection[str]) -> None:
         """Let go of rotations that have ended."""

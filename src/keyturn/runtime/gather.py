@@ -18,6 +18,7 @@ from keyturn.domain.observations import (
     Serving,
     ServingKind,
     TargetSeen,
+    UsageSeen,
     VerifierSeen,
 )
 from keyturn.domain.phases import Phase
@@ -66,7 +67,8 @@ class Gather:
         return Observations(
             targets=seen,
             verifiers=verifiers,
-            usage=observe_usage(self.silences, self.registry, rotation),
+            # Nothing that is done between rotations rests on use.
+            usage=UsageSeen() if rotation.phase.is_end else observe_usage(self.silences, self.registry, rotation),
             effects={name: effect_seen(intent) for name, intent in self.store.journal(rotation.id).items()},
             late=self.store.uncertain(rotation.credential),
             found=self._found(rotation, wired, seen),

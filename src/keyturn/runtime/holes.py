@@ -26,6 +26,8 @@ class Holes:
         holes: Mapping[str, Collection[Hole]],
     ) -> None:
         self._lost = {name: [(hole.start, hole.end) for hole in its] for name, its in holes.items()}
+        # Mostly nothing is lost, and nothing is to be covered.
+        sources = sources if any(self._lost.values()) else ()
         # One that covers itself makes no difference: it has not told what it has lost.
         self._covered_by = {
             source.name: [other.name for other in sources if _covers(other, source)] for source in sources

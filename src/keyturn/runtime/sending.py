@@ -48,8 +48,7 @@ class Sender:
         """Raises `StaleRevision` when what was decided must not be sent any more."""
         for claim in self._claims:
             claim.keep(length)
-        stored = self._store.rotation(self._rotation.id)
-        if stored is None or stored.revision != self._rotation.revision:
+        if self._store.revision(self._rotation.id) != self._rotation.revision:
             raise StaleRevision(f"{self._rotation.credential} has moved since this was decided")
         # The store may have taken its time to answer.
         if not all(claim.lasts(length) for claim in self._claims):

@@ -276,7 +276,7 @@ def _form(type_: Any) -> Form:
         return Form(write=_write_datetime, read=_read_datetime)
     if type_ is timedelta:
         return Form(write=lambda value: value // MICROSECOND, read=_read_timedelta)
-    if type_ in (str, int, bool):
+    if type_ in (str, int, bool, float):
         return _plain(type_)
     if isinstance(type_, type) and issubclass(type_, StrEnum):
         return _enum(type_)
@@ -300,7 +300,7 @@ def _form(type_: Any) -> Form:
     raise TypeError(f"no form for {type_!r}: give it one here")
 
 
-ROTATION: Codec[Rotation] = Codec(Rotation, "rotation", schema=3)
+ROTATION: Codec[Rotation] = Codec(Rotation, "rotation", schema=4)
 EFFECT: Codec[Effect] = Codec(Effect, "effect", schema=1)
 OUTCOME: Codec[Outcome] = Codec(Outcome, "outcome", schema=1)
 MESSAGE: Codec[Message] = Codec(Message, "message", schema=1)

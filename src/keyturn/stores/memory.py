@@ -161,6 +161,10 @@ class MemoryStore:
         with self._lock:
             return self._rotations.get(id)
 
+    def revision(self, id: str) -> int | None:
+        found = self.rotation(id)
+        return None if found is None else found.revision
+
     def live_of(self, credential: str) -> Rotation | None:
         with self._lock:
             found = self._live.get(credential)
@@ -396,8 +400,10 @@ class MemoryStore:
 
     def _put_versions(self, name: str, versions: Mapping[int, Version]) -> None:
         known = self._credentials[name]
-        self._credentials[name] = replace(known, versions={**known.versions, **versions})
-        for serial, version in versions.items():
+        changed = {serial: version for serial, version in versions.items() if known.versions.get(serial) != version}
+        if changed:
+            self._credentials[name] = replace(known, versions={**known.versions, **changed})
+        for serial, version in changed.items():
             if version.key_id is not None:
                 self._key_ids[version.key_id] = (name, serial)
 

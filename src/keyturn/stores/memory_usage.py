@@ -159,8 +159,9 @@ class MemoryUsage:
 def _sum(known: UsageRow | None, row: UsageRow) -> UsageRow:
     if known is None:
         return row
-    return known._replace(
-        successes=known.successes + row.successes,
-        failures=known.failures + row.failures,
-        unauthenticated=known.unauthenticated + row.unauthenticated,
+    return UsageRow(
+        *known[:5],
+        known.successes + row.successes,
+        known.failures + row.failures,
+        known.unauthenticated + row.unauthenticated,
     )

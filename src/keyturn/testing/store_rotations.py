@@ -68,6 +68,7 @@ class RotationClauses(Clauses):
         with pytest.raises(Refused, match="r1"):
             store.begin(other, line(other))
         assert store.rotation("r2") is None
+        assert store.revision("r2") is None
         assert store.credential(NAME) == before
         assert len(store.history(NAME)) == 1
 
@@ -112,6 +113,7 @@ class RotationClauses(Clauses):
         after = store.commit(Commit(rotation=moved, history=[line(moved)]))
         assert after == replace(moved, revision=1)
         assert store.rotation("r1") == store.live_of(NAME) == after
+        assert store.revision("r1") == after.revision
 
     def test_everything_of_a_rotation_comes_back(self, store: Store) -> None:
         """Each field of a rotation survives, whatever it holds, its times equal to the microsecond."""

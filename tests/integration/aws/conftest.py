@@ -181,16 +181,6 @@ def wire(moto_server: MotoServer) -> Iterator[Wire]:
         yield made
 
 
-NewWire = Callable[[], Wire]
-
-
-@pytest.fixture
-def new_wire(moto_server: MotoServer) -> Iterator[NewWire]:
-    """Makes as many wires as the test asks for."""
-    with ExitStack() as wires:
-        yield lambda: wires.enter_context(wire_before(moto_server.endpoint_url))
-
-
 class NewBackend(Protocol):
     """Makes backends, each as after a restart."""
 
@@ -211,17 +201,17 @@ def _no_reference(reference: str) -> SecretValue:
     raise ConfigError(f"the AWS backend has no use for {reference}")
 
 
+def backend_at(moto_server: MotoServer, **options: object) -> SecretsManager:
+    """A backend made by the plugin's factory; on moto, unless `endpoint_url` says otherwise."""
+    given = {"region": moto_server.region, "endpoint_url": moto_server.endpoint_url, "timeout": 20, **options}
+    return aws_secrets_manager("aws", given, Surroundings(clock=SystemClock(), resolve=_no_reference))
+
+
 @pytest.fixture
 def new_backend(moto_server: MotoServer) -> Iterator[NewBackend]:
-    """Makes backends through the plugin's factory; on moto, unless `endpoint_url` says otherwise."""
+    """Makes backends, and closes them."""
     with ExitStack() as backends:
-
-        def make(**options: object) -> SecretsManager:
-            given = {"region": moto_server.region, "endpoint_url": moto_server.endpoint_url, "timeout": 20, **options}
-            surroundings = Surroundings(clock=SystemClock(), resolve=_no_reference)
-            return backends.enter_context(closing(aws_secrets_manager("aws", given, surroundings)))
-
-        yield make
+        yield lambda **options: backends.enter_context(closing(backend_at(moto_server, **options)))
 
 
 @pytest.fixture(scope="session")

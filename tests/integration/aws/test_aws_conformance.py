@@ -1,11 +1,16 @@
-"""The AWS backend keeps every promise of the port: on moto, behind AWS's strict rules, and in a field of a document."""
+"""The AWS backend keeps every promise of the port: as a whole secret, and in a field of a document, where the label rules
+of AWS are enforced before moto."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
+from tests.integration.aws.conftest import backend_at, wire_before
 
 from keyturn.ports.backend import Target
 from keyturn.testing.backend import BackendConformance
@@ -14,31 +19,34 @@ from keyturn.testing.trouble import Trouble
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
-    from tests.integration.aws.conftest import NewBackend, NewWire
 
     from keyturn.demo.moto import MotoServer
+    from keyturn.plugins.aws.backend import SecretsManager
 
 CLOSED = "http://127.0.0.1:9"
 OTHER_FIELDS = {"username": "app", "ratio": 0.5}
 
 
-class SecretHarness(TargetHarness):
-    """One secret, through an endpoint of the test's choice; the back door is the vendor's client."""
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Backends that tests share: each remembers nothing but its sockets, and to load the vendor's API model takes long."""
 
-    def __init__(
-        self, secret: str, field: str | None, endpoint: str, vendor: SecretsManagerClient, new_backend: NewBackend
-    ) -> None:
+    strict: SecretsManager
+    troubled: Mapping[Trouble, SecretsManager]
+
+
+class SecretHarness(TargetHarness):
+    """One secret, through a strict endpoint; the back door is the vendor's client."""
+
+    def __init__(self, secret: str, field: str | None, vendor: SecretsManagerClient, ways: Ways) -> None:
         self.options = {"secret_id": secret} | ({"field": field} if field else {})
         self.secret = secret
         self.field = field
         self.vendor = vendor
-        self.new_backend = new_backend
-        # One connection for all: it remembers nothing but its sockets, and to load the vendor's API model takes long.
-        self.backend = new_backend(endpoint_url=endpoint)
-        self.troubled: dict[Trouble, str] = {}
+        self.ways = ways
 
     def target(self) -> Target:
-        return self.backend.target(self.options)
+        return self.ways.strict.target(self.options)
 
     def readers_get(self) -> str | None:
         try:
@@ -68,51 +76,48 @@ class SecretHarness(TargetHarness):
             )
 
     def in_trouble(self, trouble: Trouble) -> Target:
-        return self.new_backend(endpoint_url=self.troubled[trouble]).target(self.options)
+        return self.ways.troubled[trouble].target(self.options)
+
+
+@pytest.fixture(scope="module")
+def ways(moto_server: MotoServer) -> Iterator[Ways]:
+    with ExitStack() as held:
+
+        def backend(endpoint: str) -> SecretsManager:
+            return held.enter_context(closing(backend_at(moto_server, endpoint_url=endpoint)))
+
+        def refusing(code: str) -> SecretsManager:
+            wire = held.enter_context(wire_before(moto_server.endpoint_url))
+            wire.refuse("*", code)
+            return backend(wire.endpoint_url)
+
+        yield Ways(
+            backend(held.enter_context(wire_before(moto_server.endpoint_url)).endpoint_url),
+            {
+                Trouble.THROTTLED: refusing("ThrottlingException"),
+                Trouble.DENIED: refusing("AccessDeniedException"),
+                Trouble.UNREACHABLE: backend(CLOSED),
+            },
+        )
 
 
 class SecretConformance(BackendConformance):
-    """The kit's clauses, with the way to the secret as parameters."""
+    """The kit's clauses."""
 
     erases_copies = False
     erases_history = False
     field: ClassVar[str | None] = None
-    strict: ClassVar[bool] = False
 
     @pytest.fixture
-    def harness(
-        self,
-        secret: str,
-        moto_server: MotoServer,
-        vendor: SecretsManagerClient,
-        new_wire: NewWire,
-        new_backend: NewBackend,
-    ) -> TargetHarness:
-        endpoint = new_wire().endpoint_url if self.strict else moto_server.endpoint_url
-        harness = SecretHarness(secret, self.field, endpoint, vendor, new_backend)
-        throttled, denied = new_wire(), new_wire()
-        throttled.refuse("*", "ThrottlingException")
-        denied.refuse("*", "AccessDeniedException")
-        harness.troubled = {
-            Trouble.THROTTLED: throttled.endpoint_url,
-            Trouble.DENIED: denied.endpoint_url,
-            Trouble.UNREACHABLE: CLOSED,
-        }
-        return harness
+    def harness(self, secret: str, vendor: SecretsManagerClient, ways: Ways) -> TargetHarness:
+        return SecretHarness(secret, self.field, vendor, ways)
 
 
-class TestWholeSecretOnMoto(SecretConformance):
+class TestWholeSecret(SecretConformance):
     """The whole SecretString is the credential."""
-
-
-class TestWholeSecretUnderStrictRules(SecretConformance):
-    """The same where the label rules of AWS are enforced."""
-
-    strict = True
 
 
 class TestFieldOfDocument(SecretConformance):
     """One field of a JSON document is the credential."""
 
     field = "api key"
-    strict = True

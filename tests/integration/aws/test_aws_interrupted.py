@@ -175,9 +175,10 @@ def test_no_request_starts_that_could_outlast_the_timeout(
 ) -> None:
     """A call of many requests to a slow service ends within its timeout, with the outcome said to be unknown."""
     vendor.put_secret_value(SecretId=secret, SecretString="old-value")
+    patient = new_backend(endpoint_url=wire.endpoint_url).target({"secret_id": secret})
     target = new_backend(endpoint_url=wire.endpoint_url, timeout=2).target({"secret_id": secret})
-    target.stage("new", NEW)
-    served = target.view().serving
+    patient.stage("new", NEW)
+    served = patient.view().serving
     sent = len(wire.operations)
     wire.delay = 0.4
     with pytest.raises(Transient, match=r"no time left|no answer"):
@@ -185,4 +186,4 @@ def test_no_request_starts_that_could_outlast_the_timeout(
     # No more than fit into the timeout, one after another.
     assert len(wire.operations) - sent <= 5
     wire.delay = 0
-    assert target.promote("new", expected=served, token="t") == target.view().serving
+    assert patient.promote("new", expected=served, token="t") == patient.view().serving

@@ -45,6 +45,7 @@ QUICK = {
     "silence_floor": "2s",
     "silence_few": "2s",
     "silence_unseen": "2s",
+    "unseen_share": 1.0,
 }
 CONFIG: dict[str, Any] = {
     "store": {"url": "sqlite:///state/keyturn.db"},

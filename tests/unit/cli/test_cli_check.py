@@ -107,6 +107,37 @@ def test_overlap_that_is_too_short(house: House, capsys: pytest.CaptureFixture[s
     assert "is shorter than propagation + client_refresh + pool_lifetime = 1:00:02" in err
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (
+            {"silence_floor": "3d12h"},
+            "silence_floor: its old version is disabled after as little as 3 days, 12:00:00 of",
+        ),
+        ({"silence_floor": "3d12h"}, "a job that runs once a week is not waited for with a chance of 50%"),
+        (
+            {"silence_few": "9d"},
+            "silence_few: its old version is disabled after as little as 9 days, 0:00:00 of silence",
+        ),
+        ({"silence_few": "9d"}, "a job that runs less often than that is not waited for"),
+        ({"unseen_share": 0.5}, "unseen_share: "),
+    ],
+)
+def test_what_a_policy_risks_is_told(
+    house: House, capsys: pytest.CaptureFixture[str], policy: dict[str, object], said: str
+) -> None:
+    """A policy that waits for less silence than was shown to be safe says so, and rotates all the same."""
+    safe = {"silence_floor": "15d", "silence_few": "14d", "silence_unseen": "60d", "unseen_share": 0.05}
+    house.configure(lambda config: config["policies"]["quick"].update(safe))
+    assert "disabled after as little as" not in checked(house, capsys)[1]
+    house.configure(lambda config: config["policies"]["quick"].update(safe | policy))
+    code, out, _ = checked(house, capsys)
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "disabled after as little as" in line]
+    assert line.startswith("warning   credential payments")
+    assert said in line
+
+
 def test_schema_needs_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     """Editors get the JSON Schema from the command."""
     assert run(["check", "--schema"]) == 0

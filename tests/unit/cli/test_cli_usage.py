@@ -229,6 +229,20 @@ def test_client_that_has_moved_by_its_owners_word(terminal: Terminal, used: Daem
     assert {row[-1] for row in rows(terminal) if row[:1] == ["checkout"]} == {"-"}
 
 
+def test_owners_word_that_every_client_is_known(terminal: Terminal, used: Daemon) -> None:
+    """Two of the four uses in the history are a client's only one: somebody else may be out there, until an owner says
+    otherwise, of this rotation alone."""
+    assert used.runtime.look("payments").usage.unseen == 0.5
+    said = ("ack", "payments", "--reason", "one workload")
+    assert terminal(*said, "--dry-run") == 0
+    assert used.runtime.look("payments").usage.unseen == 0.5
+    assert terminal(*said) == 0
+    assert "payments: every client counts as known for the rotation to v2" in terminal.out
+    assert used.runtime.look("payments").usage.unseen == 0.0
+    assert not any(client.acknowledged for client in used.runtime.look("payments").usage.clients.values())
+    assert used.store.history("payments")[-1].detail == "acknowledge v2 for those never seen: one workload"
+
+
 def test_use_of_the_old_version_proves_an_owners_word_wrong(house: House, terminal: Terminal, used: Daemon) -> None:
     """Not of the new one, which is what was said; then the client is awaited again, and stands out."""
     assert terminal("ack", "payments", "stranger", "--reason", "moved") == 0

@@ -34,6 +34,7 @@ QUICK = Policy(
     silence_floor=5 * SECOND,
     silence_few=5 * SECOND,
     silence_unseen=5 * SECOND,
+    unseen_share=1.0,
 )
 
 

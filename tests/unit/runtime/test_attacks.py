@@ -244,4 +244,7 @@ def test_made_up_names_do_not_multiply(monkeypatch: pytest.MonkeyPatch, matched:
     rows = rig.store.usage(NAME, start=now, end=now + SECOND)
     made_up = [row for row in rows if row.client not in {client.name for client in rig.clients}]
     assert sum(row.failures + row.unauthenticated for row in made_up) == 2000
+    strangers = {row.client for row in made_up}
+    assert len(strangers) <= 2 * (crowd.MOST_STRANGERS + 1), "a restart forgets them"
+    assert "nobody-0" in strangers, "a thief is named"
     assert ("unmapped" in known) is matched

@@ -114,5 +114,5 @@ def test_clients_that_come_one_by_one_are_remembered_once_each() -> None:
     silences = Silences(store=store)
     for number in range(1, 30):
         for client in range(number):
-            assert silences.of(ROTATION, f"client-{client}", number)[0] == PATIENT.silence_unseen
+            assert silences.of(ROTATION, f"client-{client}", number).required == PATIENT.silence_unseen
     assert len(silences.judged) == 29

@@ -187,8 +187,8 @@ def test_types_are_those_of_the_type(path: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize(
     ("path", "wrong"),
     [
-        (("schema",), 2),
-        (("schema",), 4),
+        (("schema",), 3),
+        (("schema",), 5),
         (("schema",), None),
         (("rotation", "phase"), "nirvana"),
         (("rotation", "started_at"), "2030-01-01T00:00:00"),

@@ -110,3 +110,35 @@ def test_environment_names_the_proxy_and_no_password(tmp_path: Path, monkeypatch
         thread.join()
     assert answer.status == 200
     assert heard == [(f"{address}/v1/sys/health", None)]
+
+
+def test_session_keeps_no_cookie_and_follows_no_redirect() -> None:
+    """What a server or a proxy between asks a browser to do is not done: the token goes nowhere else."""
+    heard = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append((self.path, self.headers.get("Cookie")))
+            self.send_response(307)
+            self.send_header("Set-Cookie", "who=keyturn")
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    asked = [("sys/health", None), ("kv/data/a b", {"version": 3})]
+    answers = []
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        options = read_options(VaultOptions, {"address": address, "auth": {"token": "env:T"}}, where="backends.kv")
+        connection = Connection(options)
+        for path, query in asked:
+            thread = Thread(target=server.handle_request)
+            thread.start()
+            deadline = Deadline(timedelta(seconds=20))
+            answers.append(connection.send("get", path, query=query, token=None, deadline=deadline).status)
+            thread.join()
+        connection.close()
+    assert answers == [307, 307]
+    assert heard == [("/v1/sys/health", None), ("/v1/kv/data/a%20b?version=3", None)]

@@ -11,14 +11,12 @@ from urllib.parse import quote
 
 import requests
 from hvac.adapters import RawAdapter
-from requests.adapters import HTTPAdapter
 from urllib3 import Timeout
 
 from keyturn.domain.errors import Conflict, Denied, Failure, Invalid, Throttled, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.vault.options import VaultOptions
-
-CONNECTIONS = 32
+from keyturn.plugins.vault.session import Session
 
 
 class Deadline:
@@ -65,22 +63,12 @@ class Connection:
     """HTTP to one Vault through hvac, each request within a deadline, with the token it is given."""
 
     def __init__(self, options: VaultOptions) -> None:
-        session = requests.Session()
-        bundle = str(options.ca_bundle) if options.ca_bundle else True
-        # Proxies and authorities of the environment are looked up once, not at each request; a .netrc must add no password.
-        found = session.merge_environment_settings(options.address, {}, False, bundle, None)
-        session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
         # The adapter itself: hvac's `Client` would take a token from the environment, and its exceptions hold bodies.
         self._adapter = RawAdapter(
             base_uri=options.address,
-            session=session,
+            session=Session(options.address, str(options.ca_bundle) if options.ca_bundle else None),
             namespace=options.namespace,
-            # A redirect would carry the token to wherever it points.
-            allow_redirects=False,
         )
-        # One for each of the daemon's threads: what the pool has no room for is thrown away after one request.
-        for scheme in ("http://", "https://"):
-            self._adapter.session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         self.address = options.address
 
     def send(

@@ -16,7 +16,7 @@ from keyturn.domain.errors import ConfigError
 if TYPE_CHECKING:  # the store imports this package
     from keyturn.stores.sql.database import Database
 
-HEAD = "0007"
+HEAD = "0008"
 SCRIPTS = Path(__file__).parent
 
 

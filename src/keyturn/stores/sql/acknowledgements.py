@@ -8,10 +8,11 @@ from sqlalchemy import Connection, bindparam, select
 
 from keyturn.ports.records import Acknowledgement
 from keyturn.stores.sql.database import Upsert
+from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.tables import acknowledgements
 
 _SAVE = Upsert(acknowledgements)
-_OF = select(acknowledgements).where(acknowledgements.c.credential == bindparam("wanted"))
+_OF = Query(select(acknowledgements).where(acknowledgements.c.credential == bindparam("wanted")))
 
 
 def add(connection: Connection, credential: str, one: Acknowledgement) -> None:
@@ -27,7 +28,7 @@ def add(connection: Connection, credential: str, one: Acknowledgement) -> None:
 
 
 def of(connection: Connection, credential: str) -> Mapping[tuple[str, int], Acknowledgement]:
-    found = connection.execute(_OF, {"wanted": credential})
+    found = _OF.all(connection, wanted=credential)
     return {
         (row.client, row.serial): Acknowledgement(
             client=row.client, serial=row.serial, at=row.at, by=row.by, why=row.why

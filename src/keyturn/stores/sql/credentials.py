@@ -14,7 +14,7 @@ from keyturn.domain.model import Version, VersionState
 from keyturn.ports.records import Credential
 from keyturn.stores.rules import check_marks
 from keyturn.stores.sql.database import InsertOnce, Upsert
-from keyturn.stores.sql.query import Query
+from keyturn.stores.sql.query import Query, Write
 from keyturn.stores.sql.tables import bindings, credentials, rotations, versions
 
 AT_ONCE = 500
@@ -27,6 +27,9 @@ _CREDENTIAL = select(credentials).where(credentials.c.name == bindparam("wanted"
 _BY_NAME = Query(_CREDENTIAL)
 # What is written of one credential comes one after another, where the database has more than one writer.
 _LOCKED = Query(_CREDENTIAL.with_for_update(key_share=True))
+_THIS = update(credentials).where(credentials.c.name == bindparam("wanted"))
+_SET_DUE = Write(_THIS.values(due_at=bindparam("due_at")))
+_SET_CHECK = Write(_THIS.values(check_at=bindparam("check_at")))
 # Sorted by name only once it is read: databases do not agree on the order of text.
 _DUE = select(credentials.c.due_at, credentials.c.name).where(
     credentials.c.due_at.is_not(None), credentials.c.due_at <= bindparam("now")
@@ -97,11 +100,11 @@ def all_of_them(connection: Connection) -> Mapping[str, Credential]:
 
 
 def set_due(connection: Connection, name: str, due_at: datetime | None) -> None:
-    connection.execute(update(credentials).where(credentials.c.name == name).values(due_at=due_at))
+    _SET_DUE.run(connection, wanted=name, due_at=due_at)
 
 
 def set_check(connection: Connection, name: str, check_at: datetime | None) -> None:
-    connection.execute(update(credentials).where(credentials.c.name == name).values(check_at=check_at))
+    _SET_CHECK.run(connection, wanted=name, check_at=check_at)
 
 
 def to_check(connection: Connection, now: datetime) -> Sequence[str]:

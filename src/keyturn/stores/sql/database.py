@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from keyturn.domain.errors import KeyturnError
 from keyturn.stores.sql.failures import failures_mapped
 from keyturn.stores.sql.group_commit import GroupCommit
+from keyturn.stores.sql.query import Write, say
 
 
 class Database:
@@ -46,6 +47,7 @@ class Database:
         self._closing = threading.Lock()
         self._idle: list[Connection] = []
         # Ready for the next transaction: to ask the engine for a connection takes longer than most statements.
+        self._say = say if engine.dialect.name == "sqlite" else Connection.exec_driver_sql
         # SQLite lets one transaction write at a time.
         self._grouped = GroupCommit(lambda: self._begun(to_write)) if one_writer else None
 
@@ -80,7 +82,7 @@ class Database:
         connection = self._connection()
         try:
             with connection.begin():
-                connection.exec_driver_sql(statement)
+                self._say(connection, statement)
                 yield connection
         except BaseException:
             gone = connection.invalidated
@@ -127,13 +129,16 @@ class Upsert:
     def __init__(self, table: Table, **changes: Callable[[Any, Any], Any]) -> None:
         self._table = table
         self._changes = changes
-        self._built: dict[str, Any] = {}
+        self._built: dict[str, Write] = {}
         self._compiled: dict[str, Any] = {}
 
     def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         """Write rows, each with every column, no key twice."""
         if rows:
-            connection.execute(self._statement(connection.dialect.name), rows)
+            dialect = connection.dialect.name
+            if dialect not in self._built:
+                self._built[dialect] = Write(self._statement(dialect))
+            self._built[dialect].run_all(connection, rows)
 
     def run_many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write rows with their values in the order of the columns, no key twice: as `run`, at half the cost, since
@@ -159,14 +164,12 @@ class Upsert:
             connection.exec_driver_sql(text, [dict(zip(names, row, strict=True)) for row in written])
 
     def _statement(self, dialect: str) -> Any:
-        if dialect not in self._built:
-            statement = _insert(dialect, self._table)
-            comes, there = statement.excluded, self._table.c
-            keys = [column.name for column in self._table.primary_key]
-            values = {column.name: comes[column.name] for column in there if column.name not in keys}
-            values |= {name: change(there[name], comes[name]) for name, change in self._changes.items()}
-            self._built[dialect] = statement.on_conflict_do_update(index_elements=keys, set_=values)
-        return self._built[dialect]
+        statement = _insert(dialect, self._table)
+        comes, there = statement.excluded, self._table.c
+        keys = [column.name for column in self._table.primary_key]
+        values = {column.name: comes[column.name] for column in there if column.name not in keys}
+        values |= {name: change(there[name], comes[name]) for name, change in self._changes.items()}
+        return statement.on_conflict_do_update(index_elements=keys, set_=values)
 
 
 class InsertOnce:
@@ -174,15 +177,15 @@ class InsertOnce:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._built: dict[str, Any] = {}
+        self._empty: dict[str, Any] = dict.fromkeys(column.name for column in table.c)
+        self._built: dict[str, Write] = {}
 
     def run(self, connection: Connection, row: dict[str, Any]) -> bool:
         """Whether the row was new."""
         dialect = connection.dialect.name
         if dialect not in self._built:
-            statement = _insert(dialect, self._table).on_conflict_do_nothing()
-            self._built[dialect] = statement.execution_options(preserve_rowcount=True)
-        return connection.execute(self._built[dialect], row).rowcount == 1
+            self._built[dialect] = Write(_insert(dialect, self._table).on_conflict_do_nothing())
+        return self._built[dialect].run(connection, **{**self._empty, **row}) == 1
 
 
 def _insert(dialect: str, table: Table) -> Any:

@@ -55,6 +55,10 @@ def failures_mapped(place: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise mapped(error, place) from error
+    except sqlite3.IntegrityError as error:
+        raise KeyturnError(f"the store at {place} refuses an inconsistent record: {error}") from error
+    except sqlite3.DataError as error:
+        raise Invalid(f"the store at {place} cannot hold this value: {error}") from error
     except sqlite3.Error as error:
         raise _of_driver(error, place) from error
     except (OverflowError, UnicodeEncodeError) as error:

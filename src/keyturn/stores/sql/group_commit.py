@@ -1,14 +1,16 @@
 """Group commit: what several threads write at the same time reaches the disk with one flush, which takes longer than
-most writes do. For databases that let one transaction write at a time."""
+most writes do. For SQLite, which lets one transaction write at a time."""
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+
+from keyturn.stores.sql.query import say
 
 MOST = 32
 """So many writes share a flush: the first of them waits for the last."""
@@ -38,9 +40,9 @@ class GroupCommit:
             group = self._open or _Group(self._begin())
             self._open = None
             try:
-                group.connection.exec_driver_sql("SAVEPOINT one")
+                say(group.connection, "SAVEPOINT one")
                 yield group.connection
-                group.connection.exec_driver_sql("RELEASE one")
+                say(group.connection, "RELEASE one")
             except BaseException as error:  # noqa: BLE001 - raised again below
                 failure = error
                 group.undo(error)
@@ -93,9 +95,9 @@ class _Group:
     def undo(self, error: BaseException) -> None:
         """Take the newest write back. A full or failing disk makes the database take everything back by itself."""
         try:
-            self.connection.exec_driver_sql("ROLLBACK TO one")
-            self.connection.exec_driver_sql("RELEASE one")
-        except SQLAlchemyError:
+            say(self.connection, "ROLLBACK TO one")
+            say(self.connection, "RELEASE one")
+        except sqlite3.Error:
             self.failure = error
 
     def end(self) -> None:

@@ -14,7 +14,7 @@ from keyturn.ports.records import Intent, IntentState, Outcome
 from keyturn.stores.codec import EFFECT, OUTCOME
 from keyturn.stores.rules import LANDS_WITHIN, may_land
 from keyturn.stores.sql.database import Upsert
-from keyturn.stores.sql.query import Query
+from keyturn.stores.sql.query import Query, Write
 from keyturn.stores.sql.tables import intents, rotations
 
 _OPEN_ATTEMPTS = Upsert(intents, attempts=lambda tried, more: tried + more)
@@ -28,7 +28,7 @@ _RECENT_OF_ENDED = Query(
 )
 # The kind is part of the id; the document decides.
 _MINTS = select(intents).where(intents.c.effect.contains(f"/{EffectKind.MINT}/"))
-_CLOSE = (
+_CLOSE = Write(
     update(intents)
     .where(intents.c.effect == bindparam("wanted"), intents.c.attempts == bindparam("attempt"))
     .values(state=bindparam("state"), outcome=bindparam("outcome"))
@@ -53,8 +53,8 @@ def open_attempts(connection: Connection, rotation: Rotation, effects: Sequence[
 
 
 def record(connection: Connection, effect_id: str, attempt: int, outcome: Outcome) -> None:
-    row = {"wanted": effect_id, "attempt": attempt, "state": outcome.state, "outcome": OUTCOME.write(outcome)}
-    connection.execute(_CLOSE, row)
+    written = OUTCOME.write(outcome)
+    _CLOSE.run(connection, wanted=effect_id, attempt=attempt, state=outcome.state, outcome=written)
 
 
 def of_rotation(connection: Connection, rotation: str) -> Mapping[str, Intent]:

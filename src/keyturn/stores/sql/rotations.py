@@ -15,7 +15,7 @@ from keyturn.ports.records import Commit, HistoryEntry
 from keyturn.stores.codec import ROTATION
 from keyturn.stores.rules import check_serial, check_successor, rolled_back
 from keyturn.stores.sql import credentials, journal, outbox, trail
-from keyturn.stores.sql.query import Query
+from keyturn.stores.sql.query import Query, Write
 from keyturn.stores.sql.tables import credentials as credential_rows
 from keyturn.stores.sql.tables import rotations
 
@@ -24,11 +24,12 @@ _LIVE = _DOCUMENTS.where(rotations.c.live.is_(True))
 _ALL_LIVE = _LIVE.order_by(rotations.c.number)
 _ROTATING = select(rotations.c.credential).where(rotations.c.live.is_(True)).order_by(rotations.c.number)
 _BY_ID = Query(_DOCUMENTS.where(rotations.c.id == bindparam("wanted")))
+_REVISION = Query(select(rotations.c.revision).where(rotations.c.id == bindparam("wanted")))
 _LIVE_OF = Query(_LIVE.where(rotations.c.credential == bindparam("wanted")))
 _LATEST_OF = Query(
     _DOCUMENTS.where(rotations.c.credential == bindparam("wanted")).order_by(rotations.c.number.desc()).limit(1)
 )
-_MOVE = (
+_MOVE = Write(
     update(rotations)
     .where(
         rotations.c.id == bindparam("wanted"),
@@ -39,7 +40,7 @@ _MOVE = (
         revision=bindparam("revision"), live=bindparam("live"), phase=bindparam("phase"), document=bindparam("document")
     )
 )
-_KEEP = (
+_KEEP = Write(
     update(rotations)
     .where(
         rotations.c.id == bindparam("wanted"),
@@ -48,6 +49,17 @@ _KEEP = (
         rotations.c.phase == bindparam("end"),
     )
     .values(revision=bindparam("revision"), document=bindparam("document"))
+)
+_BEGIN = Write(insert(rotations), [column.name for column in rotations.c if not column.primary_key])
+_BEGUN = Write(
+    update(credential_rows)
+    .where(credential_rows.c.name == bindparam("wanted"))
+    .values(next_serial=bindparam("next_serial"), due_at=None, check_at=None)
+)
+_ENDED = Write(
+    update(credential_rows)
+    .where(credential_rows.c.name == bindparam("wanted"))
+    .values(due_at=bindparam("due_at"), check_at=bindparam("check_at"), rolled_back=bindparam("rolled_back"))
 )
 
 
@@ -60,13 +72,9 @@ def begin(connection: Connection, rotation: Rotation, entry: HistoryEntry | None
     if find(connection, rotation.id) is not None:
         raise Refused(f"there was a rotation {rotation.id} already; give each an id of its own")
     check_serial(rotation, known.next_serial)
-    connection.execute(
-        update(credential_rows)
-        .where(credential_rows.c.name == name)
-        .values(next_serial=rotation.incoming + 1, due_at=None, check_at=None)
-    )
+    _BEGUN.run(connection, wanted=name, next_serial=rotation.incoming + 1)
     credentials.put_versions(connection, name, rotation.versions)
-    connection.execute(insert(rotations), {"id": rotation.id, "credential": name, **_columns(rotation)})
+    _BEGIN.run(connection, id=rotation.id, credential=name, **_columns(rotation))
     trail.append(connection, [] if entry is None else [entry])
 
 
@@ -75,11 +83,11 @@ def commit(connection: Connection, commit: Commit, now: datetime) -> Rotation:
     credentials.lock(connection, before.credential)
     after = replace(before, revision=before.revision + 1)
     row = {"wanted": before.id, "expected": before.revision, **_columns(after)}
-    moved = connection.execute(_MOVE, row).rowcount == 1
+    moved = _MOVE.run(connection, **row) == 1
     kept = {"wanted": before.id, "expected": before.revision, "end": after.phase}
     kept |= {"revision": row["revision"], "document": row["document"]}
     resting = not after.live and live_of(connection, after.credential) is None
-    if not moved and not (resting and connection.execute(_KEEP, kept).rowcount == 1):
+    if not moved and not (resting and _KEEP.run(connection, **kept) == 1):
         raise StaleRevision(f"rotation {before.id} has moved since revision {before.revision}: read it again")
     credentials.put_versions(connection, after.credential, after.versions)
     journal.open_attempts(connection, after, commit.intents, now)
@@ -98,11 +106,8 @@ def commit(connection: Connection, commit: Commit, now: datetime) -> Rotation:
 def _end(connection: Connection, rotation: Rotation, commit: Commit) -> None:
     name = rotation.credential
     before = credentials.registered(connection, name).rolled_back
-    connection.execute(
-        update(credential_rows)
-        .where(credential_rows.c.name == name)
-        .values(due_at=commit.due_at, check_at=commit.check_at, rolled_back=rolled_back(before, rotation.phase))
-    )
+    told = rolled_back(before, rotation.phase)
+    _ENDED.run(connection, wanted=name, due_at=commit.due_at, check_at=commit.check_at, rolled_back=told)
 
 
 def live(connection: Connection) -> Sequence[Rotation]:
@@ -115,6 +120,11 @@ def rotating(connection: Connection) -> Sequence[str]:
 
 def find(connection: Connection, id: str) -> Rotation | None:
     return _one(connection, _BY_ID, id)
+
+
+def revision(connection: Connection, id: str) -> int | None:
+    row = _REVISION.first(connection, wanted=id)
+    return None if row is None else row.revision
 
 
 def live_of(connection: Connection, credential: str) -> Rotation | None:

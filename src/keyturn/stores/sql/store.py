@@ -149,6 +149,10 @@ class SqlStore:
         with self._database.read() as connection:
             return rotations.find(connection, id)
 
+    def revision(self, id: str) -> int | None:
+        with self._database.read() as connection:
+            return rotations.revision(connection, id)
+
     def live_of(self, credential: str) -> Rotation | None:
         with self._database.read() as connection:
             return rotations.live_of(connection, credential)

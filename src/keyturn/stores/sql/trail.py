@@ -11,10 +11,10 @@ from keyturn.domain.phases import Phase
 from keyturn.ports.records import HistoryEntry
 from keyturn.stores.chain import linked
 from keyturn.stores.codec import EVIDENCE
-from keyturn.stores.sql.query import Query
+from keyturn.stores.sql.query import Query, Write
 from keyturn.stores.sql.tables import history
 
-_ADD = insert(history)
+_ADD = Write(insert(history))
 _LAST = Query(
     select(history.c.number, history.c.digest)
     .where(history.c.credential == bindparam("wanted"))
@@ -34,21 +34,19 @@ def append(connection: Connection, entries: Sequence[HistoryEntry]) -> None:
         last = _LAST.first(connection, wanted=entry.credential)
         number, digest = (0, "") if last is None else (last.number, last.digest)
         line = linked(digest, entry)
-        connection.execute(
-            _ADD,
-            {
-                "credential": line.credential,
-                "number": number + 1,
-                "at": line.at,
-                "rotation": line.rotation,
-                "phase": line.phase,
-                "kind": line.kind,
-                "reason": line.reason,
-                "detail": line.detail,
-                "evidence": EVIDENCE.write(line.evidence),
-                "by": line.by,
-                "digest": line.digest,
-            },
+        _ADD.run(
+            connection,
+            credential=line.credential,
+            number=number + 1,
+            at=line.at,
+            rotation=line.rotation,
+            phase=line.phase,
+            kind=line.kind,
+            reason=line.reason,
+            detail=line.detail,
+            evidence=EVIDENCE.write(line.evidence),
+            by=line.by,
+            digest=line.digest,
         )
 
 

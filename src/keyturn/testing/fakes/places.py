@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -27,10 +26,9 @@ class Place(ABC):
 
     def remember(self) -> None:
         """A write is about to happen."""
-        before = copy.copy(self)
+        before = object.__new__(type(self))
         for name, held in vars(self).items():
-            if isinstance(held, dict):
-                setattr(before, name, dict(held))
+            vars(before)[name] = dict(held) if isinstance(held, dict) else held
         before.before = None
         self.before = before
 

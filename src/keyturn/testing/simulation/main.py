@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
+from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 
 from keyturn.ports.store import Store
@@ -23,6 +25,7 @@ from keyturn.testing.simulation.report import Breach, Report
 from keyturn.testing.simulation.run import Outcome, simulate
 from keyturn.testing.simulation.sabotages import SABOTAGES
 from keyturn.testing.simulation.shrink import shrunk
+from keyturn.testing.simulation.side_by_side import cores, outcomes
 from keyturn.testing.simulation.world import OpenStore
 
 HELD, BROKEN, USAGE = 0, 1, 2
@@ -78,6 +81,9 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--sabotage", type=_sabotage, metavar="NAME", help="break the product; stop when that is seen")
     parser.add_argument("--list-sabotages", action="store_true", help="print the names of the sabotages")
+    parser.add_argument(
+        "--jobs", type=_count, default=cores(), metavar="N", help="so many runs at once (default: one a core)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args(arguments)
 
@@ -88,7 +94,7 @@ def _count(text: str) -> int:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
     if number < 1:
-        raise argparse.ArgumentTypeError("at least one run is needed")
+        raise argparse.ArgumentTypeError("at least one is needed")
     return number
 
 
@@ -131,13 +137,13 @@ def _run(options: argparse.Namespace) -> Report:
     began = said = time.monotonic()
     sabotage = SABOTAGES[options.sabotage]() if options.sabotage is not None else nullcontext()
     trace = options.trace.open("w", encoding="utf-8", newline="\n") if options.trace is not None else None
+    run = partial(_drawn, seed, options.faults, options.store, trace is not None)
+    numbers = takewhile(lambda _: not _over(began, options.seconds), count() if runs is None else range(runs))
     with quiet(), _swept_between_runs(), sabotage, trace or nullcontext():
-        while (runs is None or report.runs < runs) and not _over(began, options.seconds):
-            outcome = _one(plan(seed, report.runs, options.faults), options.store, told=trace is not None)
+        for outcome in outcomes(run, numbers, options.jobs):
             if trace is not None:
                 trace.write("".join(f"{report.runs}: {line}\n" for line in outcome.lines))
             report.add(outcome)
-            gc.collect()
             if outcome.violation is not None:
                 report.breaches.append(_breach(outcome, options.store))
                 if options.sabotage is not None:
@@ -164,6 +170,12 @@ def _swept_between_runs() -> Iterator[None]:
 
 def _over(began: float, seconds: float | None) -> bool:
     return seconds is not None and time.monotonic() - began >= seconds
+
+
+def _drawn(seed: int, faults: Sequence[str], store: str, told: bool, number: int) -> Outcome:
+    outcome = _one(plan(seed, number, faults), store, told=told)
+    gc.collect()
+    return outcome
 
 
 def _one(drawn: Plan, store: str, *, told: bool) -> Outcome:
