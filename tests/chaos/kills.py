@@ -48,11 +48,8 @@ class Points:
     @classmethod
     def within(cls, folder: Path) -> Points:
         """Of the daemon that was killed there."""
-        died_at, passed = folder / f"{NAME}.met", folder / f"{NAME}.passed"
-        return cls(
-            died_at=[json.loads(line)["point"] for line in died_at.read_text().splitlines()],
-            passed=frozenset(passed.read_text().splitlines()),
-        )
+        died_at, passed = (_lines(folder / f"{NAME}.{kind}") for kind in ("met", "passed"))
+        return cls(died_at=[json.loads(line)["point"] for line in died_at], passed=frozenset(passed))
 
     @property
     def kinds(self) -> Counter[str]:
@@ -194,6 +191,10 @@ def kill_through(
         points=Points.within(folder),
         broken=broken,
     )
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def kind_of(point: str) -> str:
