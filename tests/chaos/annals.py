@@ -12,7 +12,7 @@ from typing import Self
 from keyturn.demo.authority import table_of
 from keyturn.demo.gateway import GatewayNode
 
-EVERY = 0.003
+EVERY = 0.005
 """Seconds between two looks: shorter than the test of the configuration that each change waits for."""
 
 

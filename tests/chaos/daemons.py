@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +15,10 @@ import yaml
 
 from keyturn.demo.loopback import LOOPBACK
 from keyturn.demo.openbao import write_private
-from keyturn.demo.processes import Family, Part
+from keyturn.demo.processes import Family, Part, python_module
 from keyturn.demo.waiting import wait_until
 
-FAILPOINTS = Path(__file__).with_name("failpoints.py")
+ROOT = Path(__file__).parents[2]
 READY_WITHIN = 90.0
 ANSWER_WITHIN = 5.0
 EVERY = (0.0, 1.0)
@@ -62,6 +61,8 @@ class Daemon:
     """It is started again also when it ends by itself, as one does that finds no database; else only when killed."""
     points: bool = True
     """It has failpoints; many rotations at once would make too many."""
+    sabotage: str | None = None
+    """How it is broken on purpose."""
     part: Part | None = None
     _session: requests.Session = field(default_factory=requests.Session)
 
@@ -97,8 +98,9 @@ class Daemon:
         fresh.replace(self._file("plan"))
 
     def start(self) -> Part:
-        command = (sys.executable, FAILPOINTS, self._file("plan"), "serve", "--config", self.config_file)
-        self.part = self.family.start(self.name, [str(word) for word in command], log=self._file("log"))
+        script = ("tests.chaos.lives",) if self.sabotage is None else ("tests.chaos.sabotages", self.sabotage)
+        words = (str(self._file("plan").resolve()), "serve", "--config", str(self.config_file.resolve()))
+        self.part = self.family.start(self.name, python_module(*script, *words), log=self._file("log"), cwd=ROOT)
         return self.part
 
     def wait_ready(self) -> None:

@@ -1,39 +1,29 @@
-"""keyturn's daemon with failpoints, as a test starts it: `python failpoints.py PLAN serve --config FILE`.
+"""Failpoints for keyturn's daemon.
 
 The product has none. Here each write of the store and each outside call is wrapped from outside, and at every point
 before, within and after it the plan is asked whether to die (SIGKILL) or to fall asleep (SIGSTOP) there. A point is met
 once: the next life passes it and dies at the next new one, so a rotation that is killed at every point still ends.
-
-This process only loads the code and watches: each life is a process forked from it, which runs `keyturn serve` whole.
-Killed, it is followed by the next at once; any other end is this process's end too, unless the plan says otherwise.
 """
 
 from __future__ import annotations
 
-import gc
-import importlib
 import json
 import os
 import random
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from fnmatch import fnmatchcase
-from functools import cache, wraps
+from functools import wraps
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from hvac.adapters import RawAdapter
 
-from keyturn.cli import main
-from keyturn.config import plugin_types
 from keyturn.domain.effects import Effect
 from keyturn.domain.model import Rotation
 from keyturn.plugins.gateway import nginx_processes
@@ -43,7 +33,6 @@ from keyturn.plugins.gateway.nginx_table_file import Replacement, TableFile
 from keyturn.plugins.generic.webhook import WebhookNotifier
 from keyturn.plugins.vault.target import VaultTarget
 from keyturn.ports.records import Commit
-from keyturn.runtime import claims, tick
 from keyturn.runtime.execute import Execute
 from keyturn.stores.sql import SqlStore
 from keyturn.stores.sql.database import Database
@@ -56,13 +45,6 @@ WRITES = (
 TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
 ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")
 LOOKS = ("get", "list")
-LOADED_ONCE = (
-    *("keyturn.api", "keyturn.app.serving", "keyturn.plugins.aws", "keyturn.stores.sql.postgres"),
-    *("uvicorn.lifespan.off", "uvicorn.loops.asyncio", "uvicorn.protocols.http.h11_impl"),
-)
-"""What `serve` loads by itself, and would load again in each life."""
-PATIENCE = 0.5
-"""Seconds before the next life of one that ended by itself."""
 LONGEST = 500
 """Characters of a point's name: a longer one holds what is new each time, and would be died at for ever."""
 ROTATION = re.compile(r"[-.][0-9a-f]{12}\b")
@@ -87,11 +69,13 @@ class Points:
     def meet(self, point: str) -> None:
         """Pass a point, or die or sleep at it, as the plan says now."""
         plan = json.loads(self.plan.read_text())
+        low, high = plan["share"]
+        if not high:
+            return
         point = self._whichever(point)
         if len(point) > LONGEST:
             raise ValueError(f"the name of a failpoint is too long to be met again: {point[:LONGEST]}")
         self._pass(point, Path(plan["passed"]))
-        low, high = plan["share"]
         if not low <= random.Random(f"{plan['seed']}/{point}").random() < high:
             return
         if not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
@@ -255,89 +239,3 @@ def _one_table_at_a_time(points: Points) -> None:
             yield
 
     TableFile.locked = locked  # type: ignore[method-assign]
-
-
-def shorten_leases(length: timedelta) -> None:
-    """As policies in seconds: what a dead replica held lies still for no longer than this."""
-    claims.LEASE = length
-    tick.LEASE = length  # type: ignore[attr-defined]
-
-
-def note_looks(file: Path) -> None:
-    """Write down when each credential is worked on and how long each tick takes."""
-    work, whole = tick.Runtime._work_on, tick.Runtime.tick
-
-    def note(what: str, began: float) -> None:
-        with file.open("a") as lines:
-            lines.write(json.dumps({"what": what, "at": began, "took": time.time() - began, "pid": os.getpid()}) + "\n")
-
-    def worked(self: tick.Runtime, name: str, claim: claims.Claim) -> str | None:
-        began = time.time()
-        try:
-            return work(self, name, claim)
-        finally:
-            note(name, began)
-
-    def ticked(self: tick.Runtime) -> None:
-        began = time.time()
-        try:
-            whole(self)
-        finally:
-            note("tick", began)
-
-    tick.Runtime._work_on = worked  # type: ignore[method-assign]
-    tick.Runtime.tick = ticked  # type: ignore[method-assign]
-
-
-def load_once() -> None:
-    """What each life would otherwise spend most of its start on."""
-    for part in LOADED_ONCE:
-        importlib.import_module(part)
-    plugin_types.entry_points = cache(plugin_types.entry_points)  # type: ignore[attr-defined, assignment]
-    for section in plugin_types.GROUPS:
-        plugin_types.installed(section)
-    gc.collect()
-    gc.freeze()
-
-
-def live_again_and_again(plan: Path, lives: Path, *, points: bool, always: bool) -> int:
-    """One life after another, until one ends otherwise than by SIGKILL, or until we are told to stop."""
-    child = 0
-    stopping = False
-
-    def stop(number: int, _: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-        if child:
-            os.kill(child, number)
-
-    signal.signal(signal.SIGTERM, stop)
-    while not stopping:
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if points:
-                install(Points(plan=plan))
-            main()
-        with lives.open("a") as file:
-            file.write(f"{child}\n")
-        _, status = os.waitpid(child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code != -signal.SIGKILL and not always:
-            return code if code >= 0 else 128 - code
-        if code != -signal.SIGKILL:
-            time.sleep(PATIENCE)
-    return 0
-
-
-if __name__ == "__main__":
-    load_once()
-    plan_file = Path(sys.argv[1])
-    settings = json.loads(plan_file.read_text())
-    if settings.get("lease"):
-        shorten_leases(timedelta(seconds=settings["lease"]))
-    if settings.get("looks"):
-        note_looks(Path(settings["looks"]))
-    sys.argv[1:] = sys.argv[2:]
-    lives_file = plan_file.with_suffix(".lives")
-    sys.exit(live_again_and_again(plan_file, lives_file, points=settings["points"], always=settings["always"]))

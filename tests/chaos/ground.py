@@ -251,11 +251,12 @@ def build_ground(
     nodes: int,
     clients: int,
     busy: int,
+    lively: int,
     call_timeout: float = 5.0,
     drift_every: str = "1s",
 ) -> Ground:
     """Start everything but daemons and clients: so many credentials at each authority, so many clients of each
-    of the first `busy` credentials of each."""
+    of the first `busy` credentials of each of the first `lively` authorities."""
     bao = start_openbao(family, folder / "openbao")
     bao.create_kv_mount(MOUNT)
     role = bao.create_keyturn_role(mount=MOUNT, secrets_prefix=f"{SECRETS}/", pending_prefix=f"{COPIES}/")
@@ -264,12 +265,13 @@ def build_ground(
     gateways: dict[str, Gateway] = {}
     known: list[Secret] = []
     first_kids: dict[str, str] = {}
-    for authority in (f"gateway{number}" for number in range(1, authorities + 1)):
+    for place, authority in enumerate(f"gateway{number}" for number in range(1, authorities + 1)):
+        heard = busy if place < lively else 0
         ours = [
             Secret(
                 name=f"{authority}-{number}",
                 authority=authority,
-                clients=tuple(f"{authority}-{number}-app{one}" for one in range(1, clients + 1) if number <= busy),
+                clients=tuple(f"{authority}-{number}-app{one}" for one in range(1, clients + 1) if number <= heard),
             )
             for number in range(1, credentials + 1)
         ]

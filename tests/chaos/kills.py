@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,8 +28,10 @@ NAME = "keyturn"
 LOOK_EVERY = 0.2
 LEASE = 2.0
 """Seconds that a dead life's work lies still where leases are another's."""
-SETTLED = 8
-"""Ticks after an end for what is done beside a rotation: messages, the first check."""
+STOPS = 3
+"""Before, within and after what it writes at its end."""
+SETTLED = 4
+"""Ticks after an end, and after a stop, for what is done beside a rotation: messages, the first check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +48,8 @@ class Points:
     @classmethod
     def within(cls, folder: Path) -> Points:
         """Of the daemon that was killed there."""
-        died_at, passed = folder / f"{NAME}.met", folder / f"{NAME}.passed"
-        return cls(
-            died_at=[json.loads(line)["point"] for line in died_at.read_text().splitlines()],
-            passed=frozenset(passed.read_text().splitlines()),
-        )
+        died_at, passed = (_lines(folder / f"{NAME}.{kind}") for kind in ("met", "passed"))
+        return cls(died_at=[json.loads(line)["point"] for line in died_at], passed=frozenset(passed))
 
     @property
     def kinds(self) -> Counter[str]:
@@ -118,6 +118,7 @@ def kill_through(
     rotations: int = 1,
     seconds: float,
     say: Callable[[str], None],
+    sabotage: str | None = None,
 ) -> Killed:
     """Rotate again and again; each point of this share is died at, once in the whole run: what a kill keeps a rotation
     from coming to, as it has the record of a call that was killed, the next one comes to. A rotation that nobody disturbs
@@ -130,12 +131,20 @@ def kill_through(
         authorities=1,
         credentials=2,
         nodes=1,
-        clients=3,
+        clients=2,
         busy=1,
+        lively=1,
         call_timeout=(database.lease or 10) / 2,
     )
     ground.start_clients(ground.secrets[0])
-    daemon = Daemon(family=family, folder=folder, name=NAME, port=family.free_port(), lease=database.lease)
+    daemon = Daemon(
+        family=family,
+        folder=folder,
+        name=NAME,
+        port=family.free_port(),
+        lease=database.lease,
+        sabotage=sabotage,
+    )
     daemon.configure(ground.configuration(store=database.store, state=folder / "state", port=daemon.port))
     daemon.plan(Plan(share=share, seed=seed))
     daemon.start()
@@ -154,6 +163,11 @@ def kill_through(
                 _rotate(daemon, ledger, name, rotated[name], limit)
                 rotated[name] += 1
                 _wait_end(daemon, ledger, name, limit)
+                _wait_rest(daemon, limit)
+                for _ in range(STOPS if number == 1 else 0):
+                    with contextlib.suppress(ProcessLookupError):  # it has just been killed
+                        daemon.send(signal.SIGTERM)
+                    _wait_rest(daemon, limit)
             except PartFailed as error:
                 broken.append(f"rotation {number}: {error}")
                 break
@@ -163,9 +177,6 @@ def kill_through(
                 break
         daemon.plan(Plan())
         if not broken:
-            ended_at = time.time()
-            left = limit - time.monotonic()
-            wait_until(lambda: daemon.ticks(ended_at) >= SETTLED, within=left, what="it ticked", part=daemon.part)
             broken += verdict.rows(ground, ledger, annals, traffic, rotated=rotated)
     orphans = len(verdict.strangers(ground, ledger))
     for rotation in ledger.rotation_ids(name):
@@ -180,6 +191,10 @@ def kill_through(
         points=Points.within(folder),
         broken=broken,
     )
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def kind_of(point: str) -> str:
@@ -200,6 +215,14 @@ def _rotate(daemon: Daemon, ledger: Ledger, name: str, before: int, limit: float
         return False
 
     wait_until(begun, within=limit - time.monotonic(), what=f"{name} rotated", part=daemon.part, every=LOOK_EVERY)
+
+
+def _wait_rest(daemon: Daemon, limit: float) -> None:
+    since = time.time()
+    left = limit - time.monotonic()
+    wait_until(
+        lambda: daemon.ticks(since) >= SETTLED, within=left, what="it ticked", part=daemon.part, every=LOOK_EVERY
+    )
 
 
 def _wait_end(daemon: Daemon, ledger: Ledger, name: str, limit: float) -> None:

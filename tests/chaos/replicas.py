@@ -29,13 +29,15 @@ def replicas(
     credentials: int,
     nodes: int,
     busy: int,
+    lively: int = 1,
     lease: float = LEASE,
     tick: float = TICK,
     drift_every: str = "1s",
     begin_after: float | None = None,
 ) -> Iterator[House]:
     """So many replicas, ready, with as many authorities of `nodes` nodes, each with so many credentials, of which the
-    first `busy` have a client. `begin_after`: seconds until all credentials are due; None: on command alone."""
+    first `busy` have a client at the first `lively` authorities. `begin_after`: seconds until all credentials are due;
+    None: on command alone."""
     ground = build_ground(
         family,
         folder,
@@ -44,6 +46,7 @@ def replicas(
         nodes=nodes,
         clients=1,
         busy=busy,
+        lively=lively,
         call_timeout=min(LONGEST_CALL, lease / 2 / nodes),
         drift_every=drift_every,
     )

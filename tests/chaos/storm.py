@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +16,14 @@ from functools import partial
 from sqlalchemy.exc import OperationalError
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
+from tests.chaos.daemons import Look
 from tests.chaos.house import House, Replica
 from tests.chaos.proxy import Link
 
 from keyturn.demo.traffic import Traffic, refused
 from keyturn.demo.waiting import PartFailed, wait_until
 
-CALM = (0.5, 2.5)
+CALM = (2.0, 8.0)
 """Seconds between two faults."""
 SHORT = (0.1, 0.9)
 LONG = (1.1, 1.5)
@@ -29,6 +31,8 @@ LONG = (1.1, 1.5)
 WAYS = ("postgres", "openbao", "gateway")
 BROKEN = (Link.CUT, Link.SILENT)
 LOOK_EVERY = 0.5
+REST = 4
+"""The storm is over when only one in so many rotations is still under way."""
 STILL = 2
 """So many ticks of every replica after the last end, for what is still on its way to be found and undone."""
 
@@ -85,16 +89,18 @@ class Storm:
         """Faults that have not come yet."""
         return [kind for kind in sorted(self.kinds) if not self.faults[kind]]
 
-    def blow(self, rounds: int, over: Callable[[], bool]) -> None:
-        """Each fault so many times, while there is something left to disturb; all have ended when this returns."""
+    def blow(self, left: Callable[[], int], rest: int) -> None:
+        """Until each fault has come and no more than `rest` is left to disturb; all have ended when this returns."""
         following = time.monotonic()
-        left = rounds * len(self.kinds)
-        while (left or self._ends) and not over():
+        while undisturbed := left():
             self._end(time.monotonic())
-            if left and time.monotonic() >= following:
-                left -= self._begin()
+            more = undisturbed > rest or self.lacking
+            if not more and not self._ends:
+                break
+            if more and time.monotonic() >= following:
+                self._begin()
                 following = time.monotonic() + self.chance.uniform(*CALM)
-            time.sleep(0.1)
+            time.sleep(LOOK_EVERY)
         self._end(float("inf"))
 
     def _end(self, now: float) -> None:
@@ -105,18 +111,14 @@ class Storm:
     def _for(self, seconds: float, end: Callable[[], None]) -> None:
         self._ends.append((time.monotonic() + seconds, end))
 
-    def _begin(self) -> bool:
-        """Whether there was one."""
+    def _begin(self) -> None:
         if not self._drawn:
             self._drawn = sorted(self.kinds)
             self.chance.shuffle(self._drawn)
         kind = self._drawn[-1]
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself: the same fault again, next time
             self.kinds[kind]()
-        except ProcessLookupError:  # it has just ended by itself, and starts again: the same fault next time
-            return False
-        self.faults[self._drawn.pop()] += 1
-        return True
+            self.faults[self._drawn.pop()] += 1
 
     def _one(self) -> Replica:
         return self.chance.choice([one for one in self.house.replicas if one.daemon.pids])
@@ -168,8 +170,8 @@ def _wake(pid: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def weather(house: House, *, seed: int, rounds: int, seconds: float, say: Callable[[str], None]) -> Weathered:
-    """Rotate every credential once while the storm blows, and then in calm until all have ended."""
+def weather(house: House, *, seed: int, seconds: float, say: Callable[[str], None]) -> Weathered:
+    """Rotate every credential once while the storm blows, and the last of them in calm until all have ended."""
     began = time.monotonic()
     ground, ledger = house.ground, house.ledger
     nodes = [node for gateway in ground.gateways.values() for node in gateway.nodes]
@@ -186,7 +188,7 @@ def weather(house: House, *, seed: int, rounds: int, seconds: float, say: Callab
             lambda: set(ledger.rotations()) == wanted, within=seconds, what="all rotations began", every=LOOK_EVERY
         )
         say(f"{len(wanted)} rotations under way after {time.monotonic() - began:.0f} s")
-        storm.blow(rounds, over=lambda: _none(live))
+        storm.blow(lambda: _count(live), rest=len(wanted) // REST)
         over_at = time.time()
         under_way = live()
         say(f"calm after {storm.faults.total()} faults, {time.monotonic() - began:.0f} s; {len(under_way)} under way")
@@ -198,7 +200,13 @@ def weather(house: House, *, seed: int, rounds: int, seconds: float, say: Callab
             wait_until(lambda: _ticked(house, still_at), within=left, what="all ticked again", every=LOOK_EVERY)
         except PartFailed as error:
             broken.append(f"{error}: {', '.join(sorted(live()))}")
-        waited, bound = _wait_after(house, over_at, under_way)
+        waited, bound = waits(
+            [look for one in house.everyone for look in one.daemon.looks],
+            over_at=over_at,
+            under_way=under_way,
+            lease=house.lease,
+            tick=house.tick,
+        )
         if waited > bound:
             broken.append(f"work waited {waited:.1f} s after the last fault, of {bound:.1f} s at most")
         if not broken:
@@ -222,12 +230,12 @@ def weather(house: House, *, seed: int, rounds: int, seconds: float, say: Callab
     )
 
 
-def _none(live: Callable[[], set[str]]) -> bool:
-    """Whether nothing is under way; while the database is away, nobody can say so."""
+def _count(live: Callable[[], set[str]]) -> int:
+    """How many are under way; while the database is away, as many as there may be."""
     try:
-        return not live()
+        return len(live())
     except OperationalError:
-        return False
+        return sys.maxsize
 
 
 def _ticked(house: House, since: float) -> bool:
@@ -235,9 +243,11 @@ def _ticked(house: House, since: float) -> bool:
     return all(one.daemon.ticks(since) >= STILL for one in house.replicas)
 
 
-def _wait_after(house: House, over_at: float, under_way: set[str]) -> tuple[float, float]:
-    """The longest wait from then on until a rotation was worked on again, and the longest allowed."""
-    looks = [look for one in house.everyone for look in one.daemon.looks if look.at + look.took > over_at]
+def waits(
+    looks: Sequence[Look], *, over_at: float, under_way: set[str], lease: float, tick: float
+) -> tuple[float, float]:
+    """The longest wait from then on until one of these was worked on again, and the longest allowed: the lease's time and
+    two ticks, as long as ticks were meanwhile."""
     first = {
         name: min((look.at for look in looks if look.what == name and look.at > over_at), default=float("inf"))
         for name in under_way
@@ -249,4 +259,4 @@ def _wait_after(house: House, over_at: float, under_way: set[str]) -> tuple[floa
         for look in looks
         if look.what == "tick" and look.at <= over_at + waited
     ]
-    return waited, house.lease + 2 * max([house.tick, *ticks])
+    return waited, lease + 2 * max([tick, *ticks])

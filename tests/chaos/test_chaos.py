@@ -69,6 +69,6 @@ def test_a_storm_over_three_replicas_leaves_every_rotation_well(family: Family, 
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # noqa: T201 - to be had again
     with replicas(family, tmp_path, count=3, authorities=2, credentials=5, nodes=1, busy=1, begin_after=20) as house:
-        weathered = weather(house, seed=seed, rounds=1, seconds=SECONDS, say=print)
+        weathered = weather(house, seed=seed, seconds=SECONDS, say=print)
     assert weathered.broken == []
     assert weathered.faults.total() > 0

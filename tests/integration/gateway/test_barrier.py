@@ -245,3 +245,28 @@ def test_a_restarted_nginx_needs_no_reload(own_bench: Bench) -> None:
     assert issuer.probe(node.name, minted.key_id, minted.value) is Acceptance.UNREACHABLE
     node.restart()
     until_said(issuer, minted, Acceptance.ACCEPTED)
+
+
+def test_what_a_sleeping_master_lists_is_all_there_is(own_bench: Bench) -> None:
+    """While reload follows reload and old workers linger, the short way to a sleeping master's workers leaves none out that
+    a look at every process finds."""
+    (node,) = own_bench.nodes.values()
+    held = [Client(node) for _ in range(4)]
+    master = node.master_pid
+    compared, most = 0, 0
+    for _ in range(20):
+        for client in held:
+            client.status("nobody's key")
+        node.part.send(signal.SIGHUP)
+        enough = compared + 10
+        while compared < enough:
+            asleep = nginx_processes._asleep(master)
+            listed = nginx_processes._listed(master)
+            assert listed is not None
+            found = nginx_processes._children({master})
+            if asleep is not None and nginx_processes._asleep(master) == asleep:
+                assert set(found) <= set(listed)
+                compared, most = compared + 1, max(most, len(found))
+    assert most > 1
+    for client in held:
+        client.close()

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from keyturn.plugins.gateway.nginx_table_file import failures
 
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = 4096
 _HANGUP = 1 << (signal.SIGHUP - 1)
 _MASTER = b"nginx: master process"
 _NO_SERVERS = (b"nginx: cache manager", b"nginx: cache loader")
@@ -91,7 +93,11 @@ def look(pid_file: Path) -> Nginx | None:
     upgraded = pid_file.with_name(f"{pid_file.name}.oldbin")
     if upgraded.exists() and (old := _master(read_pid(upgraded))) is not None:
         masters.add(old.pid)
-    return Nginx(master=master, idle=_idle(master.pid), workers=_children(masters))
+    asleep = _asleep(master.pid)
+    # A master that sleeps all the while neither forks nor reaps, so that what /proc lists at once is whole.
+    workers = None if asleep is None or len(masters) > 1 else _listed(master.pid)
+    idle = asleep is not None and _asleep(master.pid) == asleep
+    return Nginx(master=master, idle=idle, workers=workers if idle and workers is not None else _children(masters))
 
 
 def hang_up(pid_file: Path) -> None:
@@ -117,20 +123,30 @@ def hang_up(pid_file: Path) -> None:
 
 def _command(pid: int) -> bytes | None:
     """A process's title; None when /proc does not show it."""
-    try:
-        return (_PROC / str(pid) / "cmdline").read_bytes()
-    except OSError:
-        return None
+    return _shown(pid, "cmdline")
 
 
 def _stat(pid: int) -> tuple[int, int, str] | None:
     """Parent, start and state."""
+    text = _shown(pid, "stat")
+    if text is None:
+        return None
+    state, parent, *fields = text[text.rindex(b")") + 2 :].split()
+    return int(parent), int(fields[17]), state.decode()
+
+
+def _shown(pid: int, name: str) -> bytes | None:
+    # As the operating system has it: sometimes every process of the machine is looked at.
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
+        descriptor = os.open(f"{_PROC}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    fields = text[text.rindex(")") + 2 :].split()
-    return int(fields[1]), int(fields[19]), fields[0]
+    try:
+        return os.read(descriptor, _PAGE)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _master(pid: int) -> Process | None:
@@ -141,36 +157,39 @@ def _master(pid: int) -> Process | None:
     return Process(pid=pid, started=found[1])
 
 
+def _listed(master: int) -> tuple[Process, ...] | None:
+    """The workers, by /proc's own list; None where the kernel has none. It may leave out some of a master that is awake."""
+    listed = _shown(master, f"task/{master}/children")
+    return None if listed is None else _workers(map(int, listed.split()), {master})
+
+
 def _children(masters: set[int]) -> tuple[Process, ...]:
+    """The workers, found among all processes of the machine."""
+    return _workers((int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdecimal()), masters)
+
+
+def _workers(pids: Iterable[int], masters: set[int]) -> tuple[Process, ...]:
     children = []
-    for entry in os.scandir(_PROC):
-        if not entry.name.isdecimal():
-            continue
-        found = _stat(int(entry.name))
+    for pid in pids:
+        found = _stat(pid)
         if found is None or found[0] not in masters or found[2] in "ZX":
             continue
         # Whatever else a master has forked counts as a worker: it may be one that has no title yet.
-        if not (_command(int(entry.name)) or b"").startswith(_NO_SERVERS):
-            children.append(Process(pid=int(entry.name), started=found[1]))
+        if not (_command(pid) or b"").startswith(_NO_SERVERS):
+            children.append(Process(pid=pid, started=found[1]))
     return tuple(sorted(children, key=lambda child: (child.started, child.pid)))
 
 
-def _idle(pid: int) -> bool:
-    """Whether the master waits for signals in `sigsuspend`.
+def _asleep(pid: int) -> int | None:
+    """How often the master has gone to sleep, when it waits for signals in `sigsuspend` now; else None.
 
     nginx keeps SIGHUP blocked all the time but there, reading its configuration included, so the mask tells. Two looks
-    with the same count of context switches mean that it slept from one to the other; so the mask is that of its sleep,
-    and a SIGHUP sent before cannot be on its way unseen.
+    with the same count mean that it slept from one to the other; so the mask is that of its sleep, and a SIGHUP sent
+    before cannot be on its way unseen.
     """
-    looks = []
-    for _ in range(2):
-        try:
-            looks.append(dict(_STATUS.findall((_PROC / str(pid) / "status").read_text())))
-        except OSError:
-            return False
-    first, second = looks
-    if first.get("State") != "S" or second.get("State") != "S":
-        return False
-    if first["voluntary_ctxt_switches"] != second["voluntary_ctxt_switches"]:
-        return False
-    return not (int(first["SigBlk"], 16) | int(first["SigPnd"], 16) | int(first["ShdPnd"], 16)) & _HANGUP
+    shown = dict(_STATUS.findall((_shown(pid, "status") or b"").decode()))
+    if shown.get("State") != "S":
+        return None
+    if (int(shown["SigBlk"], 16) | int(shown["SigPnd"], 16) | int(shown["ShdPnd"], 16)) & _HANGUP:
+        return None
+    return int(shown["voluntary_ctxt_switches"])

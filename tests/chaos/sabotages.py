@@ -1,0 +1,77 @@
+"""A daemon that is broken on purpose: `python -m tests.chaos.sabotages NAME PLAN serve --config FILE`. What it does must be
+found: a check that nothing fails shows nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.lives import live
+
+from keyturn.domain.secret_value import SecretValue
+from keyturn.plugins.gateway.issuer import ApiKeyIssuer
+from keyturn.plugins.gateway.key_format import mint_key, parse_kid
+from keyturn.plugins.vault.kv import Kv
+
+
+def write_twice() -> None:
+    """Every version at OpenBao is made twice for one effect."""
+    write = Kv.write
+
+    def again(self: Kv, path: str, document: Mapping[str, Any], *, cas: int, deadline: Any) -> int:
+        number = write(self, path, document, cas=cas, deadline=deadline)
+        return write(self, path, document, cas=number, deadline=deadline)
+
+    Kv.write = again  # type: ignore[method-assign]
+
+
+def disable_twice() -> None:
+    """The old key is disabled, enabled and disabled for one effect."""
+    disable = ApiKeyIssuer.disable
+
+    def again(self: ApiKeyIssuer, key_id: str, verifiers: Collection[str]) -> None:
+        disable(self, key_id, verifiers)
+        self.enable(key_id, verifiers)
+        disable(self, key_id, verifiers)
+
+    ApiKeyIssuer.disable = again  # type: ignore[method-assign]
+
+
+def install_another() -> None:
+    """A key is installed that no journal knows."""
+    install = ApiKeyIssuer.install
+
+    def more(self: ApiKeyIssuer, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:
+        install(self, key_id, value, verifiers)
+        stranger = mint_key("chaos")
+        install(self, parse_kid(stranger), stranger, verifiers)
+
+    ApiKeyIssuer.install = more  # type: ignore[method-assign]
+
+
+def disable_at_once() -> None:
+    """Whatever is installed takes all others out of use, clients or not."""
+    install = ApiKeyIssuer.install
+
+    def alone(self: ApiKeyIssuer, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:
+        install(self, key_id, value, verifiers)
+        for verifier in verifiers:
+            for other in set(self.entries(verifier)) - {key_id}:
+                self.disable(other, [verifier])
+                self.enable(other, [verifier])
+
+    ApiKeyIssuer.install = alone  # type: ignore[method-assign]
+
+
+SABOTAGES: Mapping[str, Callable[[], None]] = {
+    "write twice": write_twice,
+    "disable twice": disable_twice,
+    "install another": install_another,
+    "disable at once": disable_at_once,
+}
+
+if __name__ == "__main__":
+    SABOTAGES[sys.argv[1]]()
+    sys.exit(live(Path(sys.argv[2]), sys.argv[3:]))

@@ -1,0 +1,63 @@
+"""The checks of the runs with real processes can fail: each is shown something that it has to find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.chaos.daemons import Look
+from tests.chaos.kills import kill_through, sqlite_in
+from tests.chaos.storm import waits
+
+from keyturn.demo.processes import Family
+
+LEASE = 20.0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("sabotage", "found"),
+    [
+        ("write twice", "the audit log shows versions [1, 2, 3], for 1 promotes"),
+        ("write twice", "was written 2 times, for 1 effects"),
+        ("disable twice", "was active, disabled, active, disabled, revoked"),
+        ("install another", "is nobody's"),
+        ("disable at once", "requests were refused"),
+    ],
+)
+def test_what_a_broken_daemon_does_is_found(sabotage: str, found: str, tmp_path: Path) -> None:
+    """A daemon that does something twice, leaves a key behind or has a client refused does not hold."""
+    with Family() as family:
+        killed = kill_through(
+            family,
+            tmp_path,
+            database=sqlite_in(tmp_path),
+            seed=0,
+            share=(0.0, 0.0),
+            rotations=0,
+            seconds=120,
+            say=print,
+            sabotage=sabotage,
+        )
+    assert any(found in line for line in killed.broken), killed.broken
+
+
+def looked(what: str, at: float, took: float = 1.0) -> Look:
+    return Look(what=what, at=at, took=took, pid=1)
+
+
+def test_a_wait_counts_from_the_last_faults_end() -> None:
+    """What is worked on again within the lease and two ticks has not waited too long; what is not, or never again, has."""
+    ticks = [looked("tick", at) for at in range(90, 200, 2)]
+    for again, held in ((121.0, True), (123.5, False)):
+        looks = [*ticks, looked("a", 99), looked("a", 101), looked("b", 98), looked("b", again)]
+        waited, bound = waits(looks, over_at=100, under_way={"a", "b"}, lease=LEASE, tick=1.0)
+        assert (waited, bound) == (again - 100, 22.0)
+        assert (waited <= bound) is held
+    assert waits(ticks, over_at=100, under_way={"a"}, lease=LEASE, tick=1.0)[0] == float("inf")
+
+
+def test_a_tick_that_a_fault_held_up_allows_no_longer_wait() -> None:
+    """Of a tick that slept through the fault counts what came after."""
+    looks = [looked("tick", 40, took=63), looked("tick", 104, took=2), looked("a", 110)]
+    assert waits(looks, over_at=100, under_way={"a"}, lease=LEASE, tick=1.0) == (10, LEASE + 2 * 3)
