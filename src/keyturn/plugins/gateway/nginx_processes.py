@@ -16,7 +16,7 @@ from keyturn.plugins.gateway.nginx_table_file import failures
 
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = 4096
+_MOST = 1 << 16
 _HANGUP = 1 << (signal.SIGHUP - 1)
 _MASTER = b"nginx: master process"
 _NO_SERVERS = (b"nginx: cache manager", b"nginx: cache loader")
@@ -142,7 +142,7 @@ def _shown(pid: int, name: str) -> bytes | None:
     except OSError:
         return None
     try:
-        return os.read(descriptor, _PAGE)
+        return os.read(descriptor, _MOST)
     except OSError:
         return None
     finally:
