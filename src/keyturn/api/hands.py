@@ -12,6 +12,7 @@ from keyturn.api.commands import Command, Text, apply
 from keyturn.api.reads import check_name
 from keyturn.api.views import CommandResult, rotation_view
 from keyturn.domain import commands
+from keyturn.domain.errors import Refused
 from keyturn.domain.model import Rotation
 
 router = APIRouter(prefix="/v1/credentials/{name}", tags=["commands"])
@@ -47,6 +48,8 @@ class Abandon(Command):
     """Give a rotation up."""
 
     reason: Text
+    expect_version: int | None = None
+    """The version that the caller believes this rotation brings."""
 
 
 @router.post("/accept")
@@ -110,6 +113,11 @@ def abandon(name: str, daemon: TheDaemon, caller: Operator, command: Abandon) ->
     by = caller.named(command.by)
 
     def change(rotation: Rotation) -> Rotation:
+        if command.expect_version not in (None, rotation.incoming):
+            raise Refused(
+                f"the rotation of {name} that would be given up brings v{rotation.incoming}, not "
+                f"v{command.expect_version}: look at `keyturn status {name}`"
+            )
         return commands.abandon(rotation, by=by, why=command.reason)
 
     rotation = apply(daemon, name, change, by=by, what=f"abandon: {command.reason}", dry_run=command.dry_run)

@@ -183,6 +183,7 @@ def reassert(
 def abandon(
     name: Name,
     reason: ReasonText,
+    expect_version: Expected = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     config: Config = None,
@@ -191,7 +192,8 @@ def abandon(
 ) -> None:
     """Give up a rotation that cannot end; another takes over."""
     with daemon_at(config, url, token_file) as daemon:
-        _command(daemon, name, "abandon", {"reason": reason, "dry_run": dry_run}, as_json=as_json)
+        body = {"reason": reason, "expect_version": expect_version, "dry_run": dry_run}
+        _command(daemon, name, "abandon", body, as_json=as_json)
 
 
 def adopt(

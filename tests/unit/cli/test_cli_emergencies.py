@@ -149,9 +149,12 @@ def test_abandon(terminal: Terminal, daemon: Daemon) -> None:
     assert terminal("rollback", "payments") == 0
     daemon.tick()
     before = revision(daemon)
-    assert terminal("abandon", "payments", "--dry-run", *WHY) == 0
+    another = terminal.refused("abandon", "payments", "--expect-version", "1", *WHY)
+    assert "would be given up brings v2, not v1: look at `keyturn status payments`" in another
+    named = ("abandon", "payments", "--expect-version", "2", *WHY)
+    assert terminal(*named, "--dry-run") == 0
     assert revision(daemon) == before
-    assert terminal("abandon", "payments", *WHY) == 0
+    assert terminal(*named) == 0
     assert "will give way to a rotation that takes over" in terminal.out
 
 
