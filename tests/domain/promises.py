@@ -282,8 +282,9 @@ def standing(world: World) -> None:
         nobody_cut_off(world, use)
     world.uses.clear()
     for target in world.targets.values():
-        if target.serial is None:
-            continue
+        forced = rotation is not None and rotation.restoring is not None and bool(rotation.forced)
+        if target.serial is None or (target.away and forced):
+            continue  # an operator's force has stood in for what cannot be seen
         for verifier in world.verifiers.values():
             given_up = rotation is not None and target.serial in {*rotation.marks, *rotation.failed}
             excused = verifier.away or given_up or target.serial in verifier.excused

@@ -235,8 +235,9 @@ class People:
     def _remove_strangers(self, name: str) -> None:
         """Take away the keys that somebody made by hand; those that readers get give way first."""
         served = {region.value for region in self.world.regions[name].values()}
+        adopted = self.world.store.key_ids(list(self.world.keys))
         for key in self.world.keys.values():
-            if key.credential != name or key.serial is not None:
+            if key.credential != name or key.serial is not None or key.id in adopted:
                 continue
             if key.value in served:
                 self.command(name, "accept")

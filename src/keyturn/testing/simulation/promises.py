@@ -22,7 +22,7 @@ from keyturn.testing.simulation.clients import Client, Use
 from keyturn.testing.simulation.faults import Disturbance
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
-from keyturn.testing.simulation.truth import accepts
+from keyturn.testing.simulation.truth import accepts, ever_accepts
 
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import Key, World
@@ -133,7 +133,8 @@ class Promises:
             keys += [self.world.by_value.get(one.value or "") for one in self.world.regions[shape.name].values()]
             if any(key is not None and key.reported is None and not accepts(node, key) for key in keys):
                 return False
-        return True
+        # What is dead may have risen there, until it is buried again.
+        return not any(self.is_destroyed(key) and ever_accepts(node, key) for key in self.world.keys.values())
 
     def said_to_differ(self, verifier: str, credential: str) -> bool:
         """Whether keyturn has reported that somebody has changed a key there, which it leaves to a person to mend, and
