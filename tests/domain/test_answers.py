@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.domain.findings import failing
+from tests.domain.findings import authority_ill, failing
 from tests.domain.places import seconds
 from tests.domain.scenes import ended, rotation, step, world_in
 from tests.domain.tracing import alive, clean, go, leak, refused, tick
@@ -395,13 +395,15 @@ def test_a_new_value_that_nobody_holds_any_more_is_given_up() -> None:
     clean(world, 0)
 
 
-def test_a_new_version_that_a_verifier_has_revoked_is_given_up() -> None:
+@pytest.mark.parametrize("phase", [Phase.INTRODUCE, Phase.OVERLAP])
+def test_a_new_version_that_a_verifier_has_revoked_is_given_up(phase: Phase) -> None:
     """A twin of the mint takes the key for an orphan, or somebody revokes it by hand: what is revoked never is accepted
     again, so that nobody need wait for it; the old version is kept, and what was made dies."""
     world = world_in(Phase.INTRODUCE)
-    go(world, lambda: rotation(world).versions[1].key_id is not None)
+    world.finding = authority_ill()  # holds the first promote
+    go(world, lambda: rotation(world).phase is phase and rotation(world).versions[1].key_id is not None)
     world.verifiers["g1"].table[1] = Entry.REVOKED
-    said = go(world, lambda: rotation(world).phase is not Phase.INTRODUCE, ticks=3)
+    said = go(world, lambda: rotation(world).phase is not phase, ticks=3)
     assert said[-1].verdict.reason is Reason.NEW_VALUE_LOST
     go(world, ended(world))
     clean(world, 0)

@@ -55,7 +55,7 @@ def new_value_lost(s: Situation) -> Verdict | None:
     revoked = [v for v in sorted(s.seen.verifiers) if s.entry(v, s.new) is Entry.REVOKED]
     if s.readable(s.new) is False:
         detail = f"no target holds the value of v{s.new}"
-    elif revoked and s.phase_is(Phase.INTRODUCE):
+    elif revoked and (s.phase_is(Phase.INTRODUCE) or s.new not in s.rotation.served):
         detail = f"{', '.join(revoked)} has revoked v{s.new}"
     else:
         return None
