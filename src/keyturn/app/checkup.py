@@ -125,11 +125,14 @@ def _risks(credential: WiredCredential) -> Iterator[Finding]:
         return
     least = min(policy.silence_floor, policy.silence_few, policy.silence_unseen)
     missed = max(0.0, 1 - least / WEEK)
-    weekly = f"a job that runs once a week is not waited for with a chance of {missed:.0%}" if missed else ""
-    rarer = "" if missed else "a job that runs less often than that is not waited for"
+    risk = (
+        f"a job that runs once a week is not waited for with a chance of {missed:.0%}"
+        if missed
+        else "a job that runs less often than that is not waited for"
+    )
     yield Finding(
         subject=f"credential {credential.name}",
-        message=f"{', '.join(names)}: its old version is disabled after as little as {least} of silence: {weekly}{rarer}; "
+        message=f"{', '.join(names)}: its old version is disabled after as little as {least} of silence: {risk}; "
         "right for one busy workload that is known, and otherwise leave them out",
         serious=False,
     )

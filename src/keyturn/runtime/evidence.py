@@ -15,7 +15,7 @@ from keyturn.domain.evidence import Bucket, Culprit, FailureDetector, Finding, r
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import UNSEEN, ClientSeen, SourceKind, SourceSeen, UsageSeen
 from keyturn.domain.phases import Phase
-from keyturn.ports.records import SourceState, UsageRow
+from keyturn.ports.records import Acknowledgement, SourceState, UsageRow
 from keyturn.ports.store import Store
 from keyturn.runtime.holes import Holes, joined
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
@@ -48,7 +48,8 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
     holes = Holes(
         [registry.sources[name] for name in wired.sources], states, {name: store.holes(name) for name in wired.sources}
     )
-    clients = _clients(silences, registry, wired, rotation, words, holes)
+    acknowledgements = store.acknowledgements(rotation.credential)
+    clients = _clients(silences, registry, wired, rotation, words, holes, acknowledgements)
     lost = [*holes.of(frozenset()), *(hole for client in clients.values() for hole in client.lost)]
     seen = UsageSeen(
         sources=sources,
@@ -56,7 +57,7 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
         clients=clients,
         unauthenticated=sum(pool.count for (serial, _), pool in pooled.items() if serial in rotation.versions),
         lost=joined((hole.start, hole.end) for hole in lost),
-        unseen=_unseen(silences, rotation, clients),
+        unseen=_unseen(silences, rotation, clients, acknowledgements),
     )
     if rotation.phase not in WATCHED or seen.failure_watermark is None:
         return seen
@@ -64,18 +65,28 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
     return seen if finding is None else replace(seen, finding=finding)
 
 
-def _unseen(silences: Silences, rotation: Rotation, clients: Collection[str]) -> float:
-    if (UNSEEN, rotation.incoming) in silences.store.acknowledgements(rotation.credential):
+def _unseen(
+    silences: Silences,
+    rotation: Rotation,
+    clients: Collection[str],
+    acknowledgements: Mapping[tuple[str, int], Acknowledgement],
+) -> float:
+    if (UNSEEN, rotation.incoming) in acknowledgements:
         return 0.0
     return unseen_share(silences.judged[rotation.id, client].uses for client in clients)
 
 
 def _clients(
-    silences: Silences, registry: Registry, wired: WiredCredential, rotation: Rotation, words: Words, holes: Holes
+    silences: Silences,
+    registry: Registry,
+    wired: WiredCredential,
+    rotation: Rotation,
+    words: Words,
+    holes: Holes,
+    acknowledgements: Mapping[tuple[str, int], Acknowledgement],
 ) -> dict[str, ClientSeen]:
     names = sorted(wired.clients | words.clients)
     dismissals = silences.store.dismissals(rotation.credential)
-    acknowledgements = silences.store.acknowledgements(rotation.credential)
     # A use's time is its bucket's end, which may lie a little after the word that its client is gone, or has moved.
     bucket = max((registry.sources[name].resolution for name in wired.sources), default=timedelta(0))
     clients = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 from keyturn.domain.errors import Absent, Denied, Transient
 from keyturn.domain.model import Rotation
@@ -15,12 +14,7 @@ from keyturn.ports.backend import Target
 def copy_token(rotation: Rotation, serial: int) -> str:
     """The token of a rotation's own copy of a version, the same at every target. Rotations that take over share it; any
     other's is another: a removal that is sent late, when the next rotation has kept the version, must not find that copy."""
-    return f"{mint_token(rotation.credential, serial)}.{_number(rotation.credential, rotation.root)}"
-
-
-@lru_cache(maxsize=1024)
-def _number(credential: str, root: str) -> str:
-    return root.removeprefix(f"{credential}-")
+    return f"{mint_token(rotation.credential, serial)}.{rotation.root.removeprefix(f'{rotation.credential}-')}"
 
 
 def mint_token(credential: str, serial: int) -> str:
