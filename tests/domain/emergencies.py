@@ -7,6 +7,7 @@ from itertools import product
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
+from tests.domain.findings import failing
 from tests.domain.places import seconds
 from tests.domain.rotations import INDEX, PHASES, Rotations
 
@@ -44,6 +45,20 @@ class Emergencies(Rotations):
         serials = sorted(self.world.rotation.versions)
         for serial in serials[:-1] if index == 3 else serials:
             self._command(commands.emergency, serial=serial, **told)
+        self.tick(5, 2)
+
+    @precondition(lambda self: self.world.rotation is not None)
+    @rule()
+    def every_new_version_fails(self) -> None:
+        """One after another, since the old one has leaked: at last that is a person's matter, also when they fail no
+        longer."""
+        self.version_is_leaked(new=False, grace=60, cut_now=False)
+        for _ in range(30):
+            self.world.finding = failing(control=True)
+            self.tick(10, 1)
+            if self.world.rotation is None or self.world.rotation.halted is not None:
+                break
+        self.world.finding = None
         self.tick(5, 2)
 
     @precondition(lambda self: self.world.rotation is not None)
@@ -109,4 +124,9 @@ def one_report_each() -> None:
         for new in leaked:
             rotations.version_is_leaked(new=new, grace=grace, cut_now=cut_now)
         rotations.tick(5, 2)
+        rotations.outlook()
+    for phase in PHASES:
+        rotations = Emergencies()
+        rotations.clients_use_it(held=True, lag=0, laggard=None, phase=phase, event="nothing")
+        rotations.every_new_version_fails()
         rotations.outlook()

@@ -1,7 +1,7 @@
 """The promises of DESIGN §1 and MACHINE.md's further invariants, held against the world's truth in every state.
 
-`breaches` looks at a state, `judged` at a decision in the state in which it is taken, `at_rest` at a state in which the
-daemon has nothing more to do. Each finding is one line, and the first word names the promise.
+`breaches` looks at a state, `judged` at a decision in the state in which it is taken; `duties` has what must be done.
+Each finding is one line, and the first word names the promise.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _survivor_stands(state: State, what: str, after: Rotation) -> Iterator[str]:
     for target in state.targets:
         unseen = target.away and (forced or after.phase in RESTING)
         if target.serial != survivor and not unseen:
-            yield f"P2: {what} while {target.name} serves {_named(target.serial)}, not v{survivor}"
+            yield f"P2: {what} while {target.name} serves {named(target.serial)}, not v{survivor}"
     for verifier in state.verifiers:
         if not verifier.away and not verifier.accepts(survivor):
             yield f"P1: {what} while {verifier.name} refuses v{survivor}"
@@ -167,7 +167,7 @@ def ended(state: State, decision: Decision) -> Iterator[str]:
         yield f"END: {after.phase} with v{survivor}, which is compromised"
     for target in state.targets:
         if target.serial != survivor:
-            yield f"END: {after.phase} with v{survivor} while {target.name} serves {_named(target.serial)}"
+            yield f"END: {after.phase} with v{survivor} while {target.name} serves {named(target.serial)}"
         if not target.away and target.copies:
             yield f"P5: {after.phase} with copies of {sorted(target.copies)} at {target.name}"
     for verifier in state.verifiers:
@@ -180,65 +180,8 @@ def ended(state: State, decision: Decision) -> Iterator[str]:
                 yield f"P5: {after.phase} while v{serial} is {verifier.table[serial]} at {verifier.name}"
 
 
-def _named(serial: int) -> str:
+def named(serial: int) -> str:
     return {FOREIGN: "a foreign value", MISSING: "nothing"}.get(serial, f"v{serial}")
-
-
-def at_rest(state: State, decision: Decision) -> Iterator[str]:
-    """Where the daemon has nothing more to do by itself: something is in the way, what is compromised is cut, nobody
-    stays refused, and an end is as it was left."""
-    rotation = state.rotation
-    if state.denied is not None:
-        return
-    if rotation.live and not (rotation.halted or rotation.pause or _in_the_way(state)):
-        standing = rotation.hold
-        if standing is None or not standing.latched:
-            why = standing.reason if standing is not None else decision.verdict.reason
-            yield f"P10: {rotation.phase} stands still ({why}), and nothing is in the way"
-    for serial in state.marked & state.keys:
-        for verifier in state.verifiers:
-            if is_cut(state, serial) and not verifier.away and verifier.accepts(serial):
-                yield f"EMERGENCY: v{serial} is compromised, its time is over, and {verifier.name} accepts it for ever"
-    wanted = set(rotation.outgoing) | {rotation.incoming} if rotation.phase in RESTORABLE else {rotation.survivor}
-    used = {target.serial for target in state.targets if not target.away and not target.hand}
-    if not state.mute:
-        used |= set(state.holds)
-    wanted &= set(rotation.outgoing) | {serial for _, serial in rotation.promised}
-    for serial in wanted & used & rotation.served - state.marked - state.forced - rotation.revoked:
-        for verifier in state.verifiers:
-            if not verifier.away and not verifier.accepts(serial) and serial not in verifier.hands:
-                yield f"REFUSED: {verifier.name} refuses v{serial}, which is in use in {rotation.phase}, for ever"
-    if not rotation.live:
-        yield from _rested(state)
-
-
-def _in_the_way(state: State) -> bool:
-    """Whether anything is not as it should be, or as it soon will be."""
-    places = [
-        *[t.away or t.hand or t.robbed for t in state.targets],
-        *[v.away or v.hands or v.raised for v in state.verifiers],
-    ]
-    behind = [held != t.serial for held, t in zip(state.holds, state.targets, strict=True)]
-    running = [mark.cut_at > state.now for mark in state.rotation.marks.values()]
-    others = (state.mute, state.accused is not None, state.obstacle, state.capacity is not None)
-    return any((*places, *behind, *running, *others))
-
-
-def _rested(state: State) -> Iterator[str]:
-    rotation = state.rotation
-    if any(target.hand or target.away for target in state.targets):
-        return
-    for target in state.targets:
-        if target.serial != rotation.survivor:
-            yield f"END: {target.name} serves {_named(target.serial)} for ever after {rotation.phase}"
-        if target.copies:
-            yield f"P5: copies of {sorted(target.copies)} stay at {target.name} after {rotation.phase}"
-    for verifier in state.verifiers:
-        if verifier.away or verifier.hands:
-            continue
-        for serial in state.keys - {rotation.survivor}:
-            if verifier.table[serial] in (Entry.ACTIVE, Entry.DISABLED):
-                yield f"P5: v{serial} stays {verifier.table[serial]} at {verifier.name} after {rotation.phase}"
 
 
 assert POLICY.minimum_overlap == NEVER, "the explored world knows no dwells"

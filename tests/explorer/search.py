@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.explorer import promises
+from tests.explorer import duties, promises
 from tests.explorer.daemon import commit, look_and_decide, send
 from tests.explorer.events import adverse
 from tests.explorer.moves import Cause, Move
@@ -99,7 +99,7 @@ class Search:
     def _follow(self, at: int, state: State, move: Move) -> None:
         if move.cause is Cause.DAEMON and move.label == TICK:
             decision = look_and_decide(state)
-            found = list(promises.judged(state, decision))
+            found = [*promises.judged(state, decision), *duties.left_undone(state, decision)]
             for what in found:
                 self._breach(what, at, move.label)
             if found:
@@ -107,7 +107,7 @@ class Search:
             after = settle(commit(state, decision))
             reached = self._reach(after, at, move.label)
             if reached == at or (after.pending and self.index.get(send(after).key) == at):
-                for what in promises.at_rest(state, decision):
+                for what in duties.at_rest(state, decision):
                     self._breach(what, at, move.label)
         else:
             self._reach(move.take(), at, move.label, benign_step=move.cause is not Cause.ADVERSE)

@@ -40,6 +40,7 @@ POLICY = Policy(
     silence_few=SECOND,
     silence_unseen=SECOND,
     page_every=EVER,
+    maximum_retreats=0,
     deadlines={phase: Deadline(after=EVER) for phase in Phase if not phase.is_end},
 )
 """Without clocks, except for the grace: what dwells and deadlines do is for the other tests."""
