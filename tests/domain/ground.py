@@ -322,6 +322,8 @@ class Ground:
             source.down, source.mute, source.lag = False, False, seconds(5)
 
     def wake_clients(self) -> None:
-        """Every client fetches and uses often again."""
+        """Every client fetches and uses often again; one that nobody waited for fetches first."""
         for client in self.clients.values():
+            if client.sleeper or client.every >= self.policy.drain:
+                client.next_fetch = self.now
             client.refresh, client.every = seconds(20), min(client.every, seconds(10))

@@ -11,7 +11,6 @@ from tests.domain.world import World
 from keyturn.domain import commands
 from keyturn.domain.errors import Refused
 from keyturn.domain.phases import Phase
-from keyturn.domain.reasons import Reason
 
 TICK = seconds(10)
 LONG = 400
@@ -58,8 +57,8 @@ def both_accepted(world: World) -> None:
         if other.rotation is None or other.rotation.phase is not phase or other.rotation.halted is not None:
             return
         held = other.rotation.hold
-        if held is not None and held.reason is Reason.QUARANTINED:
-            # What was refused for good, and is allowed by now, is taken up by one command.
+        if held is not None and held.latched:
+            # What was refused for good, and is allowed by now, is taken up by one command, whatever else it stands for.
             other.command(commands.resume)
     assert other.rotation is not None
     for verifier in other.verifiers.values():

@@ -13,6 +13,7 @@ from tests.domain.compromised import (
     no_longer_than_its_grace,
     written_beside,
 )
+from tests.domain.order import heard_in_order
 from tests.domain.places import Use, seconds
 from tests.domain.world import World
 
@@ -38,6 +39,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     cut_in_time(world, decision)
     one_at_a_time(before, decision)
     stands_where_told(world, before, decision)
+    heard_in_order(world, before, decision)
     for effect in decision.effects:
         if effect.kind is EffectKind.PROMOTE and effect.target is not None:
             if effect.serial in world.targets[effect.target].copies:  # else it cannot be carried out

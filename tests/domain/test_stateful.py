@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
-from tests.domain.emergencies import Emergencies, one_report_each
+from tests.domain.emergencies import Emergencies, one_report_each, two_causes_each
 from tests.domain.rotations import one_event_each
 
 BUDGET = settings(
@@ -32,6 +32,11 @@ def test_promises_hold_under_one_event_anywhere() -> None:
 def test_promises_hold_under_one_report_anywhere() -> None:
     """A version reported compromised, the old, the new or both, in any phase: cut in its time, and nothing else breaks."""
     one_report_each()
+
+
+def test_two_causes_at_once_are_heard_in_their_order() -> None:
+    """What undoes comes before what waits, and what pages before what stands in silence, in any phase."""
+    two_causes_each()
 
 
 @pytest.mark.slow

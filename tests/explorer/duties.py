@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.explorer.promises import RESTORABLE, is_cut, named
+from tests.explorer.looking import room
+from tests.explorer.promises import RESTORABLE, is_cut, makes_room, named
+from tests.explorer.sequence import kept
 from tests.explorer.state import FOREIGN, ILL, MISSING, State
 
 from keyturn.domain.effects import EffectKind
@@ -49,6 +51,9 @@ def _heeded(state: State, decision: Decision) -> Iterator[str]:
 
 def _stands(before: Rotation, after: Rotation) -> Iterator[str]:
     """What stands until a person ends it is not ended otherwise, but by a way back, or another rotation."""
+    given_up = before.accepted is not None or before.abandoned is not None
+    if given_up and before.survivor not in before.marks and after.phase is not Phase.SUPERSEDED:
+        yield f"GIVEN UP: {before.phase} goes on to {after.phase}"
     if after.phase in LEFT - {before.phase}:
         return
     if before.halted is not None and after.halted is None:
@@ -105,6 +110,14 @@ def at_rest(state: State, decision: Decision) -> Iterator[str]:
         for verifier in state.verifiers:
             if not verifier.away and not verifier.accepts(serial) and serial not in verifier.hands:
                 yield f"REFUSED: {verifier.name} refuses v{serial}, which is in use in {rotation.phase}, for ever"
+    waiting = rotation.phase is Phase.INTRODUCE and rotation.incoming not in state.keys
+    if rotation.live and waiting and state.marked and room(state) == 0 and not _elsewhere(state):
+        for serial in sorted(serial for serial in state.keys if makes_room(state, serial)):
+            yield f"EMERGENCY: there is no room for v{rotation.incoming}, and v{serial} is not given up for it"
+    moving = rotation.phase is Phase.MONITOR and not (rotation.hold or rotation.pause or state.mute)
+    for index, serial in enumerate(state.holds) if moving and not _elsewhere(state) else ():
+        if serial in kept(state) and f"c{index}" not in decision.verdict.detail:
+            yield f"UNTOLD: c{index} uses v{serial} in {rotation.phase}, and is not named"
     if not rotation.live:
         yield from _rested(state)
     elif not (state.marked or rotation.hold or rotation.halted):
@@ -134,6 +147,12 @@ def _for_a_person(state: State) -> Iterator[str]:
                 yield f"{verifier.name} refuses v{serial}"
     if state.accused == ILL:
         yield "every version fails"
+
+
+def _elsewhere(state: State) -> bool:
+    """Whether anything can not be reached, or stands for a person."""
+    places = [*[t.away or t.hand for t in state.targets], *[v.away or v.hands for v in state.verifiers]]
+    return any((*places, state.rotation.halted, state.rotation.hold and state.rotation.hold.latched))
 
 
 def _in_the_way(state: State) -> bool:

@@ -89,14 +89,14 @@ def _given(state: State, effect: Effect) -> Iterator[str]:
 
 def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
     serial, after = effect.serial, decision.rotation
-    if is_cut(state, serial) and (effect.kind is EffectKind.DISABLE or _makes_room(state, serial)):
+    if is_cut(state, serial) and (effect.kind is EffectKind.DISABLE or makes_room(state, serial)):
         return
     what = f"v{serial} is {'disabled' if effect.kind is EffectKind.DISABLE else 'revoked'}"
     forced = serial in state.forced
     for target in state.targets:
         if target.serial == serial and not (forced and target.away):
             yield f"P2: {what} while {target.name} serves it"
-    if not _makes_room(state, serial):
+    if not makes_room(state, serial):
         yield from _survivor_stands(state, what, after)
     gone = not any(not v.away and v.accepts(serial) for v in state.verifiers)
     if effect.kind is EffectKind.REVOKE:
@@ -105,7 +105,7 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
         if after.phase not in (Phase.DESTROY, Phase.ROLLBACK, *RESTING) and state.rotation.incoming in state.keys:
             yield f"P3: {what} in {after.phase}"
         return
-    if forced or serial not in state.served or after.phase in RESTING or _makes_room(state, serial):
+    if forced or serial not in state.served or after.phase in RESTING or makes_room(state, serial):
         return
     if serial in state.holds:
         yield f"P2: {what} while a client uses it"
@@ -126,7 +126,7 @@ def _survivor_stands(state: State, what: str, after: Rotation) -> Iterator[str]:
             yield f"P1: {what} while {verifier.name} refuses v{survivor}"
 
 
-def _makes_room(state: State, serial: int) -> bool:
+def makes_room(state: State, serial: int) -> bool:
     """Whether an emergency has to give up a version for another: what no target serves, or what is cut off anyway."""
     served = any(target.serial == serial for target in state.targets)
     return room(state) == 0 and bool(state.marked) and (is_cut(state, serial) or not served)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.explorer import duties, promises
+from tests.explorer import duties, promises, sequence
 from tests.explorer.daemon import commit, look_and_decide, send
 from tests.explorer.events import adverse
 from tests.explorer.moves import Cause, Move
@@ -99,7 +99,8 @@ class Search:
     def _follow(self, at: int, state: State, move: Move) -> None:
         if move.cause is Cause.DAEMON and move.label == TICK:
             decision = look_and_decide(state)
-            found = [*promises.judged(state, decision), *duties.left_undone(state, decision)]
+            judges = (promises.judged, duties.left_undone, sequence.in_order)
+            found = [what for judge in judges for what in judge(state, decision)]
             for what in found:
                 self._breach(what, at, move.label)
             if found:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import Phase, seed, settings
 from hypothesis.errors import HypothesisException
 from hypothesis.stateful import run_state_machine_as_test
-from tests.domain.emergencies import Emergencies, one_report_each
+from tests.domain.emergencies import Emergencies, one_report_each, two_causes_each
 from tests.domain.rotations import one_event_each
 from tests.domain.test_stateful import BUDGET
 from tests.explorer.search import Search
@@ -32,9 +32,10 @@ SECONDS = 300.0
 
 
 def fixed(_: float) -> str | None:
-    """The stateful test's cases without chance: one event, one report, anywhere."""
+    """The stateful test's cases without chance: one event, one report, or two causes at once, anywhere."""
     one_event_each()
     one_report_each()
+    two_causes_each()
     return None
 
 
@@ -88,11 +89,12 @@ def _told(name: str, seconds: float) -> tuple[str, str, str, float]:
 def main() -> int:
     """Exit status 1 when a mutant lives that is not said to be equivalent."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.searches", description=__doc__)
-    parser.add_argument("--named", default="", help="only mutants with this in their name")
+    parser.add_argument("--named", default=[""], nargs="+", help="only mutants with one of these in their name")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="time for the explorer, each")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     arguments = parser.parse_args()
-    names = [name for name in MUTANTS if arguments.named in name and reason(name) is None]
+    wanted = [name for name in MUTANTS if any(part in name for part in arguments.named)]
+    names = [name for name in wanted if reason(name) is None]
     counts: Counter[str] = Counter()
     # A process for each: what a search remembers goes with it.
     with multiprocessing.get_context("fork").Pool(arguments.jobs, maxtasksperchild=1) as pool:
