@@ -25,12 +25,17 @@ class Change:
     """When it was first seen, by the epoch."""
 
 
+File = tuple[int, int]
+"""Inode and time: a table is replaced whole, so that another state of it is another file."""
+
+
 class Annals:
     """Watches key tables until it is left."""
 
     def __init__(self, nodes: Iterable[GatewayNode]) -> None:
         self._nodes = tuple(nodes)
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen: dict[str, dict[File, dict[str, int]]] = {}
+        """By node, each table that it had, oldest first, and how many states each key had had by then."""
         self._states: dict[tuple[str, str], list[Change]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -56,12 +61,32 @@ class Annals:
 
     def _look(self) -> None:
         for node in self._nodes:
-            # A table is replaced whole, so that another state of it is another file.
-            found = node.key_table.stat()
-            if self._seen.get(node.name) == (found.st_ino, found.st_mtime_ns):
+            file, seen = _file(node), self._seen.setdefault(node.name, {})
+            if seen and next(reversed(seen)) == file:
                 continue
-            self._seen[node.name] = (found.st_ino, found.st_mtime_ns)
-            for key in table_of(node):
+            if file in seen:
+                self._given_back(node, file)
+                continue
+            table = table_of(node)
+            if _file(node) != file:
+                continue  # replaced while it was read: the next look sees it whole
+            for key in table:
                 changes = self._states.setdefault((node.name, key.kid), [])
                 if not changes or changes[-1].state != key.state:
                     changes.append(Change(state=key.state, at=time.time()))
+            seen[file] = {kid: len(changes) for (name, kid), changes in self._states.items() if name == node.name}
+
+    def _given_back(self, node: GatewayNode, file: File) -> None:
+        """The very file is back that was there before: nginx was not asked to take what stood in its place meanwhile, for
+        the test of its configuration failed, or came to no end."""
+        seen = self._seen[node.name]
+        while next(reversed(seen)) != file:
+            seen.popitem()
+        for (name, kid), changes in self._states.items():
+            if name == node.name:
+                del changes[seen[file].get(kid, 0) :]
+
+
+def _file(node: GatewayNode) -> File:
+    found = node.key_table.stat()
+    return found.st_ino, found.st_mtime_ns

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.chaos.annals import Annals
 from tests.chaos.daemons import Look
 from tests.chaos.kills import kill_through, sqlite_in
 from tests.chaos.storm import waits
 
+from keyturn.demo.gateway import GatewayNode, TableKey
 from keyturn.demo.processes import Family
+from keyturn.demo.waiting import wait_until
 
 LEASE = 20.0
 
@@ -61,3 +64,25 @@ def test_a_tick_that_a_fault_held_up_allows_no_longer_wait() -> None:
     """Of a tick that slept through the fault counts what came after."""
     looks = [looked("tick", 40, took=63), looked("tick", 104, took=2), looked("a", 110)]
     assert waits(looks, over_at=100, under_way={"a"}, lease=LEASE, tick=1.0) == (10, LEASE + 2 * 3)
+
+
+def test_a_table_that_is_given_back_was_never_in_force(tmp_path: Path) -> None:
+    """What stood in a table's place until the test of the configuration failed is no change; what stays is one."""
+    with Family() as family:
+        node = GatewayNode(
+            family=family, folder=tmp_path / "node", name="node", keys=[TableKey(value="kt_a", kid="a")], upstream=1
+        )
+        with Annals([node]) as annals:
+
+            def states() -> list[str]:
+                return [change.state for change in annals.changes()["node", "a"]]
+
+            former = node.key_table.with_name("former")
+            former.hardlink_to(node.key_table)
+            disabled = [TableKey(value="kt_a", kid="a", state="disabled")]
+            node.write_table(disabled)
+            wait_until(lambda: states() == ["active", "disabled"], within=30, what="the change is seen")
+            former.replace(node.key_table)
+            wait_until(lambda: states() == ["active"], within=30, what="it is given back")
+            node.write_table(disabled)
+            wait_until(lambda: states() == ["active", "disabled"], within=30, what="it stays")

@@ -121,6 +121,8 @@ def _survivor_stands(state: State, what: str, after: Rotation) -> Iterator[str]:
         unseen = target.away and (forced or after.phase in RESTING)
         if target.serial != survivor and not unseen:
             yield f"P2: {what} while {target.name} serves {named(target.serial)}, not v{survivor}"
+        if target.away and not unseen:
+            yield f"P4: {what} while {target.name} cannot be read"
     for verifier in state.verifiers:
         if not verifier.away and not verifier.accepts(survivor):
             yield f"P1: {what} while {verifier.name} refuses v{survivor}"
