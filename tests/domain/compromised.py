@@ -70,6 +70,16 @@ def _tried_again_later(world: World, serial: int) -> bool:
     return any(one.serial == serial and one.retry_at is not None and one.retry_at > world.now for one in tries)
 
 
+def marked_before_the_last_trace_goes(world: World, decision: Decision) -> None:
+    """P8: no copy is removed where it does not stand beside the secret yet which versions were compromised."""
+    after = decision.rotation
+    marked = {serial for serial in after.marks if after.versions[serial].key_id is not None}
+    for effect in decision.effects:
+        if effect.kind is EffectKind.REMOVE and effect.target is not None:
+            unmarked = marked - world.targets[effect.target].marks
+            assert not unmarked, f"P8: a copy is removed at {effect.target}, where nothing says that {unmarked} leaked"
+
+
 def written_beside(world: World, after: Rotation) -> None:
     """P8: where a rotation ends, it stands beside the secret which of its versions were compromised."""
     marked = {serial for serial in after.marks if after.versions[serial].key_id is not None}

@@ -7,19 +7,10 @@ from itertools import product
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from tests.domain.findings import failing
 from tests.domain.places import seconds
 from tests.domain.rotations import INDEX, PHASES, Rotations
 
 from keyturn.domain import commands
-from keyturn.domain.phases import Phase
-
-CAUSES = (
-    *("the old leaks", "the new leaks", "it is abandoned", "it is rolled back", "it is paused", "the new fails"),
-    *("all fails", "the new is lost", "a hand writes", "a hand takes copies", "a hand changes a table"),
-    *("a hand's value is accepted", "an obstacle", "a late user"),
-)
-"""What a rotation may be told between one look and the next."""
 
 
 class Emergencies(Rotations):
@@ -54,39 +45,6 @@ class Emergencies(Rotations):
         for serial in serials[:-1] if index == 3 else serials:
             self._command(commands.emergency, serial=serial, **told)
         self.tick(5, 2)
-
-    @precondition(lambda self: self.world.rotation is not None)
-    @rule()
-    def every_new_version_fails(self) -> None:
-        """One after another, since the old one has leaked: at last that is a person's matter, also when they fail no
-        longer."""
-        self.version_is_leaked(new=False, grace=60, cut_now=False)
-        for _ in range(30):
-            self.world.finding = failing(control=True)
-            self.tick(10, 1)
-            if self.world.rotation is None or self.world.rotation.halted is not None:
-                break
-        self.world.finding = None
-        self.tick(5, 2)
-
-    @precondition(lambda self: self.world.rotation is not None)
-    @rule()
-    def it_retreats_too_often(self) -> None:
-        """One client after another comes late with the old version; then somebody overwrites the secret."""
-        rotation = self.world.rotation
-        assert rotation is not None
-        for _ in range(rotation.policy.maximum_retreats + 1):
-            self._on_to(Phase.RETIRE)
-            self.world.add_client(every=70, refresh=20, holds=rotation.outgoing[0])
-            self._on_to(Phase.MONITOR)
-        self.secret_overwritten(0, missing=False)
-        self.tick(5, 2)
-
-    def _on_to(self, phase: Phase) -> None:
-        for _ in range(40):
-            self.tick(5, 1)
-            if self.world.rotation is None or self.world.rotation.phase is phase:
-                break
 
     @precondition(lambda self: self.world.rotation is not None)
     @rule()
@@ -134,47 +92,6 @@ class Emergencies(Rotations):
             found, seen = self.world.targets[name].id or "", self.world.observe()
             self._command(change, seen=seen, target=name, found=found, by="ada", why="looked")
 
-    @precondition(lambda self: self.world.rotation is not None)
-    @rule(first=st.sampled_from(CAUSES), second=st.sampled_from(CAUSES))
-    def two_causes_speak(self, first: str, second: str) -> None:
-        """Between one look and the next; one of them may be over again while the other lasts."""
-        self._cause(first)
-        self._cause(second)
-        self.tick(5, 1)
-        self.world.finding, self.world.obstacle = None, None
-        self.world.put_back()
-        self.tick(5, 1)
-
-    def _cause(self, name: str) -> None:
-        if name in ("the old leaks", "the new leaks"):
-            self.version_is_leaked(new=name == "the new leaks", grace=20, cut_now=False)
-        elif name == "it is abandoned":
-            self.operator_abandons()
-        elif name == "it is rolled back":
-            self.operator_rolls_back()
-        elif name == "it is paused":
-            self.operator_pauses(500)
-        elif name == "the new fails":
-            self.detector_accuses(control=True, clients=1)
-        elif name == "all fails":
-            self.detector_sees_trouble()
-        elif name == "the new is lost":
-            self.value_is_lost(new=True)
-        elif name == "a hand writes":
-            self.secret_overwritten(0, missing=False)
-        elif name == "a hand's value is accepted":
-            self.secret_overwritten(0, missing=False)
-            self.tick(5, 1)
-            self.operator_answers_a_hand(0, adopt=True)
-        elif name == "a hand takes copies":
-            self.copies_stolen(0)
-        elif name == "a hand changes a table":
-            self.table_loses_entry(1, new=True)
-        elif name == "an obstacle":
-            self.obstacle(there=True)
-        elif name == "a late user":
-            self.world.add_client(every=70, refresh=None, holds=0)
-
     @rule()
     def operator_accepts_a_loss(self) -> None:
         rotation = self.world.rotation
@@ -193,23 +110,3 @@ def one_report_each() -> None:
             rotations.version_is_leaked(new=new, grace=grace, cut_now=cut_now)
         rotations.tick(5, 2)
         rotations.outlook()
-    for phase in PHASES:
-        rotations = Emergencies()
-        rotations.clients_use_it(held=True, lag=0, laggard=None, phase=phase, event="nothing")
-        rotations.every_new_version_fails()
-        rotations.outlook()
-    rotations = Emergencies()
-    rotations.clients_use_it(held=True, lag=0, laggard=None, phase=Phase.MONITOR, event="nothing")
-    rotations.it_retreats_too_often()
-    assert rotations.world.rotation is not None
-    assert rotations.world.rotation.retreats > rotations.world.policy.maximum_retreats
-    rotations.outlook()
-
-
-def two_causes_each() -> None:
-    """Every two causes at once, in every phase."""
-    for phase, first, second in product(PHASES, CAUSES, CAUSES):
-        rotations = Emergencies()
-        rotations.clients_use_it(held=True, lag=0, laggard=None, phase=phase, event="nothing")
-        if rotations.world.rotation is not None:
-            rotations.two_causes_speak(first, second)

@@ -92,6 +92,8 @@ class Ground:
         """Since the last check."""
         self.finding: Finding | None = None
         self.obstacle: Obstacle | None = None
+        self.orphan: Obstacle | None = None
+        """A key of ours that nobody can use; it is looked for between rotations."""
         self.unseen = 0.0
         self.denied: set[EffectKind] = set()
         self.fates: list[Fate] = []

@@ -10,6 +10,8 @@ from tests.domain.world import World
 
 from keyturn.domain import commands
 from keyturn.domain.errors import Refused
+from keyturn.domain.guards import WATCHED
+from keyturn.domain.model import Rotation
 from keyturn.domain.phases import Phase
 
 TICK = seconds(10)
@@ -61,14 +63,45 @@ def both_accepted(world: World) -> None:
             # What was refused for good, and is allowed by now, is taken up by one command, whatever else it stands for.
             other.command(commands.resume)
     assert other.rotation is not None
-    for verifier in other.verifiers.values():
-        kept = set(other.rotation.outgoing) & other.rotation.served - set(other.rotation.marks) - other.rotation.revoked
-        for serial in kept if phase is Phase.INTRODUCE else {*kept, other.rotation.incoming}:
-            lost = serial in other.rotation.waived and not other.readable(serial) and serial not in verifier.table
-            if serial in other.rotation.forced or lost:
+    accepted_as_they_should(other, other.rotation)
+
+
+def accepted_as_they_should(world: World, rotation: Rotation) -> None:
+    """Every verifier that can be reached accepts what is kept for those who use it, and what readers are given."""
+    phase = rotation.phase
+    kept = set(rotation.outgoing) & rotation.served - set(rotation.marks) - rotation.revoked
+    kept = kept if phase in BOTH else set()
+    for verifier in world.verifiers.values():
+        for serial in kept if phase is Phase.INTRODUCE else {*kept, rotation.incoming}:
+            lost = serial in rotation.waived and not world.readable(serial) and serial not in verifier.table
+            if serial in rotation.forced or lost:
                 continue  # its silence is vouched for; or there is no value to install, as somebody has signed
-            accepted = verifier.always_accepts(serial, other.now)
+            accepted = verifier.away or verifier.always_accepts(serial, world.now)
             assert accepted, f"{verifier.name} refuses v{serial} in {phase}, and nobody mends it"
+
+
+def stand_mended(world: World) -> None:
+    """What was true is made so again while a person's pause stands, and nothing else happens."""
+    before = world.rotation
+    if before is None or before.pause is None or before.marks or before.phase is Phase.ROLLBACK:
+        return
+    other = world.fork()
+    other.wake_clients()
+    for _ in range(SOON):
+        other.advance(seconds(5))
+        other.tick(judge)
+        standing(other)
+    rotation = other.rotation
+    if rotation is None or rotation.pause is None or rotation.phase is not before.phase or rotation.halted is not None:
+        return
+    troubled = other.denied or other.fates or other.late or other.gone or any(v.lost for v in other.verifiers.values())
+    if troubled or any(v.unlisted for v in other.verifiers.values()):
+        return
+    accepted_as_they_should(other, rotation)
+    old = rotation.outgoing[0]
+    for target in other.targets.values() if rotation.phase in WATCHED else ():
+        kept = target.away or old in target.copies or old in {*rotation.waived, *rotation.revoked}
+        assert kept or not other.readable(old), f"P3: {target.name} keeps no copy of v{old}, which others have"
 
 
 def must_end(world: World) -> None:

@@ -9,6 +9,7 @@ from tests.domain.compromised import (
     cut_in_time,
     cut_off,
     emergency,
+    marked_before_the_last_trace_goes,
     never_given_again,
     no_longer_than_its_grace,
     written_beside,
@@ -37,6 +38,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     never_given_again(before, decision)
     no_longer_than_its_grace(before, decision.successor or after)
     cut_in_time(world, decision)
+    marked_before_the_last_trace_goes(world, decision)
     one_at_a_time(before, decision)
     stands_where_told(world, before, decision)
     heard_in_order(world, before, decision)
@@ -120,6 +122,7 @@ def survivor_stands(world: World, after: Rotation, serial: int) -> None:
     for target in world.targets.values():
         served = target.serial == survivor or (target.away and forced)
         assert served, f"P2: v{serial} is taken away while {target.name} serves v{target.serial}"
+        assert not target.away or forced, f"P4: v{serial} is taken away while {target.name} cannot be read"
     for verifier in world.verifiers.values():
         accepted = verifier.away or verifier.always_accepts(survivor, world.now)
         assert accepted, f"P1: v{serial} is taken away while {verifier.name} may refuse v{survivor}"

@@ -7,7 +7,8 @@ import random
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
-from tests.domain.emergencies import Emergencies, one_report_each, two_causes_each
+from tests.domain.emergencies import one_report_each
+from tests.domain.interludes import Interludes, stories, two_causes_each
 from tests.domain.rotations import one_event_each
 
 BUDGET = settings(
@@ -39,6 +40,11 @@ def test_two_causes_at_once_are_heard_in_their_order() -> None:
     two_causes_each()
 
 
+def test_promises_hold_in_every_story() -> None:
+    """What comes again and again, is denied for a while, is to be mended while it stands, or comes after an end."""
+    stories()
+
+
 @pytest.mark.slow
 def test_promises_hold_whatever_happens() -> None:
     """No order of faults, hands, reports and commands, over rotations that take over from one another, makes the machine
@@ -47,7 +53,7 @@ def test_promises_hold_whatever_happens() -> None:
     print(f"seed {chosen}")  # noqa: T201 - shown when the test fails, to run it again
 
     @seed(chosen)
-    class Seeded(Emergencies):
+    class Seeded(Interludes):
         """The rules, with this seed."""
 
     run_state_machine_as_test(Seeded, settings=BUDGET)

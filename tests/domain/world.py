@@ -212,6 +212,7 @@ class World(Ground):
                 if serial in self.keys and serial not in minted
                 if any(serial in target.copies for target in self.targets.values() if not target.away)
             },
+            orphans=(self.orphan,) if self.orphan is not None and rotation.phase.is_end else (),
             room=None if self.room is None else max(0, self.room - len(self.listed())),
         )
 

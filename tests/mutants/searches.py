@@ -17,7 +17,8 @@ import pytest
 from hypothesis import Phase, seed, settings
 from hypothesis.errors import HypothesisException
 from hypothesis.stateful import run_state_machine_as_test
-from tests.domain.emergencies import Emergencies, one_report_each, two_causes_each
+from tests.domain.emergencies import one_report_each
+from tests.domain.interludes import Interludes, stories, two_causes_each
 from tests.domain.rotations import one_event_each
 from tests.domain.test_stateful import BUDGET
 from tests.explorer.search import Search
@@ -32,9 +33,10 @@ SECONDS = 300.0
 
 
 def fixed(_: float) -> str | None:
-    """The stateful test's cases without chance: one event, one report, or two causes at once, anywhere."""
+    """The stateful test's cases without chance: one event, one report, one story, or two causes at once, anywhere."""
     one_event_each()
     one_report_each()
+    stories()
     two_causes_each()
     return None
 
@@ -50,7 +52,7 @@ def drawn(_: float) -> str | None:
     """The stateful test's examples, as many as CI runs, each time with a fresh seed."""
 
     @seed(random.SystemRandom().randrange(2**32))
-    class Seeded(Emergencies):
+    class Seeded(Interludes):
         """The rules, with this seed."""
 
     run_state_machine_as_test(Seeded, settings=settings(BUDGET, phases=[Phase.generate]))

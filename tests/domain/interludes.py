@@ -1,0 +1,220 @@
+"""The rules of `emergencies`, and on top of them stories that chance would hardly ever tell: several causes between one look
+and the next, what comes again and again, calls that are denied for a while, standstills in which something is to be mended,
+and ends that do not stay as they were left."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+from tests.domain.emergencies import Emergencies
+from tests.domain.findings import failing
+from tests.domain.outlook import dead_stay_dead, stand_mended
+from tests.domain.promises import at_rest
+from tests.domain.rotations import PHASES
+
+from keyturn.domain.effects import EffectKind
+from keyturn.domain.observations import Obstacle
+from keyturn.domain.phases import Phase
+from keyturn.domain.reasons import Reason
+
+CAUSES = (
+    *("the old leaks", "the new leaks", "it is abandoned", "it is rolled back", "it is paused", "the new fails"),
+    *("all fails", "the new is lost", "a hand writes", "a hand takes copies", "a hand changes a table"),
+    *("a hand's value is accepted", "an obstacle", "a late user"),
+)
+"""What a rotation may be told between one look and the next."""
+
+
+LIVE = precondition(lambda self: self.world.rotation is not None)
+SOON = 12
+"""Ticks of 5 s in which what can be mended is mended."""
+
+
+class Interludes(Emergencies):
+    """Rotations of one credential in which much happens at once."""
+
+    @LIVE
+    @rule()
+    def every_new_version_fails(self) -> None:
+        """One after another, since the old one has leaked: at last that is a person's matter, also when they fail no
+        longer."""
+        self.version_is_leaked(new=False, grace=60, cut_now=False)
+        for _ in range(30):
+            self.world.finding = failing(control=True)
+            self.tick(10, 1)
+            if self.world.rotation is None or self.world.rotation.halted is not None:
+                break
+        self.world.finding = None
+        self.tick(5, 2)
+
+    @LIVE
+    @rule()
+    def it_retreats_too_often(self) -> None:
+        """One client after another comes late with the old version; then somebody overwrites the secret."""
+        rotation = self.world.rotation
+        assert rotation is not None
+        for _ in range(rotation.policy.maximum_retreats + 1):
+            self._on_to(Phase.RETIRE)
+            self.world.add_client(every=70, refresh=20, holds=rotation.outgoing[0])
+            self._on_to(Phase.MONITOR)
+        self.secret_overwritten(0, missing=False)
+        self.tick(5, 2)
+
+    @LIVE
+    @rule(revoke=st.booleans(), away=st.booleans())
+    def call_is_denied_for_a_while(self, revoke: bool, away: bool) -> None:
+        """When it is allowed again, what was true when it was first decided may be so no longer."""
+        rotation = self.world.rotation
+        assert rotation is not None
+        self.denied(EffectKind.REVOKE if revoke else EffectKind.DISABLE)
+        self._on_to(Phase.DESTROY if revoke else Phase.RETIRE)
+        self.tick(5, 2)
+        if away or revoke:
+            self.target_away(0, away=True)
+        else:
+            self.world.add_client(refresh=None, holds=rotation.outgoing[0])
+        self.tick(5, 2)
+        self.world.denied.clear()
+        self.operator_resumes()
+        self.tick(5, 2)
+
+    def _on_to(self, phase: Phase) -> None:
+        for _ in range(40):
+            self.tick(5, 1)
+            if self.world.rotation is None or self.world.rotation.phase is phase:
+                break
+
+    @LIVE
+    @rule(first=st.sampled_from(CAUSES), second=st.sampled_from(CAUSES))
+    def two_causes_speak(self, first: str, second: str) -> None:
+        """Between one look and the next; one of them may be over again while the other lasts."""
+        self._cause(first)
+        self._cause(second)
+        self.tick(5, 1)
+        self.world.finding, self.world.obstacle = None, None
+        self.world.put_back()
+        self.tick(5, 1)
+
+    def _cause(self, name: str) -> None:
+        if name in ("the old leaks", "the new leaks"):
+            self.version_is_leaked(new=name == "the new leaks", grace=20, cut_now=False)
+        elif name == "it is abandoned":
+            self.operator_abandons()
+        elif name == "it is rolled back":
+            self.operator_rolls_back()
+        elif name == "it is paused":
+            self.operator_pauses(500)
+        elif name == "the new fails":
+            self.detector_accuses(control=True, clients=1)
+        elif name == "all fails":
+            self.detector_sees_trouble()
+        elif name == "the new is lost":
+            self.value_is_lost(new=True)
+        elif name == "a hand writes":
+            self.secret_overwritten(0, missing=False)
+        elif name == "a hand's value is accepted":
+            self.secret_overwritten(0, missing=False)
+            self.tick(5, 1)
+            self.operator_answers_a_hand(0, adopt=True)
+        elif name == "a hand takes copies":
+            self.copies_stolen(0)
+        elif name == "a hand changes a table":
+            self.table_loses_entry(1, new=True)
+        elif name == "an obstacle":
+            self.obstacle(there=True)
+        elif name == "a late user":
+            self.world.add_client(every=70, refresh=None, holds=0)
+
+    @LIVE
+    @rule(joins=st.booleans(), robbed=st.booleans(), returns=st.booleans())
+    def it_is_mended_while_it_stands(self, joins: bool, robbed: bool, returns: bool) -> None:
+        """Under a pause what was true is made so again: at a verifier that joins or comes back, and at a target whose copies
+        are gone."""
+        self.operator_pauses(500)
+        self.tick(5, 1)
+        if joins:
+            self.verifier_joins()
+        if robbed:
+            self.copies_stolen(1)
+        if returns:
+            self._older_image()
+        dead_stay_dead(self.world)
+        stand_mended(self.world)
+
+    def _older_image(self) -> None:
+        self.verifier_away(0, away=True)
+        self.tick(5, 1)
+        self.verifier_away(0, away=False)
+        self.verifier_returns_stale(older=True)
+
+    @LIVE
+    @rule(back=st.booleans(), hand=st.booleans(), orphan=st.booleans(), joins=st.booleans())
+    def its_end_is_kept(self, back: bool, hand: bool, orphan: bool, joins: bool) -> None:
+        """Whatever comes after it is undone, also while a person is called for something else, and an orphan is told."""
+        if back:
+            self.operator_rolls_back()
+        self.it_comes_to_its_end()
+        ended = self.world.ended
+        if self.world.rotation is not None or ended is None:
+            return
+        if hand:
+            self.secret_overwritten(1, missing=False)
+            self.tick(5, 2)
+        if orphan:
+            self.world.orphan = Obstacle(what="nobody can use", id="k9", since=None)
+        self._older_image()
+        if joins:
+            self.world.join()
+        self.world.targets["t0"].copies |= set(ended.versions) & set(self.world.keys)
+        self.tick(5, SOON)
+        self.world.put_back()
+        at_rest(self.world)
+        told = self.world.ended.hold if self.world.ended is not None else None
+        assert hand or not orphan or (told is not None and told.reason is Reason.ORPHAN), "nobody is told of an orphan"
+        self.world.orphan = None
+
+    @LIVE
+    @rule(new=st.booleans())
+    def mark_is_not_written(self, new: bool) -> None:
+        """A backend that lets nobody write the mark keeps the last trace of what leaked."""
+        self.denied(EffectKind.MARK)
+        self.version_is_leaked(new=new, grace=0, cut_now=False)
+        self.tick(10, 2 * SOON)
+        self.world.denied.clear()
+        self.operator_resumes()
+
+
+def stories() -> None:
+    """Each of the stories once, told in every phase where it can be."""
+    flags = (False, True)
+    for phase in PHASES:
+        _in(phase).every_new_version_fails()
+        for joins, robbed, returns in product(flags, repeat=3):
+            _in(phase).it_is_mended_while_it_stands(joins, robbed, returns)
+        for new in flags:
+            _in(phase).mark_is_not_written(new)
+    for back, hand, orphan, joins in product(flags, repeat=4):
+        _in(Phase.MONITOR).its_end_is_kept(back, hand, orphan, joins)
+    for revoke, away in product(flags, repeat=2):
+        _in(Phase.MONITOR).call_is_denied_for_a_while(revoke, away)
+    retreating = _in(Phase.MONITOR)
+    retreating.it_retreats_too_often()
+    rotation = retreating.world.rotation
+    assert rotation is not None
+    assert rotation.retreats > rotation.policy.maximum_retreats
+
+
+def two_causes_each() -> None:
+    """Every two causes at once, in every phase."""
+    for phase, first, second in product(PHASES, CAUSES, CAUSES):
+        _in(phase).two_causes_speak(first, second)
+
+
+def _in(phase: Phase) -> Interludes:
+    rotations = Interludes()
+    rotations.clients_use_it(held=True, lag=0, laggard=None, phase=phase, event="nothing")
+    if rotations.world.rotation is None:
+        rotations.world.start()
+    return rotations
