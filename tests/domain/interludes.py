@@ -71,10 +71,11 @@ class Interludes(Emergencies):
         self.denied(EffectKind.REVOKE if revoke else EffectKind.DISABLE)
         self._on_to(Phase.DESTROY if revoke else Phase.RETIRE)
         self.tick(5, 2)
+        old = rotation.outgoing[0]
         if away or revoke:
             self.target_away(0, away=True)
-        else:
-            self.world.add_client(refresh=None, holds=rotation.outgoing[0])
+        elif all(verifier.always_accepts(old, self.world.now) for verifier in self.world.verifiers.values()):
+            self.world.add_client(refresh=None, holds=old)
         self.tick(5, 2)
         self.world.denied.clear()
         self.operator_resumes()

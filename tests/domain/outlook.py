@@ -94,8 +94,9 @@ def stand_mended(world: World) -> None:
     rotation = other.rotation
     if rotation is None or rotation.pause is None or rotation.phase is not before.phase or rotation.halted is not None:
         return
-    troubled = other.denied or other.fates or other.late or other.gone or any(v.lost for v in other.verifiers.values())
-    if troubled or any(v.unlisted for v in other.verifiers.values()):
+    targets = any(target.away or target.taken_by_hand is not None for target in other.targets.values())
+    verifiers = any(verifier.lost or verifier.unlisted for verifier in other.verifiers.values())
+    if other.denied or other.fates or other.late or other.gone or targets or verifiers:
         return
     accepted_as_they_should(other, rotation)
     old = rotation.outgoing[0]
