@@ -145,6 +145,13 @@ class UsageRow(NamedTuple):
     """Refused presentations that prove nothing about who sent them."""
 
 
+class Alert(NamedTuple):
+    """A message, and by whom it is to be delivered."""
+
+    message: Message
+    notifiers: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What a source tells at one time: taken whole or not at all."""
@@ -161,6 +168,8 @@ class Told:
     """What the batch with this id holds."""
     complete_from: datetime | None = None
     """With it, what the source could have told between its watermark and then is lost: that hole is remembered."""
+    alerts: Sequence[Alert] = ()
+    """What the rows give cause to tell people: queued with them, or not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,7 +159,7 @@ class Store(Protocol):
     def add_usage(
         self, told: Sequence[Told], *, received_at: datetime, claim: Lease | None = None
     ) -> Sequence[bool | Refused]:
-        """Add what sources tell, in this order, in one transaction: rows, each source's watermark (never back) and cursor.
+        """Add what sources tell, in this order, in one transaction: rows, each watermark (never back), cursor and alerts.
         For each: whether it was added. False, and nothing of it changed, when its batch was seen from its source before;
         `Refused` in its place when that was with another `digest`. Rows whose bucket the source had declared complete are
         late: they count as use at once, but stay out of `usage` (the detector's buckets) and are counted. Raises

@@ -11,7 +11,7 @@ import structlog
 from keyturn.domain.effects import Message
 from keyturn.domain.model import VersionState
 from keyturn.ports.clock import Clock
-from keyturn.ports.records import UsageRow
+from keyturn.ports.records import Alert, UsageRow
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry
 
@@ -20,21 +20,25 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
-    """Puts messages into the outbox, whose ids make each once only."""
+    """Messages, whose ids make each once only: those on usage are queued with it, so that none is lost between the two."""
 
     store: Store
     registry: Registry
     clock: Clock
 
-    def of(self, rows: Sequence[UsageRow]) -> None:
+    def of(self, rows: Sequence[UsageRow]) -> Sequence[Alert]:
         """What these rows give cause for."""
         destroyed = self._destroyed({(row.credential, row.serial) for row in rows})
         by_credential: dict[str, list[UsageRow]] = defaultdict(list)
         for row in rows:
             if row.unauthenticated or (row.credential, row.serial) in destroyed:
                 by_credential[row.credential].append(row)
-        for name, own in by_credential.items():
-            self._tell(name, [*_tripwire(name, own, destroyed), *_unauthenticated(name, own)])
+        return [
+            Alert(message, wired.notifiers)
+            for name, own in by_credential.items()
+            if (wired := self.registry.credentials.get(name)) is not None
+            for message in (*_tripwire(name, own, destroyed), *_unauthenticated(name, own))
+        ]
 
     def _destroyed(self, versions: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
         """Of these versions, the dead ones."""
@@ -57,12 +61,9 @@ class Alerts:
             f"name it under `sources:`, or renew its token if it is in wrong hands",
             details=(("credential", credential), ("source", source)),
         )
-        self._tell(credential, [message])
-
-    def _tell(self, credential: str, messages: Sequence[Message]) -> None:
         wired = self.registry.credentials.get(credential)
         if wired is not None:
-            self.store.enqueue(messages, wired.notifiers, now=self.clock.now())
+            self.store.enqueue([message], wired.notifiers, now=self.clock.now())
 
 
 def _tripwire(name: str, rows: Sequence[UsageRow], destroyed: Container[tuple[str, int]]) -> Iterator[Message]:

@@ -126,6 +126,7 @@ class Intake:
                 batch=id,
                 digest=digest,
                 complete_from=complete_from,
+                alerts=self._alerts.of(rows),
             )
         )
         self._after(source, rows, added=added)
@@ -144,14 +145,13 @@ class Intake:
             watermark=self._reached(batch.watermark),
             cursor=batch.cursor,
             complete_from=batch.complete_from,
+            alerts=self._alerts.of(rows),
         )
         self._write([told], claim)
         self._after(source.name, rows, added=True)
 
     def _write(self, told: Sequence[Told], claim: Lease | None = None) -> Sequence[bool | Refused]:
-        answers = self._store.add_usage(told, received_at=self._clock.now(), claim=claim)
-        self._alerts.of([row for one, answer in zip(told, answers, strict=True) if answer is True for row in one.rows])
-        return answers
+        return self._store.add_usage(told, received_at=self._clock.now(), claim=claim)
 
     def _after(self, source: str, rows: Sequence[UsageRow], *, added: bool) -> None:
         if not added:

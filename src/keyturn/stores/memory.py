@@ -251,7 +251,11 @@ class MemoryStore:
     ) -> Sequence[bool | Refused]:
         with self._lock:
             self._leases.fence(claim)
-            return [self._usage.add(one, received_at) for one in told]
+            answers = [self._usage.add(one, received_at) for one in told]
+            for one, answer in zip(told, answers, strict=True):
+                for message, notifiers in one.alerts if answer is True else ():
+                    self._outbox.queue([message], notifiers, received_at)
+            return answers
 
     def forget_batches(self, before: datetime) -> None:
         with self._lock:

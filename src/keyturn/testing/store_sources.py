@@ -3,16 +3,17 @@ theirs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from keyturn.domain.errors import Refused
+from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.observations import Hole
-from keyturn.ports.records import Acknowledgement, Dismissal, SourceState, Told
+from keyturn.ports.records import Acknowledgement, Alert, Dismissal, SourceState, Told
 from keyturn.ports.store import Store
 from keyturn.stores.chain import first_broken
-from keyturn.testing.store_samples import BUCKET, NAME, NOW, Clauses, add, at, begun, bucket, everything, line
+from keyturn.testing.store_samples import BUCKET, NAME, NOW, Clauses, add, at, begun, bucket, everything, line, message
 
 
 class SourceClauses(Clauses):
@@ -93,6 +94,25 @@ class SourceClauses(Clauses):
         assert everything(store) == [bucket(0, successes=1)]
         assert store.sources()["log"] == SourceState(name="log")
         assert add(store, bucket(0, successes=1), batch="b1", digest="b", source="push")
+
+    def test_alerts_are_queued_with_what_gave_cause_for_them(self, store: Store) -> None:
+        """With a batch that is taken, once; with one that was seen before, is refused, or comes from a source that another
+        replica has by now, none."""
+
+        def told(alert: str, digest: str = "a") -> Told:
+            alerts = [Alert(message(alert), ("pager", "chat"))]
+            rows = [bucket(0, successes=1)]
+            return Told(source="log", rows=rows, watermark=None, batch="b1", digest=digest, alerts=alerts)
+
+        assert list(store.add_usage([told("m1"), told("m2")], received_at=NOW)) == [True, False]
+        assert [isinstance(one, Refused) for one in store.add_usage([told("m3", "b")], received_at=NOW)] == [True]
+        (lease,) = store.claim(["source/log"], "a", ttl=timedelta(minutes=1))
+        store.release(lease)
+        with pytest.raises(StaleRevision):
+            store.add_usage([replace(told("m4"), batch="b2")], received_at=NOW, claim=lease)
+        queued = [(item.message.id, item.notifier) for item in store.outbox(NOW)]
+        assert queued == [("m1", "pager"), ("m1", "chat")]
+        assert len(everything(store)) == 1
 
     def test_batches_are_forgotten(self, store: Store) -> None:
         """Ids older than told are forgotten, the others not: a batch sent again then counts again."""

@@ -17,6 +17,7 @@ from keyturn.stores.rules import (
     moved,
     reused,
 )
+from keyturn.stores.sql import outbox
 from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.sums import Remembered, Sums, Used
@@ -76,6 +77,8 @@ def add(
         if (hole := hole_of(state, one.complete_from)) is not None:
             _HOLE.run(connection, {"source": one.source, "start": hole.start, "end": hole.end})
         states[one.source] = moved(state, one, late=late)
+        for message, notifiers in one.alerts:
+            outbox.enqueue(connection, [message], notifiers, received_at)
     uses = remembered.news(sums.uses())
     sums.write(connection, uses)
     for state in states.values():
