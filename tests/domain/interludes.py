@@ -22,7 +22,7 @@ from keyturn.domain.reasons import Reason
 CAUSES = (
     *("the old leaks", "the new leaks", "it is abandoned", "it is rolled back", "it is paused", "the new fails"),
     *("all fails", "the new is lost", "a hand writes", "a hand takes copies", "a hand changes a table"),
-    *("a hand's value is accepted", "an obstacle", "a late user"),
+    *("a hand's value is accepted", "an obstacle", "a late user", "a verifier joins", "it is forced"),
 )
 """What a rotation may be told between one look and the next."""
 
@@ -48,6 +48,31 @@ class Interludes(Emergencies):
                 break
         self.world.finding = None
         self.tick(5, 2)
+
+    @LIVE
+    @rule()
+    def it_halts_before_a_late_user_comes(self) -> None:
+        """As many new versions have failed as may; the last one fails where its forerunner is disabled already, and then
+        somebody presents that."""
+        self.version_is_leaked(new=False, grace=60, cut_now=False)
+        for _ in range(100):
+            rotation = self.world.rotation
+            if rotation is None or len(rotation.failed) >= rotation.policy.maximum_remints:
+                break
+            self.world.finding = failing(control=True)
+            self.tick(10, 1)
+        self.world.finding = None
+        self._on_to(Phase.RETIRE)
+        self.tick(5, 2)
+        rotation = self.world.rotation
+        if rotation is None or rotation.phase is not Phase.RETIRE:
+            return
+        self.world.finding = failing(control=True)
+        self.tick(5, 1)
+        self.world.finding = None
+        for serial in sorted(set(rotation.outgoing) & rotation.served - set(rotation.marks) - rotation.revoked)[:1]:
+            self.world.add_client(every=70, refresh=None, holds=serial)
+        self.tick(5, 3)
 
     @LIVE
     @rule()
@@ -125,6 +150,10 @@ class Interludes(Emergencies):
             self.table_loses_entry(1, new=True)
         elif name == "an obstacle":
             self.obstacle(there=True)
+        elif name == "a verifier joins":
+            self.world.join()
+        elif name == "it is forced":
+            self.operator_forces(final=False)
         elif name == "a late user":
             self.world.add_client(every=70, refresh=None, holds=0)
 
@@ -206,6 +235,7 @@ def stories() -> None:
         second.its_end_is_kept(back, hand, orphan, joins)
     for revoke, away in product(flags, repeat=2):
         _in(Phase.MONITOR).call_is_denied_for_a_while(revoke, away)
+    _in(Phase.MONITOR).it_halts_before_a_late_user_comes()
     retreating = _in(Phase.MONITOR)
     retreating.it_retreats_too_often()
     rotation = retreating.world.rotation

@@ -54,6 +54,8 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
             disable_before_revoke(world, after, effect.serial)
     if before.phase is Phase.OVERLAP and after.phase is Phase.MONITOR and not emergency(after):
         watched(world, after, world.policy.minimum_overlap, failures=True)
+    if before.phase is Phase.MONITOR and after.phase is Phase.RETIRE:
+        accept_before_use(world, after.incoming, "left alone")
     if before.phase is Phase.RETIRE and after.phase is Phase.DESTROY:
         soak_known(world, after)
     if decision.successor is not None:
@@ -151,12 +153,13 @@ def stands_where_told(world: World, before: Rotation, decision: Decision) -> Non
     assert stays or retreats, f"{before.phase} → {decision.rotation.phase} while it stands"
 
 
-def accept_before_use(world: World, serial: int) -> None:
-    """P1: no reader is handed a version that a verifier which can be reached refuses, on held connections too."""
+def accept_before_use(world: World, serial: int, how: str = "promoted") -> None:
+    """P1: no reader is handed a version that a verifier which can be reached refuses, on held connections too; nor is it
+    the only one that anybody is to use."""
     assert world.verifiers, "P1: nobody is known to accept it"
     for verifier in world.verifiers.values():
         accepted = verifier.away or verifier.always_accepts(serial, world.now)
-        assert accepted, f"P1: v{serial} is promoted while {verifier.name} may refuse it"
+        assert accepted, f"P1: v{serial} is {how} while {verifier.name} may refuse it"
 
 
 def bake_known(world: World, after: Rotation, target: str) -> None:
