@@ -230,7 +230,8 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
 def soak_known(world: World, after: Rotation) -> None:
     """P4: the whole soak is known, by a source that sees failures."""
     soaked = [s for s in after.outgoing if s in world.ever_served and s not in after.revoked]
-    soaked = [s for s in soaked if after.versions[s].compromised_at is None]
+    # What nobody can read nobody can try: the authority's listing is the evidence, whose rules may lag (MACHINE.md, 5).
+    soaked = [s for s in soaked if after.versions[s].compromised_at is None and world.readable(s)]
     for serial in soaked:
         one_soaked(world, after, serial)
 
