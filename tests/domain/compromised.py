@@ -80,6 +80,19 @@ def marked_before_the_last_trace_goes(world: World, decision: Decision) -> None:
             assert not unmarked, f"P8: a copy is removed at {effect.target}, where nothing says that {unmarked} leaked"
 
 
+def marked_at_once(world: World, before: Rotation, decision: Decision) -> None:
+    """P8: with the next decision after a report it is being written beside the secret, whatever stands."""
+    if not decision.rotation.live or EffectKind.MARK in world.denied:
+        return
+    tries = [line.seen for line in world.journal.values() if line.kind is EffectKind.MARK]
+    later = any(one.retry_at is not None and one.retry_at > world.now for one in tries)
+    written = {(e.target, e.serial) for e in decision.effects if e.kind is EffectKind.MARK}
+    for serial in before.marks if not later else ():
+        for target in world.targets.values() if before.versions[serial].key_id is not None else ():
+            there = target.away or serial in target.marks or (target.name, serial) in written
+            assert there, f"P8: nothing is written at {target.name} of v{serial}, which leaked"
+
+
 def written_beside(world: World, after: Rotation) -> None:
     """P8: where a rotation ends, it stands beside the secret which of its versions were compromised."""
     marked = {serial for serial in after.marks if after.versions[serial].key_id is not None}

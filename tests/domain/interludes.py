@@ -22,11 +22,10 @@ from keyturn.domain.reasons import Reason
 CAUSES = (
     *("the old leaks", "the new leaks", "it is abandoned", "it is rolled back", "it is paused", "the new fails"),
     *("all fails", "the new is lost", "a hand writes", "a hand takes copies", "a hand changes a table"),
-    *("a hand's value is accepted", "an obstacle", "a late user", "a verifier joins", "it is forced"),
+    *("a hand's value is accepted", "a hand's value is overwritten", "an obstacle", "a late user"),
+    *("a verifier joins", "it is forced"),
 )
 """What a rotation may be told between one look and the next."""
-
-
 LIVE = precondition(lambda self: self.world.rotation is not None)
 SOON = 12
 """Ticks of 5 s in which what can be mended is mended."""
@@ -62,7 +61,7 @@ class Interludes(Emergencies):
             self.world.finding = failing(control=True)
             self.tick(10, 1)
         self.world.finding = None
-        self._on_to(Phase.RETIRE)
+        self.on_to(Phase.RETIRE)
         self.tick(5, 2)
         rotation = self.world.rotation
         if rotation is None or rotation.phase is not Phase.RETIRE:
@@ -81,9 +80,9 @@ class Interludes(Emergencies):
         rotation = self.world.rotation
         assert rotation is not None
         for _ in range(rotation.policy.maximum_retreats + 1):
-            self._on_to(Phase.RETIRE)
+            self.on_to(Phase.RETIRE)
             self.world.add_client(every=70, refresh=20, holds=rotation.outgoing[0])
-            self._on_to(Phase.MONITOR)
+            self.on_to(Phase.MONITOR)
         self.secret_overwritten(0, missing=False)
         self.tick(5, 2)
 
@@ -94,7 +93,7 @@ class Interludes(Emergencies):
         rotation = self.world.rotation
         assert rotation is not None
         self.denied(EffectKind.REVOKE if revoke else EffectKind.DISABLE)
-        self._on_to(Phase.DESTROY if revoke else Phase.RETIRE)
+        self.on_to(Phase.DESTROY if revoke else Phase.RETIRE)
         self.tick(5, 2)
         old = rotation.outgoing[0]
         if away or revoke:
@@ -106,7 +105,8 @@ class Interludes(Emergencies):
         self.operator_resumes()
         self.tick(5, 2)
 
-    def _on_to(self, phase: Phase) -> None:
+    def on_to(self, phase: Phase) -> None:
+        """Tick until the phase is reached, or for some minutes."""
         for _ in range(40):
             self.tick(5, 1)
             if self.world.rotation is None or self.world.rotation.phase is phase:
@@ -144,6 +144,10 @@ class Interludes(Emergencies):
             self.secret_overwritten(0, missing=False)
             self.tick(5, 1)
             self.operator_answers_a_hand(0, adopt=True)
+        elif name == "a hand's value is overwritten":
+            self.secret_overwritten(0, missing=False)
+            self.tick(5, 1)
+            self.operator_answers_a_hand(0, adopt=False)
         elif name == "a hand takes copies":
             self.copies_stolen(0)
         elif name == "a hand changes a table":
@@ -208,6 +212,15 @@ class Interludes(Emergencies):
         self.world.orphan = None
 
     @LIVE
+    @rule()
+    def its_way_back_is_overdue(self) -> None:
+        """A target is away for longer than a rollback may take."""
+        self.operator_rolls_back()
+        self.target_away(1, away=True)
+        self.tick(40, 20)
+        self.target_away(1, away=False)
+
+    @LIVE
     @rule(new=st.booleans())
     def mark_is_not_written(self, new: bool) -> None:
         """A backend that lets nobody write the mark keeps the last trace of what leaked."""
@@ -225,16 +238,17 @@ def stories() -> None:
         _in(phase).every_new_version_fails()
         for joins, robbed, returns in product(flags, repeat=3):
             _in(phase).it_is_mended_while_it_stands(joins, robbed, returns)
+        _again(phase).it_is_mended_while_it_stands(False, False, True)
         for new in flags:
             _in(phase).mark_is_not_written(new)
     for back, hand, orphan, joins in product(flags, repeat=4):
-        second = _in(Phase.MONITOR)
-        second.it_comes_to_its_end()
-        second.world.start()
-        second.tick(5, 3)
-        second.its_end_is_kept(back, hand, orphan, joins)
+        _again(Phase.MONITOR).its_end_is_kept(back, hand, orphan, joins)
     for revoke, away in product(flags, repeat=2):
         _in(Phase.MONITOR).call_is_denied_for_a_while(revoke, away)
+    overdue = _in(Phase.MONITOR)
+    overdue.its_way_back_is_overdue()
+    overdue.it_comes_to_its_end()
+    assert overdue.world.rotation is None, "P10: a rollback that is overdue waits for a word"
     _in(Phase.MONITOR).it_halts_before_a_late_user_comes()
     retreating = _in(Phase.MONITOR)
     retreating.it_retreats_too_often()
@@ -247,6 +261,15 @@ def two_causes_each() -> None:
     """Every two causes at once, in every phase."""
     for phase, first, second in product(PHASES, CAUSES, CAUSES):
         _in(phase).two_causes_speak(first, second)
+
+
+def _again(phase: Phase) -> Interludes:
+    """The next rotation, which remembers what the last one destroyed."""
+    rotations = _in(Phase.MONITOR)
+    rotations.it_comes_to_its_end()
+    rotations.world.start()
+    rotations.on_to(phase)
+    return rotations
 
 
 def _in(phase: Phase) -> Interludes:

@@ -7,6 +7,7 @@ from tests.domain.compromised import emergency
 from tests.domain.places import Target
 from tests.domain.world import World
 
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.guards import BEFORE_DESTROY, WATCHED
 from keyturn.domain.machine import Decision
 from keyturn.domain.model import Rotation
@@ -28,6 +29,22 @@ def heard_in_order(world: World, before: Rotation, decision: Decision) -> None:
     """The cause that a decision names is none that comes after another which speaks too."""
     if not _undone(world, before, decision):
         _stands_for_the_first(world, before, decision)
+        _given_back(world, before, decision)
+
+
+def _given_back(world: World, before: Rotation, decision: Decision) -> None:
+    """What an operator wants overwritten is overwritten with the next decision, whatever else stands."""
+    new = before.incoming
+    waiting = [line.seen.retry_at for line in world.journal.values() if line.kind is EffectKind.PROMOTE]
+    later = any(at is not None and at > world.now for at in waiting)
+    if before.phase not in (Phase.MONITOR, Phase.RETIRE) or later or EffectKind.PROMOTE in world.denied:
+        return
+    accepted = all(v.always_accepts(new, world.now) and not v.away for v in world.verifiers.values())
+    for name, found in before.reasserted.items() if accepted and world.verifiers else ():
+        target = world.targets[name]
+        if (target.id or "") == found and new in target.copies and not target.away and target.serial != new:
+            promoted = {effect.target for effect in decision.effects if effect.kind is EffectKind.PROMOTE}
+            assert name in promoted, f"readers of {name} are not given v{new} again, as an operator wants"
 
 
 def _undone(world: World, before: Rotation, decision: Decision) -> bool:

@@ -9,6 +9,7 @@ from tests.domain.compromised import (
     cut_in_time,
     cut_off,
     emergency,
+    marked_at_once,
     marked_before_the_last_trace_goes,
     never_given_again,
     no_longer_than_its_grace,
@@ -39,6 +40,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     no_longer_than_its_grace(before, decision.successor or after)
     cut_in_time(world, decision)
     marked_before_the_last_trace_goes(world, decision)
+    marked_at_once(world, before, decision)
     one_at_a_time(before, decision)
     stands_where_told(world, before, decision)
     heard_in_order(world, before, decision)
