@@ -93,7 +93,7 @@ def _stands_for_the_first(world: World, before: Rotation, decision: Decision) ->
     if before.phase is Phase.RETIRE and after.phase is not Phase.MONITOR:
         refused = _refused(world, before)
         assert not refused, f"{refused} were refused what is kept, and {reason} is told"
-    if before.halted is not None:
+    if before.halted is not None or after.halted is not None:
         return
     if hold is not None and hold.latched and after.phase is before.phase:
         assert after.hold is not None, f"{hold.reason} ended by itself"

@@ -143,7 +143,10 @@ def stands_where_told(world: World, before: Rotation, decision: Decision) -> Non
     latched = before.hold is not None and before.hold.latched
     if Phase.ROLLBACK in (before.phase, decision.rotation.phase) or not (before.pause or before.halted or latched):
         return
-    cut = {e for e in decision.effects if e.kind is EffectKind.DISABLE and cut_off(before, e.serial, world.now)}
+    # A grace begins with the last promote, which the decision may be the first to see.
+    marked = (before, decision.rotation)
+    disables = [effect for effect in decision.effects if effect.kind is EffectKind.DISABLE]
+    cut = {e for e in disables if any(cut_off(rotation, e.serial, world.now) for rotation in marked)}
     mending = {EffectKind.INSTALL, EffectKind.ENABLE, EffectKind.STAGE, EffectKind.KEEP, EffectKind.MARK}
     cut |= {e for e in decision.effects if e.kind is EffectKind.REVOKE and e.serial not in before.versions}
     overwritten = {name for name, found in before.reasserted.items() if found == (world.targets[name].id or "")}
