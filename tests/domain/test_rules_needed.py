@@ -214,7 +214,7 @@ REMOVALS = (
         rule="10: a rollback in vain may be abandoned",
         trace=traces.test_10_a_rollback_in_vain_is_abandoned,
         patch=no_guard(guards.given_up),
-        breaks="never: rollback",
+        breaks="what an operator gave up goes on to rollback",
     ),
     Removal(
         rule="11: nothing is taken away while a target serves it",
@@ -297,7 +297,7 @@ REMOVALS = (
         rule="21: nor would a halt forbid the retreat",
         trace=traces.test_21_retire_does_not_halt_and_retreats_all_the_same,
         patch=together(halts_everywhere, asked_first(guards.halted)),
-        breaks="never: retire",
+        breaks="were refused what is kept",
     ),
     Removal(
         rule="22: nothing is minted over an obstacle",

@@ -106,13 +106,16 @@ def at_rest(state: State, decision: Decision) -> Iterator[str]:
     if not state.mute:
         used |= set(state.holds)
     wanted &= set(rotation.outgoing) | {serial for _, serial in rotation.promised}
-    for serial in wanted & used & rotation.served - state.marked - state.forced - rotation.revoked:
+    called = rotation.halted is not None or (rotation.hold is not None and rotation.hold.reason is Reason.QUARANTINED)
+    wanted = wanted & used & rotation.served - state.marked - state.forced - rotation.revoked
+    for serial in wanted if not called else ():
         for verifier in state.verifiers:
             if not verifier.away and not verifier.accepts(serial) and serial not in verifier.hands:
                 yield f"REFUSED: {verifier.name} refuses v{serial}, which is in use in {rotation.phase}, for ever"
     waiting = rotation.phase is Phase.INTRODUCE and rotation.incoming not in state.keys
     if rotation.live and waiting and state.marked and room(state) == 0 and not _elsewhere(state):
-        for serial in sorted(serial for serial in state.keys if makes_room(state, serial)):
+        alive = {s for s in state.keys if any(v.table[s] in (Entry.ACTIVE, Entry.DISABLED) for v in state.verifiers)}
+        for serial in sorted(serial for serial in alive if makes_room(state, serial)):
             yield f"EMERGENCY: there is no room for v{rotation.incoming}, and v{serial} is not given up for it"
     moving = rotation.phase is Phase.MONITOR and not (rotation.hold or rotation.pause or state.mute)
     for index, serial in enumerate(state.holds) if moving and not _elsewhere(state) else ():
@@ -120,7 +123,7 @@ def at_rest(state: State, decision: Decision) -> Iterator[str]:
             yield f"UNTOLD: c{index} uses v{serial} in {rotation.phase}, and is not named"
     if not rotation.live:
         yield from _rested(state)
-    elif not (state.marked or rotation.hold or rotation.halted):
+    elif not (state.marked or rotation.hold or rotation.halted or _in_vain(state)):
         for what in _for_a_person(state):
             yield f"UNTOLD: {what} in {rotation.phase}, and nobody is called"
 
@@ -130,7 +133,8 @@ def _for_a_person(state: State) -> Iterator[str]:
     rotation = state.rotation
     old, new = rotation.outgoing[0], rotation.incoming
     for target in state.targets:
-        if target.away:
+        answered = rotation.reasserted.get(target.name) == (target.id or "")
+        if target.away or answered or (rotation.phase is Phase.ROLLBACK and _away(state)):
             continue
         if target.serial in (FOREIGN, MISSING) or (target.hand and rotation.phase in SERVED and target.serial != new):
             yield f"{target.name} serves {named(target.serial)}"
@@ -152,7 +156,16 @@ def _for_a_person(state: State) -> Iterator[str]:
 def _elsewhere(state: State) -> bool:
     """Whether anything can not be reached, or stands for a person."""
     places = [*[t.away or t.hand for t in state.targets], *[v.away or v.hands for v in state.verifiers]]
-    return any((*places, state.rotation.halted, state.rotation.hold and state.rotation.hold.latched))
+    return any((*places, state.obstacle, state.rotation.halted, state.rotation.hold and state.rotation.hold.latched))
+
+
+def _away(state: State) -> bool:
+    return any(target.away for target in state.targets) or any(verifier.away for verifier in state.verifiers)
+
+
+def _in_vain(state: State) -> bool:
+    """Whether a call is tried again and again: people are told after more tries than are counted here."""
+    return any(line.attempts > 1 and not line.succeeded for line in state.journal.values())
 
 
 def _in_the_way(state: State) -> bool:
@@ -174,7 +187,7 @@ def _rested(state: State) -> Iterator[str]:
     for target in state.targets:
         if target.serial != rotation.survivor:
             yield f"END: {target.name} serves {named(target.serial)} for ever after {rotation.phase}"
-        if target.copies:
+        if target.copies and not (rotation.hold or _away(state)):
             yield f"P5: copies of {sorted(target.copies)} stay at {target.name} after {rotation.phase}"
     for verifier in state.verifiers:
         if verifier.away or verifier.hands:

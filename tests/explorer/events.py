@@ -104,7 +104,7 @@ def _hands(state: State) -> Events:
             for does, changed in EDITS.get(verifier.table[serial], {}).items():
                 edited = with_entry(state, index, serial, changed)
                 touched = edited.verifiers[index]
-                if changed is Entry.ACTIVE:
+                if changed is Entry.ACTIVE and serial not in verifier.hands:
                     touched = touched._replace(raised=touched.raised | {serial})
                 else:
                     touched = touched._replace(hands=touched.hands | {serial})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.explorer.looking import STRANGER, room
+from tests.explorer.looking import STRANGER, readable, room
 from tests.explorer.state import FOREIGN, MISSING, NEVER, POLICY, State
 
 from keyturn.domain.effects import Effect, EffectKind
@@ -34,7 +34,7 @@ def breaches(state: State) -> Iterator[str]:
     rotation = state.rotation
     for target in state.targets:
         serial = target.serial
-        if serial < 0 or target.hand or serial in state.forced or is_cut(state, serial):
+        if serial < 0 or target.hand or serial in state.forced | rotation.failed or is_cut(state, serial):
             continue
         for verifier in state.verifiers:
             fine = verifier.away or verifier.accepts(serial) or serial in verifier.excused | verifier.hands
@@ -49,7 +49,8 @@ def breaches(state: State) -> Iterator[str]:
         if verifier.table[old] is Entry.REVOKED and old not in verifier.hands:
             yield f"P3: v{old} is revoked at {verifier.name} in {rotation.phase}"
     for target in state.targets:
-        if rotation.phase is not Phase.INTRODUCE and old not in target.copies and not target.robbed:
+        kept = old in target.copies or target.robbed or not readable(state, old)
+        if rotation.phase is not Phase.INTRODUCE and not kept:
             yield f"P3: {target.name} keeps no copy of v{old} in {rotation.phase}"
 
 
@@ -94,15 +95,18 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
     what = f"v{serial} is {'disabled' if effect.kind is EffectKind.DISABLE else 'revoked'}"
     forced = serial in state.forced
     for target in state.targets:
-        if target.serial == serial and not (forced and target.away):
+        made_up_for = (forced and target.away) or makes_room(state, serial)
+        if target.serial == serial and not made_up_for:
             yield f"P2: {what} while {target.name} serves it"
-    if not makes_room(state, serial):
+    never_let_in = all(verifier.table[serial] is Entry.ABSENT for verifier in state.verifiers)
+    if not makes_room(state, serial) and not never_let_in:
         yield from _survivor_stands(state, what, after)
     gone = not any(not v.away and v.accepts(serial) for v in state.verifiers)
     if effect.kind is EffectKind.REVOKE:
         if not gone and serial not in state.rotation.revoked:
             yield f"P2: {what} while it is accepted still"
-        if after.phase not in (Phase.DESTROY, Phase.ROLLBACK, *RESTING) and state.rotation.incoming in state.keys:
+        early = after.phase not in (Phase.DESTROY, Phase.ROLLBACK, *RESTING) and state.rotation.incoming in state.keys
+        if early and not makes_room(state, serial):
             yield f"P3: {what} in {after.phase}"
         return
     if forced or serial not in state.served or after.phase in RESTING or makes_room(state, serial):
@@ -129,15 +133,17 @@ def _survivor_stands(state: State, what: str, after: Rotation) -> Iterator[str]:
 
 
 def makes_room(state: State, serial: int) -> bool:
-    """Whether an emergency has to give up a version for another: what no target serves, or what is cut off anyway."""
+    """Whether a version may be given up for another: nobody ever got it, it failed, or in an emergency no target serves it
+    or it is cut off anyway."""
     served = any(target.serial == serial for target in state.targets)
-    return room(state) == 0 and bool(state.marked) and (is_cut(state, serial) or not served)
+    given_up = serial not in state.served or serial in state.rotation.failed
+    return room(state) == 0 and (given_up or (bool(state.marked) and (is_cut(state, serial) or not served)))
 
 
 def _standing(state: State, decision: Decision) -> Iterator[str]:
     """Under a pause nothing goes on; what was true may be made so again."""
     before, after = state.rotation, decision.rotation
-    if before.pause is None or after.phase is Phase.ROLLBACK or state.marked:
+    if before.pause is None or after.phase in (Phase.ROLLBACK, Phase.SUPERSEDED) or state.marked:
         return
     taking = {effect.kind for effect in decision.effects} & {*TAKING, EffectKind.MINT, EffectKind.REMOVE}
     if taking or (after.phase is not before.phase and after.phase is not Phase.MONITOR):
@@ -177,9 +183,16 @@ def ended(state: State, decision: Decision) -> Iterator[str]:
             continue
         if not verifier.accepts(survivor):
             yield f"END: {after.phase} with v{survivor}, which {verifier.name} refuses"
-        for serial in state.keys & set(after.versions) - {survivor}:
-            if verifier.table[serial] is not Entry.REVOKED:
+        left = state.keys & set(after.versions) - {survivor}
+        for serial in left:
+            if verifier.table[serial] is not Entry.REVOKED and _known(state, serial):
                 yield f"P5: {after.phase} while v{serial} is {verifier.table[serial]} at {verifier.name}"
+
+
+def _known(state: State, serial: int) -> bool:
+    """Whether anything of a version is anywhere, so that it can come to life."""
+    stored = any(serial in target.copies or target.away for target in state.targets)
+    return stored or any(verifier.table[serial] is not Entry.ABSENT or verifier.away for verifier in state.verifiers)
 
 
 def named(serial: int) -> str:

@@ -53,7 +53,7 @@ def _returns(state: State) -> Ways:
             yield f"a hand gives {target.name} v{survivor} again", with_target(state, index, mended)
     for index, verifier in enumerate(state.verifiers):
         if verifier.away:
-            back = verifier._replace(away=False, missed=False)
+            back = verifier._replace(away=False, missed=False, excused=state.keys)  # those too that were made meanwhile
             yield f"{verifier.name} is back", with_verifier(state, index, back)
             if verifier.missed and state.rotation.live and (old := _backup(state, back)).table != back.table:
                 yield f"{verifier.name} is back from a backup", with_verifier(state, index, old)

@@ -64,9 +64,11 @@ def _versions(s: Situation) -> dict[int, Version]:
 
 
 def _served(s: Situation) -> set[int]:
+    """What readers get, and what somebody was let in with: between two looks another's hand may have given it to them."""
     servings = [s.serving(target) for target in s.rotation.targets]
     ours = [one.serial for one in servings if one.kind is ServingKind.OURS]
-    return {serial for serial in s.rotation.versions if serial in ours}
+    used = {serial for client in s.seen.usage.clients.values() for serial in client.last_success}
+    return {serial for serial in s.rotation.versions if serial in ours or serial in used}
 
 
 def _promoted(s: Situation) -> dict[str, Stamp]:

@@ -116,9 +116,9 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
                 return verdict, _standing(s)
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
-    if not effects and verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:
-        # What one row waits for keeps no other from making true again what was.
-        effects = _standing(s)
+    if verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:
+        # What one row waits for, or asks for in vain, keeps no other from making true again what was.
+        effects += tuple(one for one in _standing(s) if one not in effects)
     if verdict.ruling is Ruling.WAIT and s.rotation.live and (late := overdue(s, verdict)) is not None:
         return late, effects if late.ruling is Ruling.WAIT else _standing(s)
     return verdict, effects

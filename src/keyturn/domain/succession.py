@@ -62,7 +62,7 @@ def found_marked(policy: Policy, now: datetime) -> Mark:
 def succeed(s: Situation, *, failed: bool) -> Rotation:
     """The rotation that takes over from `s.rotation`: its outgoing versions are all that may still be alive anywhere,
     the failed incoming included. What readers ever got, what was promised, marked and revoked, and since when, goes with
-    them; no clock of a mark starts anew."""
+    them, and so does an operator's pause; no clock of a mark starts anew."""
     before = s.rotation
     home, dead = _home(s), buried(s)
     outgoing = (home, *sorted((v for v in before.versions if v != home and v not in dead), reverse=True))
@@ -94,6 +94,7 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
         proven=tuple(serial for serial in before.proven if serial in outgoing),
         waived={serial: who for serial, who in before.waived.items() if serial in outgoing},
         passed=before.passed,
+        pause=before.pause,
         cause=before.cause,
     )
     if versions[home].state in (VersionState.PREVIOUS, VersionState.PENDING):

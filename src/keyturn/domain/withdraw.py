@@ -174,9 +174,11 @@ def soaked(s: Situation) -> Verdict | None:
 
 
 def revoke_doomed(s: Situation) -> Outcome:
-    """The authority lists every doomed version as revoked, on every verifier; a tombstone keeps late calls out."""
+    """The authority lists every doomed version as revoked, on every verifier; a tombstone keeps late calls out. Between
+    rotations, where another's hand gives one to readers, that is held for, and nothing is taken away under them."""
     for serial in s.doomed:
-        if not s.minted(serial):
+        served = not s.rotation.live and any(s.serves(target, serial) for target in s.rotation.targets)
+        if served or not s.minted(serial):
             continue
         entries = {v: s.entry(v, serial) for v in sorted(s.seen.verifiers)}
         lacking = tuple(v for v, entry in entries.items() if entry not in (Entry.REVOKED, Entry.UNKNOWN))
