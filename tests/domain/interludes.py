@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from tests.domain.emergencies import Emergencies
 from tests.domain.findings import failing
+from tests.domain.ground import Fate
 from tests.domain.outlook import dead_stay_dead, stand_mended
 from tests.domain.promises import at_rest
 from tests.domain.rotations import PHASES
@@ -23,7 +24,14 @@ CAUSES = (
     *("the old leaks", "the new leaks", "it is abandoned", "it is rolled back", "it is paused", "the new fails"),
     *("all fails", "the new is lost", "a hand writes", "a hand takes copies", "a hand changes a table"),
     *("a hand's value is accepted", "a hand's value is overwritten", "an obstacle", "a late user"),
-    *("a verifier joins", "it is forced"),
+    *(
+        "a verifier joins",
+        "it is forced",
+        "a target is away",
+        "a verifier is away",
+        "a listing fails",
+        "a call is lost",
+    ),
 )
 """What a rotation may be told between one look and the next."""
 LIVE = precondition(lambda self: self.world.rotation is not None)
@@ -158,6 +166,14 @@ class Interludes(Emergencies):
             self.world.join()
         elif name == "it is forced":
             self.operator_forces(final=False)
+        elif name == "a target is away":
+            self.target_away(1, away=True)
+        elif name == "a verifier is away":
+            self.verifier_away(1, away=True)
+        elif name == "a listing fails":
+            self.listing_fails(0, unlisted=True)
+        elif name == "a call is lost":
+            self.calls_go_wrong([Fate.LOST], 0)
         elif name == "a late user":
             self.world.add_client(every=70, refresh=None, holds=0)
 

@@ -133,7 +133,8 @@ def _for_a_person(state: State) -> Iterator[str]:
     rotation = state.rotation
     old, new = rotation.outgoing[0], rotation.incoming
     for target in state.targets:
-        answered = rotation.reasserted.get(target.name) == (target.id or "")
+        adopting = rotation.adopting is not None and rotation.adopting.target == target.name
+        answered = adopting or rotation.reasserted.get(target.name) == (target.id or "")
         if target.away or answered or (rotation.phase is Phase.ROLLBACK and _away(state)):
             continue
         if target.serial in (FOREIGN, MISSING) or (target.hand and rotation.phase in SERVED and target.serial != new):
@@ -187,7 +188,7 @@ def _rested(state: State) -> Iterator[str]:
     for target in state.targets:
         if target.serial != rotation.survivor:
             yield f"END: {target.name} serves {named(target.serial)} for ever after {rotation.phase}"
-        if target.copies and not (rotation.hold or _away(state)):
+        if target.copies and not (rotation.hold or _away(state) or _in_vain(state)):
             yield f"P5: copies of {sorted(target.copies)} stay at {target.name} after {rotation.phase}"
     for verifier in state.verifiers:
         if verifier.away or verifier.hands:

@@ -270,7 +270,8 @@ def _occupies(s: Situation, serial: int) -> bool:
 
 
 def _known_unserved(s: Situation, target: str, serial: int) -> bool:
-    return s.serving(target).kind is not ServingKind.UNKNOWN and not s.serves(target, serial)
+    given_again = s.to_reassert(target) and s.called_for(target) == serial
+    return s.serving(target).kind is not ServingKind.UNKNOWN and not s.serves(target, serial) and not given_again
 
 
 def refused_everywhere(s: Situation, serial: int) -> bool:
