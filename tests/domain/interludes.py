@@ -251,22 +251,22 @@ def stories() -> None:
     """Each of the stories once, told in every phase where it can be."""
     flags = (False, True)
     for phase in PHASES:
-        _in(phase).every_new_version_fails()
+        come_to(phase).every_new_version_fails()
         for joins, robbed, returns in product(flags, repeat=3):
-            _in(phase).it_is_mended_while_it_stands(joins, robbed, returns)
+            come_to(phase).it_is_mended_while_it_stands(joins, robbed, returns)
         _again(phase).it_is_mended_while_it_stands(False, False, True)
         for new in flags:
-            _in(phase).mark_is_not_written(new)
+            come_to(phase).mark_is_not_written(new)
     for back, hand, orphan, joins in product(flags, repeat=4):
         _again(Phase.MONITOR).its_end_is_kept(back, hand, orphan, joins)
     for revoke, away in product(flags, repeat=2):
-        _in(Phase.MONITOR).call_is_denied_for_a_while(revoke, away)
-    overdue = _in(Phase.MONITOR)
+        come_to(Phase.MONITOR).call_is_denied_for_a_while(revoke, away)
+    overdue = come_to(Phase.MONITOR)
     overdue.its_way_back_is_overdue()
     overdue.it_comes_to_its_end()
     assert overdue.world.rotation is None, "P10: a rollback that is overdue waits for a word"
-    _in(Phase.MONITOR).it_halts_before_a_late_user_comes()
-    retreating = _in(Phase.MONITOR)
+    come_to(Phase.MONITOR).it_halts_before_a_late_user_comes()
+    retreating = come_to(Phase.MONITOR)
     retreating.it_retreats_too_often()
     rotation = retreating.world.rotation
     assert rotation is not None
@@ -276,19 +276,20 @@ def stories() -> None:
 def two_causes_each() -> None:
     """Every two causes at once, in every phase."""
     for phase, first, second in product(PHASES, CAUSES, CAUSES):
-        _in(phase).two_causes_speak(first, second)
+        come_to(phase).two_causes_speak(first, second)
 
 
 def _again(phase: Phase) -> Interludes:
     """The next rotation, which remembers what the last one destroyed."""
-    rotations = _in(Phase.MONITOR)
+    rotations = come_to(Phase.MONITOR)
     rotations.it_comes_to_its_end()
     rotations.world.start()
     rotations.on_to(phase)
     return rotations
 
 
-def _in(phase: Phase) -> Interludes:
+def come_to(phase: Phase) -> Interludes:
+    """A calm world, whose rotation has just come to a phase."""
     rotations = Interludes()
     rotations.clients_use_it(held=True, lag=0, laggard=None, phase=phase, event="nothing")
     if rotations.world.rotation is None:

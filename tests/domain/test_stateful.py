@@ -10,6 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.domain.emergencies import one_report_each
 from tests.domain.interludes import Interludes, stories, two_causes_each
 from tests.domain.rotations import one_event_each
+from tests.domain.unknowns import unknown_each
 
 BUDGET = settings(
     max_examples=100,
@@ -43,6 +44,11 @@ def test_two_causes_at_once_are_heard_in_their_order() -> None:
 def test_promises_hold_in_every_story() -> None:
     """What comes again and again, is denied for a while, is to be mended while it stands, or comes after an end."""
     stories()
+
+
+def test_the_unknown_is_nothing_known() -> None:
+    """Whatever cannot be read, asked or heard, in any phase and under any word, is waited for."""
+    unknown_each()
 
 
 @pytest.mark.slow

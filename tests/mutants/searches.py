@@ -21,6 +21,7 @@ from tests.domain.emergencies import one_report_each
 from tests.domain.interludes import Interludes, stories, two_causes_each
 from tests.domain.rotations import one_event_each
 from tests.domain.test_stateful import BUDGET
+from tests.domain.unknowns import unknown_each
 from tests.explorer.search import Search
 from tests.explorer.state import start
 from tests.mutants.catalogue import MUTANTS, Mutant
@@ -37,6 +38,7 @@ def fixed(_: float) -> str | None:
     one_event_each()
     one_report_each()
     stories()
+    unknown_each()
     two_causes_each()
     return None
 
