@@ -59,7 +59,8 @@ class Region:
             self.place.remember()
             before, serving = self.value, self.place.serving()
             made = self.place.promote(copied(self.place, copy), expected=expected, token=checked(token))
-            self.promoted_at = self.world.timeline.now
+            if self.place.serving() != serving:  # the same call delivered again changes nothing
+                self.promoted_at = self.world.timeline.now
             if self.value != before:
                 self.given()
             found = serving and serving[0]
