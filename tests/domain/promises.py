@@ -44,6 +44,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     one_at_a_time(before, decision)
     stands_where_told(world, before, decision)
     heard_in_order(world, before, decision)
+    nothing_out_of_sight(world, decision)
     for effect in decision.effects:
         if effect.kind is EffectKind.PROMOTE and effect.target is not None:
             if effect.serial in world.targets[effect.target].copies:  # else it cannot be carried out
@@ -74,6 +75,16 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
             verifier.excused |= set(after.outgoing)
     if not after.live and decision.successor is None:
         ended_clean(world, after)
+
+
+def nothing_out_of_sight(world: World, decision: Decision) -> None:
+    """P4: nothing is sent where nobody can look; but a mint, whose lost answer is looked for where it was made."""
+    for effect in decision.effects:
+        target = world.targets.get(effect.target or "")
+        seen = target is None or not target.away or effect.kind is EffectKind.MINT
+        assert seen, f"P4: {effect.kind} v{effect.serial} at {effect.target}, which cannot be read"
+        away = [name for name in effect.verifiers if name in world.verifiers and world.verifiers[name].away]
+        assert not away, f"P4: {effect.kind} v{effect.serial} at {away}, which cannot be asked"
 
 
 def stage_by_stage(before: Rotation, after: Rotation) -> None:

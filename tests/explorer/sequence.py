@@ -23,11 +23,21 @@ ACCEPTING = frozenset({EffectKind.INSTALL, EffectKind.ENABLE})
 def in_order(state: State, decision: Decision) -> Iterator[str]:
     """Nothing is decided before what has to be done before it."""
     before, after = state.rotation, decision.rotation
+    for effect in decision.effects:
+        yield from _out_of_sight(state, effect)
     if after.phase is before.phase:
         for effect in decision.effects:
             yield from _too_early(state, effect, decision)
     elif (before.phase, after.phase) in STAGES:
         yield from _left_too_early(state, f"{after.phase} begins")
+
+
+def _out_of_sight(state: State, effect: Effect) -> Iterator[str]:
+    """Nothing is sent where nobody can look; but a mint, whose lost answer is looked for where it was made."""
+    away = {target.name for target in state.targets if target.away and effect.kind is not EffectKind.MINT}
+    away |= {verifier.name for verifier in state.verifiers if verifier.away}
+    for name in sorted(away & {*effect.verifiers, effect.target or ""}):
+        yield f"P4: {effect.kind} v{effect.serial} at {name}, where nobody can look"
 
 
 def _left_too_early(state: State, what: str) -> Iterator[str]:
