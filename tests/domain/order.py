@@ -61,12 +61,24 @@ def _undone(world: World, before: Rotation, decision: Decision) -> bool:
         return True
     if before.rollback_asked is not None and before.phase in BEFORE_DESTROY:
         assert reason is Reason.OPERATOR_ROLLBACK, f"an operator's rollback, and {reason} is told"
+        _goes_back(world, before, decision)
         return True
     if _fails(world, before):
         left = after.phase in LEFT or after.halted is not None
         assert left, f"v{before.incoming} fails, and {before.phase} leads to {after.phase} ({reason})"
+        _goes_back(world, before, decision)
         return True
     return after.phase in LEFT and before.phase is not Phase.ROLLBACK
+
+
+def _goes_back(world: World, before: Rotation, decision: Decision) -> None:
+    """What is out of sight is not lost: the way leads back to the old version, and not on to another (promise P3)."""
+    old = before.outgoing[0]
+    entries = [verifier.table.get(old) for verifier in world.verifiers.values()]
+    gone = {*before.marks, *before.revoked, *before.waived, *before.failed, *world.gone}
+    sight = any(target.away for target in world.targets.values()) or world.readable(old)
+    if old not in gone and sight and Entry.REVOKED not in entries:
+        assert decision.rotation.phase is Phase.ROLLBACK, f"P3: v{old} can come back, and another takes over"
 
 
 def _whole(world: World, before: Rotation, serial: int) -> bool:
