@@ -95,6 +95,8 @@ class Ground:
         self.orphan: Obstacle | None = None
         """A key of ours that nobody can use; it is looked for between rotations."""
         self.unseen = 0.0
+        self.since: datetime | None = EPOCH
+        """Since when all sources know; None while one has never told anything."""
         self.denied: set[EffectKind] = set()
         self.fates: list[Fate] = []
         self.late: list[Effect] = []
@@ -308,7 +310,7 @@ class Ground:
     def heal(self) -> None:
         """Every fault ends."""
         self.fates, self.finding, self.obstacle, self.room = [], None, None, None
-        self.unseen = 0.0
+        self.unseen, self.since = 0.0, EPOCH
         self.denied.clear()
         self.put_back()
         self.mend_tables()

@@ -230,6 +230,7 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
         return
     if serial not in world.ever_served:
         return
+    assert world.since is not None, f"P4: v{serial} is disabled while a source has never told anything"
     least = max(world.policy.drain, world.policy.minimum_overlap)
     since = max(world.served_since[name] for name in after.targets)
     for client in world.clients.values():

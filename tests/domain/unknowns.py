@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 from tests.domain.interludes import Interludes, come_to
@@ -69,7 +69,32 @@ def late(world: World) -> None:
         source.lag = seconds(200)
 
 
-UNKNOWN = (one_target, all_targets, one_copy, one_verifier, all_verifiers, listings, older_rules, failures, uses, late)
+def one_ear(world: World) -> None:
+    """Of two sources that see failures one is mute."""
+    reports = world.sources["reports"]
+    reports.sees_failures = reports.down = reports.mute = True
+
+
+def young_source(world: World) -> None:
+    """One has never told anything."""
+    world.since = None
+
+
+def no_verifier(world: World) -> None:
+    """The authority names none."""
+    world.verifiers.clear()
+
+
+def values_and_rules(world: World) -> None:
+    """Nobody can try anything, and connections held open may meet other rules."""
+    older_rules(world)
+    all_targets(world)
+
+
+UNKNOWN: Sequence[Callable[[World], None]] = (
+    *(one_target, all_targets, one_copy, one_verifier, all_verifiers, no_verifier, listings, older_rules),
+    *(values_and_rules, failures, one_ear, uses, young_source, late),
+)
 WORDS: Mapping[str, Callable[[Interludes], None]] = {
     "nothing": lambda _: None,
     "roll back": lambda rotations: rotations.operator_rolls_back(),
@@ -77,6 +102,7 @@ WORDS: Mapping[str, Callable[[Interludes], None]] = {
     "emergency": lambda rotations: rotations.version_is_leaked(new=False, grace=20, cut_now=False),
     "the new leaks": lambda rotations: rotations.version_is_leaked(new=True, grace=0, cut_now=False),
     "it fails": lambda rotations: rotations.detector_accuses(control=True, clients=1),
+    "it fails alone": lambda rotations: rotations.detector_accuses(control=False, clients=1),
     "reassert": lambda rotations: rotations.operator_answers_a_hand(0, adopt=False),
 }
 
@@ -99,5 +125,6 @@ def unknown_each() -> None:
         if word == "roll back":
             rotations.operator_forces(final=False)
         rotations.tick(10, 6)
-        rotations.world.heal()
-        rotations.tick(10, 3)
+        if unknown is not no_verifier:
+            rotations.world.heal()
+            rotations.tick(10, 3)

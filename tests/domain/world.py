@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.domain.ground import EPOCH, Fate, Ground, Written
+from tests.domain.ground import Fate, Ground, Written
 from tests.domain.places import Client, Target, Verifier, seconds
 
 from keyturn.domain import commands, machine
@@ -195,7 +195,7 @@ class World(Ground):
             verifiers={name: self._ask(verifier, minted, asked) for name, verifier in self.verifiers.items()},
             usage=UsageSeen(
                 sources=watermarks,
-                since=EPOCH,
+                since=self.since,
                 clients={name: _seen(client) for name, client in self.clients.items()},
                 finding=self.finding,
                 unseen=self.unseen,

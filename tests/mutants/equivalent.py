@@ -30,6 +30,10 @@ EQUIVALENT: Mapping[str, str] = {
     "monitor: clients_moved before served_everywhere": BOTH_WAIT,
     "retire: old_silent before served_everywhere": BOTH_WAIT,
     "rollback: drained before served_everywhere": BOTH_WAIT,
+    "unknown in withdraw.clients_moved: s.seen.usage.watermark is all told": "what is awaited here `old_silent` awaits "
+    "too, which waits for the same word; which of them is named first is all that changes",
+    "unknown in situation._moved: self.seen.usage.watermark is all told": "asked only where `clients_moved` has seen a "
+    "watermark",
     "destroy: mark_beside before prove_dead": APART,
     "rollback: mark_beside before prove_dead": APART,
     "completed: accept_survivor before bury_again": APART,
