@@ -30,13 +30,14 @@ def heard_in_order(world: World, before: Rotation, decision: Decision) -> None:
     if not _undone(world, before, decision):
         _stands_for_the_first(world, before, decision)
         _given_back(world, before, decision)
-    _seen_to_be_so(world, decision)
+    _seen_to_be_so(world, before.incoming, decision)
 
 
-def _seen_to_be_so(world: World, decision: Decision) -> None:
+def _seen_to_be_so(world: World, new: int, decision: Decision) -> None:
     """What cannot be seen is not lost, and what no control speaks of is no fault of the new version (promise P4)."""
     reason, finding = decision.verdict.reason, world.finding
-    if reason in (Reason.UNPROVEN, Reason.NEW_VALUE_LOST):
+    revoked = any(verifier.table.get(new) is Entry.REVOKED for verifier in world.verifiers.values())
+    if reason is Reason.UNPROVEN or (reason is Reason.NEW_VALUE_LOST and not revoked):
         away = [target.name for target in world.targets.values() if target.away]
         assert not away, f"P4: {reason}, while {away} cannot be read"
     if reason is Reason.NEW_VERSION_FAILS and finding is not None and not finding.control:
