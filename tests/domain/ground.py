@@ -290,6 +290,9 @@ class Ground:
         for target in self.targets.values():
             if target.taken_by_hand is not None and target.id == target.put_by_hand:
                 given, target.id = target.serial, target.taken_by_hand
+                for verifier in self.verifiers.values():
+                    if target.serial is not None and verifier.table.get(target.serial) is Entry.REVOKED:
+                        verifier.excused.add(target.serial)  # it died while readers got the hand's value
                 for client in self.clients.values():
                     if client.target == target.name and client.holds == given:
                         client.holds = target.serial
