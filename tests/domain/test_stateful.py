@@ -7,8 +7,8 @@ import random
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
-from tests.domain.emergencies import one_report_each
-from tests.domain.interludes import Interludes, stories, two_causes_each
+from tests.domain.emergencies import Emergencies, one_report_each
+from tests.domain.interludes import stories, two_causes_each
 from tests.domain.rotations import one_event_each
 from tests.domain.unknowns import unknown_each
 
@@ -59,7 +59,7 @@ def test_promises_hold_whatever_happens() -> None:
     print(f"seed {chosen}")  # noqa: T201 - shown when the test fails, to run it again
 
     @seed(chosen)
-    class Seeded(Interludes):
+    class Seeded(Emergencies):
         """The rules, with this seed."""
 
     run_state_machine_as_test(Seeded, settings=BUDGET)
