@@ -24,14 +24,8 @@ CAUSES = (
     *("the old leaks", "the new leaks", "it is abandoned", "it is rolled back", "it is paused", "the new fails"),
     *("all fails", "the new is lost", "a hand writes", "a hand takes copies", "a hand changes a table"),
     *("a hand's value is accepted", "a hand's value is overwritten", "an obstacle", "a late user"),
-    *(
-        "a verifier joins",
-        "it is forced",
-        "a target is away",
-        "a verifier is away",
-        "a listing fails",
-        "a call is lost",
-    ),
+    *("a verifier joins", "it is forced", "a target is away", "a verifier is away"),
+    *("a listing fails", "a call is lost"),
 )
 """What a rotation may be told between one look and the next."""
 LIVE = precondition(lambda self: self.world.rotation is not None)
@@ -148,14 +142,10 @@ class Interludes(Emergencies):
             self.value_is_lost(new=True)
         elif name == "a hand writes":
             self.secret_overwritten(0, missing=False)
-        elif name == "a hand's value is accepted":
+        elif name in ("a hand's value is accepted", "a hand's value is overwritten"):
             self.secret_overwritten(0, missing=False)
             self.tick(5, 1)
-            self.operator_answers_a_hand(0, adopt=True)
-        elif name == "a hand's value is overwritten":
-            self.secret_overwritten(0, missing=False)
-            self.tick(5, 1)
-            self.operator_answers_a_hand(0, adopt=False)
+            self.operator_answers_a_hand(0, adopt=name == "a hand's value is accepted")
         elif name == "a hand takes copies":
             self.copies_stolen(0)
         elif name == "a hand changes a table":
@@ -178,12 +168,10 @@ class Interludes(Emergencies):
             self.world.add_client(every=70, refresh=None, holds=0)
 
     @LIVE
-    @rule(
-        joins=st.booleans(), robbed=st.booleans(), returns=st.just(False)
-    )  # `verifier_returns_stale` is a rule of its own
+    @rule(joins=st.booleans(), robbed=st.booleans(), returns=st.just(False))
     def it_is_mended_while_it_stands(self, joins: bool, robbed: bool, returns: bool) -> None:
-        """Under a pause what was true is made so again: at a verifier that joins or comes back, and at a target whose copies
-        are gone."""
+        """Under a pause what was true is made so again: at a verifier that joins or comes back (which chance draws as a rule
+        of its own), and at a target whose copies are gone."""
         self.operator_pauses(500)
         self.tick(5, 1)
         if joins:

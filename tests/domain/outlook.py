@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from tests.domain.places import seconds
-from tests.domain.promises import RESTORABLE, at_rest, judge, standing
+from tests.domain.promises import RESTORABLE, at_rest, passed, standing
 from tests.domain.world import World
 
 from keyturn.domain import commands
@@ -53,9 +53,7 @@ def both_accepted(world: World) -> None:
     other.calm()
     other.wake_clients()
     for _ in range(SOON):
-        other.advance(seconds(5))
-        other.tick(judge)
-        standing(other)
+        passed(other, seconds(5))
         if other.rotation is None or other.rotation.phase is not phase or other.rotation.halted is not None:
             return
         held = other.rotation.hold
@@ -88,9 +86,7 @@ def stand_mended(world: World) -> None:
     other = world.fork()
     other.wake_clients()
     for _ in range(SOON):
-        other.advance(seconds(5))
-        other.tick(judge)
-        standing(other)
+        passed(other, seconds(5))
     rotation = other.rotation
     if rotation is None or rotation.pause is None or rotation.phase is not before.phase or rotation.halted is not None:
         return
@@ -177,9 +173,7 @@ def stands_aloud(world: World) -> None:
         return
     other = world.fork()
     for _ in range(60):
-        other.advance(TICK)
-        other.tick(judge)
-        standing(other)
+        passed(other, TICK)
 
 
 def topics(world: World) -> set[str]:
@@ -192,9 +186,7 @@ def run(world: World, ticks: int) -> bool:
     for _ in range(ticks):
         if world.rotation is None:
             return True
-        world.advance(TICK)
-        world.tick(judge)
-        standing(world)
+        passed(world, TICK)
         rotation = world.rotation
         if rotation is not None and rotation.phase is not Phase.ROLLBACK:
             latched = rotation.hold is not None and rotation.hold.latched
@@ -210,8 +202,6 @@ def dead_stay_dead(world: World) -> None:
     other = world.fork()
     other.calm()
     for _ in range(SOON):
-        other.advance(seconds(5))
-        other.tick(judge)
-        standing(other)
+        passed(other, seconds(5))
     for verifier in other.verifiers.values():
         assert not verifier.risen, f"P11: {verifier.name} accepts v{verifier.risen}, and nobody buries it"

@@ -31,6 +31,14 @@ SLACK = seconds(60)
 """Between two ticks at most."""
 
 
+def passed(world: World, span: timedelta) -> Decision | None:
+    """Some time goes by, and the daemon looks once, with every promise held."""
+    world.advance(span)
+    decision = world.tick(judge)
+    standing(world)
+    return decision
+
+
 def judge(world: World, before: Rotation, decision: Decision) -> None:
     """Everything that a decision must not do, on the world in which it is to be done."""
     settle(world)

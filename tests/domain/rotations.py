@@ -12,7 +12,7 @@ from tests.domain.findings import authority_ill, failing
 from tests.domain.ground import POLICY, Fate
 from tests.domain.outlook import both_accepted, dead_stay_dead, may_be_rolled_back, must_end, stands_aloud
 from tests.domain.places import Client, seconds
-from tests.domain.promises import judge, standing
+from tests.domain.promises import passed, standing
 from tests.domain.world import World
 
 from keyturn.domain import commands
@@ -90,9 +90,7 @@ class Rotations(RuleBasedStateMachine):
     @rule(span=st.sampled_from([1, 5, 10, 20, 40]), times=st.integers(1, 4))
     def tick(self, span: int, times: int) -> None:
         for _ in range(times):
-            self.world.advance(seconds(span))
-            self.world.tick(judge)
-            standing(self.world)
+            passed(self.world, seconds(span))
 
     @rule(calm=st.booleans())
     def run_on(self, calm: bool) -> None:

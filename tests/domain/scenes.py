@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tests.domain.ground import POLICY
 from tests.domain.places import Client, seconds
-from tests.domain.promises import judge, standing
+from tests.domain.promises import passed
 from tests.domain.world import World
 
 from keyturn.domain.machine import Decision
@@ -29,10 +29,8 @@ def world_in(phase: Phase, kind: type[World] = World, **policy: object) -> World
 
 def step(world: World, span: float = 5) -> Decision:
     """Some seconds, and one tick, with every promise held."""
-    world.advance(seconds(span))
-    decision = world.tick(judge)
+    decision = passed(world, seconds(span))
     assert decision is not None
-    standing(world)
     return decision
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.domain.places import seconds
-from tests.domain.promises import judge, standing
+from tests.domain.promises import passed
 from tests.domain.scenes import rotation
 from tests.domain.world import World
 
@@ -22,10 +22,7 @@ def leak(world: World, serial: int, *, grace: float = 20, cut_now: bool = False)
 
 def tick(world: World, span: float = 5) -> Decision | None:
     """Some seconds, and one tick, also after the end, with every promise held."""
-    world.advance(seconds(span))
-    decision = world.tick(judge)
-    standing(world)
-    return decision
+    return passed(world, seconds(span))
 
 
 def go(world: World, done: Callable[[], bool], ticks: int = 300) -> list[Decision]:

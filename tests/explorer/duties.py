@@ -156,8 +156,9 @@ def _for_a_person(state: State) -> Iterator[str]:
 
 def _elsewhere(state: State) -> bool:
     """Whether anything can not be reached, or stands for a person."""
-    places = [*[t.away or t.hand for t in state.targets], *[v.away or v.hands for v in state.verifiers]]
-    return any((*places, state.obstacle, state.rotation.halted, state.rotation.hold and state.rotation.hold.latched))
+    hands = [*[target.hand for target in state.targets], *[verifier.hands for verifier in state.verifiers]]
+    standing = (state.obstacle, state.rotation.halted, state.rotation.hold and state.rotation.hold.latched)
+    return _away(state) or any((*hands, *standing))
 
 
 def _away(state: State) -> bool:

@@ -90,26 +90,27 @@ def _given(state: State, effect: Effect) -> Iterator[str]:
 
 def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
     serial, after = effect.serial, decision.rotation
-    if is_cut(state, serial) and (effect.kind is EffectKind.DISABLE or makes_room(state, serial)):
+    room_made = makes_room(state, serial)
+    if is_cut(state, serial) and (effect.kind is EffectKind.DISABLE or room_made):
         return
     what = f"v{serial} is {'disabled' if effect.kind is EffectKind.DISABLE else 'revoked'}"
     forced = serial in state.forced
     for target in state.targets:
-        made_up_for = (forced and target.away) or makes_room(state, serial)
+        made_up_for = (forced and target.away) or room_made
         if target.serial == serial and not made_up_for:
             yield f"P2: {what} while {target.name} serves it"
     never_let_in = all(verifier.table[serial] is Entry.ABSENT for verifier in state.verifiers)
-    if not makes_room(state, serial) and not never_let_in:
+    if not room_made and not never_let_in:
         yield from _survivor_stands(state, what, after)
     gone = not any(not v.away and v.accepts(serial) for v in state.verifiers)
     if effect.kind is EffectKind.REVOKE:
         if not gone and serial not in state.rotation.revoked:
             yield f"P2: {what} while it is accepted still"
         early = after.phase not in (Phase.DESTROY, Phase.ROLLBACK, *RESTING) and state.rotation.incoming in state.keys
-        if early and not makes_room(state, serial):
+        if early and not room_made:
             yield f"P3: {what} in {after.phase}"
         return
-    if forced or serial not in state.served or after.phase in RESTING or makes_room(state, serial):
+    if forced or serial not in state.served or after.phase in RESTING or room_made:
         return
     if serial in state.holds:
         yield f"P2: {what} while a client uses it"
@@ -183,8 +184,7 @@ def ended(state: State, decision: Decision) -> Iterator[str]:
             continue
         if not verifier.accepts(survivor):
             yield f"END: {after.phase} with v{survivor}, which {verifier.name} refuses"
-        left = state.keys & set(after.versions) - {survivor}
-        for serial in left:
+        for serial in state.keys & set(after.versions) - {survivor}:
             if verifier.table[serial] is not Entry.REVOKED and _known(state, serial):
                 yield f"P5: {after.phase} while v{serial} is {verifier.table[serial]} at {verifier.name}"
 

@@ -108,10 +108,10 @@ def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks
         # A disable of ours that is still settling is undone at once, not waited for.
         still = s.verifiers(serial, Acceptance.UNSETTLED)
         joining += tuple(v for v in still if s.entry(v, serial) is Entry.DISABLED and v not in s.rotation.up)
-    # What is revoked accepts it never again: that is asked for last, and in vain until people are told, so that it keeps no
-    # other verifier from being mended.
-    mendable = tuple(v for v in joining if s.entry(v, serial) is not Entry.REVOKED)
     if joining:
+        # What is revoked accepts it never again: that is asked for last, and in vain until people are told, so that it keeps
+        # no other verifier from being mended.
+        mendable = tuple(v for v in joining if s.entry(v, serial) is not Entry.REVOKED)
         return (effect(s, kind, serial, verifiers=mendable or joining),)
     if refusing:
         return wait(Reason.NOT_ACCEPTED_YET, f"{', '.join(refusing)} refuses v{serial}", verifiers=list(refusing))

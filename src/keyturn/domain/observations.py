@@ -124,9 +124,10 @@ AUTHORITY = "authority"
 """Where an obstacle stands that is at no target."""
 
 UNMAPPED = "unmapped"
+"""The one client that every presentation counts for which no source's rule maps."""
+
 UNSEEN = ""
 """In the place of a client's name: all those that were never seen."""
-"""The one client that every presentation counts for which no source's rule maps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
