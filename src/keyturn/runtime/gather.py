@@ -215,11 +215,7 @@ class Gather:
         acceptance = {}
         risen: frozenset[int] = frozenset()
         for serial, value in values.items():
-            try:
-                acceptance[serial] = wired.issuer.probe(verifier, minted[serial], value)
-            except Failure as error:
-                log.warning("probe failed", credential=wired.name, verifier=verifier, error=error.message)
-                acceptance[serial] = Acceptance.UNREACHABLE
+            acceptance[serial] = self._tried(wired, verifier, minted[serial], value)
         try:
             listed = self.at_once.run(f"{wired.name}/{verifier}/entries", lambda: wired.issuer.entries(verifier))
             entries = {serial: listed.get(key_id, Entry.ABSENT) for serial, key_id in minted.items()}
@@ -228,6 +224,22 @@ class Gather:
             log.warning("listing failed", credential=wired.name, verifier=verifier, error=error.message)
             entries = {}
         return VerifierSeen(acceptance=acceptance, entries=entries, risen=risen)
+
+    def _tried(self, wired: WiredCredential, verifier: str, key_id: str, value: SecretValue) -> Acceptance:
+        """What the verifier says to a version. One lost answer is no verdict: in an emergency whoever cannot be reached is
+        left out."""
+
+        def answered() -> Acceptance:
+            found = wired.issuer.probe(verifier, key_id, value)
+            if found is Acceptance.UNREACHABLE:
+                raise Transient(f"{verifier} cannot be reached")
+            return found
+
+        try:
+            return self.at_once.run(f"{wired.name}/{verifier}/probe", answered)
+        except Failure as error:
+            log.warning("probe failed", credential=wired.name, verifier=verifier, error=error.message)
+            return Acceptance.UNREACHABLE
 
     def _orphans(self, rotation: Rotation, wired: WiredCredential) -> Orphans:
         """What the authority holds that nobody knows, looked for before anything is minted, and between rotations where a

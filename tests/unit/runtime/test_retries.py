@@ -9,7 +9,7 @@ import pytest
 from tests.unit.runtime.rig import NAME, Rig
 
 from keyturn.domain.errors import Denied, Failure, Throttled, Transient
-from keyturn.domain.observations import ServingKind
+from keyturn.domain.observations import Acceptance, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.runtime.retries import AT_ONCE, BUDGET, HEEDED, AtOnce, backoff, delay
 from keyturn.testing.fakes import FakeClock, Fault, InlineExecutor
@@ -113,6 +113,20 @@ def test_look_at_a_target_survives_a_hiccup() -> None:
     seen = rig.runtime.look(NAME)
     assert {target.serving.kind for target in seen.targets.values()} == {ServingKind.OURS}
     assert all(verifier.entries for verifier in seen.verifiers.values())
+
+
+def test_verifier_is_asked_again_before_it_counts_as_unreachable() -> None:
+    """Two lost answers at one verifier do not make it one that an emergency leaves out; a third does."""
+    rig = Rig()
+    rig.second()
+    rig.runtime.start(NAME, by="ada", why="test")
+    found = []
+    for lost in (AT_ONCE - 1, AT_ONCE):
+        rig.authority.faults.inject(Fault.LOST_REQUEST, "probe", times=lost)
+        seen = rig.runtime.look(NAME)
+        found.append([verifier.acceptance[1] for _, verifier in sorted(seen.verifiers.items())])
+    accepted = [Acceptance.ACCEPTED] * len(found[0])
+    assert found == [accepted, [Acceptance.UNREACHABLE, *accepted[1:]]]
 
 
 def test_effect_is_tried_once_a_tick_and_its_attempts_are_counted() -> None:

@@ -58,7 +58,8 @@ def promoted(p: Promises, replica: Replica, region: Region) -> Found:
         yield "P8", f"{region.name} is given {key}, which is compromised"
     everywhere = rotation.phase is Phase.OVERLAP and not emergency(rotation)
     for node in world.authority.nodes.values():
-        passed_over = not everywhere and (node.away or node.name in replica.cut)
+        lost = node.away or node.name in replica.cut or (node.name, key.id) in replica.unanswered
+        passed_over = lost and not everywhere
         if passed_over and not accepts(node, key):
             # Clients may reach what keyturn cannot: until it is mended they are refused there, as is on record.
             p.excuse(node.name)

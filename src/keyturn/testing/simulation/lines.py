@@ -148,10 +148,14 @@ class IssuerLine:
     def probe(self, verifier: str, key_id: str, value: SecretValue) -> Acceptance:
         if verifier in self._world.ill:
             return Acceptance.UNREACHABLE
+        unanswered = self._replica.unanswered
+        unanswered.add((verifier, key_id))
         try:
-            return self._probes[verifier](verifier, key_id, value)
+            found = self._probes[verifier](verifier, key_id, value)
         except Transient:
             return Acceptance.UNREACHABLE
+        unanswered.discard((verifier, key_id))
+        return found
 
 
 class SourceLine:

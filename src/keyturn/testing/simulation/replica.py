@@ -95,6 +95,8 @@ class Replica:
         self.in_tick = False
         self.undisturbed = True
         """Whether this tick has seen the world as it is, and nothing has moved since."""
+        self.unanswered: set[tuple[str, str]] = set()
+        """(verifier, key id) whose last probe was lost: to this process the verifier is away."""
         self.runtime = self._started()
 
     def _started(self) -> Runtime:

@@ -68,23 +68,25 @@ class Tables:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._ours: dict[str, Table] = {}
-        """By verifier: the table as keyturn wrote it last. Another's hand takes no lease: nothing keeps out of its way."""
+        self._writes: Counter[str] = Counter()
+        """By verifier: how often keyturn wrote its table under the lease. Another's hand takes no lease: nothing keeps out of
+        its way."""
 
-    def read(self, verifiers: Collection[str]) -> dict[str, Table]:
-        """The tables as somebody reads them who is about to change one row."""
+    def read(self, verifiers: Collection[str]) -> dict[str, tuple[Table, int]]:
+        """The tables as somebody reads them who is about to change one row, and the number of the last write."""
         nodes = self._world.authority.nodes
-        return {name: nodes[name].newest for name in verifiers if name in nodes}
+        return {name: (nodes[name].newest, self._writes[name]) for name in verifiers if name in nodes}
 
     def wrote(self, verifiers: Collection[str]) -> None:
         """Some replica has written these tables."""
-        self._ours |= self.read(verifiers)
+        if not self._world.landing_late:
+            self._writes.update(verifiers)
 
-    def written(self, replica: Replica, read: Mapping[str, Table]) -> None:
+    def written(self, replica: Replica, read: Mapping[str, tuple[Table, int]]) -> None:
         """Whoever writes a whole table that another replica has changed since it was read undoes what that one did."""
         nodes = self._world.authority.nodes
-        for name, table in read.items():
-            if name in nodes and nodes[name].newest is not table and nodes[name].newest is self._ours.get(name):
+        for name, (table, write) in read.items():
+            if name in nodes and self._writes[name] != write:
                 self._world.promises.check(
                     [("P7", f"{replica.name} writes the key table of {name} over another's change")]
                 )
