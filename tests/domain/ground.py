@@ -327,6 +327,7 @@ class Ground:
             verifier.lag, verifier.unlisted = seconds(0), False
         for source in self.sources.values():
             source.down, source.mute, source.lag = False, False, seconds(5)
+        self.sources["gateway"].sees_failures = True
 
     def wake_clients(self) -> None:
         """Every client fetches and uses often again; one that nobody waited for fetches first."""

@@ -12,6 +12,7 @@ from tests.domain.emergencies import Emergencies
 from tests.domain.findings import failing
 from tests.domain.ground import Fate
 from tests.domain.outlook import dead_stay_dead, stand_mended
+from tests.domain.places import seconds
 from tests.domain.promises import at_rest
 from tests.domain.rotations import PHASES
 
@@ -227,6 +228,42 @@ class Interludes(Emergencies):
         self.target_away(1, away=False)
 
     @LIVE
+    @rule()
+    def it_is_needed_while_older_rules_go(self) -> None:
+        """Somebody comes late with a version that not every held connection is refused with yet."""
+        for verifier in self.world.verifiers.values():
+            verifier.lag = seconds(120)
+        self.on_to(Phase.RETIRE)
+        rotation = self.world.rotation
+        if rotation is not None and rotation.phase is Phase.RETIRE:
+            self.world.add_client(every=70, refresh=20, holds=rotation.outgoing[0])
+        self.on_to(Phase.MONITOR)
+
+    @LIVE
+    @rule()
+    def nobody_sees_that_a_disable_was_lost(self) -> None:
+        """Neither by its value nor in any listing."""
+        self.world.fates = [Fate.FAILED]
+        self.on_to(Phase.RETIRE)
+        for target in self.world.targets.values():
+            target.away = True
+        for verifier in self.world.verifiers.values():
+            verifier.unlisted = True
+        self.tick(5, 3)
+        self.world.heal()
+
+    @LIVE
+    @rule()
+    def nobody_lists_what_is_lost(self) -> None:
+        """The old value is lost, as somebody has signed, and one verifier says no more what it knows."""
+        self.value_is_lost(new=False)
+        self.tick(5, 1)
+        self.operator_accepts_a_loss()
+        self.listing_fails(1, unlisted=True)
+        self.tick(10, 20)
+        self.listing_fails(1, unlisted=False)
+
+    @LIVE
     @rule(new=st.booleans())
     def mark_is_not_written(self, new: bool) -> None:
         """A backend that lets nobody write the mark keeps the last trace of what leaked."""
@@ -251,6 +288,15 @@ def stories() -> None:
         _again(Phase.MONITOR).its_end_is_kept(back, hand, orphan, joins)
     for revoke, away in product(flags, repeat=2):
         come_to(Phase.MONITOR).call_is_denied_for_a_while(revoke, away)
+    for story in (
+        Interludes.it_is_needed_while_older_rules_go,
+        Interludes.nobody_sees_that_a_disable_was_lost,
+        Interludes.nobody_lists_what_is_lost,
+    ):
+        rotations = come_to(Phase.MONITOR)
+        story(rotations)
+        rotations.it_comes_to_its_end()
+        assert rotations.world.rotation is None
     overdue = come_to(Phase.MONITOR)
     overdue.its_way_back_is_overdue()
     overdue.it_comes_to_its_end()

@@ -17,6 +17,7 @@ from tests.domain.compromised import (
 )
 from tests.domain.order import heard_in_order
 from tests.domain.places import Use, seconds
+from tests.domain.told import told_as_it_is
 from tests.domain.world import World
 
 from keyturn.domain.effects import EffectKind
@@ -52,6 +53,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
     one_at_a_time(before, decision)
     stands_where_told(world, before, decision)
     heard_in_order(world, before, decision)
+    told_as_it_is(world, before, decision)
     nothing_out_of_sight(world, decision)
     for effect in decision.effects:
         if effect.kind is EffectKind.PROMOTE and effect.target is not None:
@@ -67,6 +69,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
         watched(world, after, world.policy.minimum_overlap, failures=True)
     if before.phase is Phase.MONITOR and after.phase is Phase.RETIRE:
         accept_before_use(world, after.incoming, "left alone")
+        known_accepted(world, after)
     if before.phase is Phase.RETIRE and after.phase is Phase.DESTROY:
         soak_known(world, after)
     if decision.successor is not None:
@@ -75,14 +78,55 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
         stored = {serial for target in world.targets.values() for serial in target.copies}
         left = {serial for serial in after.versions if serial in stored or serial not in after.proven}
         assert set(decision.successor.versions) >= left, "P5: forgotten"
+        leads_from_what_readers_got(world, after, decision.successor)
     if after.phase is Phase.ROLLBACK and before.phase is not Phase.ROLLBACK:
         for verifier in world.verifiers.values():
             verifier.excused.add(after.outgoing[0])
     if before.phase is Phase.RETIRE and after.phase is Phase.MONITOR:
         for verifier in world.verifiers.values():
             verifier.excused |= set(after.outgoing)
+    if after.phase is not before.phase and before.phase is Phase.RETIRE:
+        enabled_again(world, decision)
+    if after.soak is not None and before.soak is None:
+        kept = [v.name for v in world.verifiers.values() for s in after.outgoing if v.table.get(s) is Entry.ACTIVE]
+        assert not kept, f"P4: the soak begins, and {kept} know what is to be disabled as active"
     if not after.live and decision.successor is None:
         ended_clean(world, after)
+
+
+def known_accepted(world: World, after: Rotation) -> None:
+    """P3: MONITOR is left when what may still be needed is known accepted everywhere, by its value or where that is lost by
+    the listing; an emergency leaves out who cannot be reached."""
+    kept = [serial for serial in set(after.outgoing) & after.served - set(after.revoked) if serial not in after.forced]
+    for serial in kept if not emergency(after) else ():
+        blind = [v.name for v in world.verifiers.values() if v.away or (v.unlisted and not world.readable(serial))]
+        assert not blind, f"P4: whether {blind} accept v{serial} is not known"
+
+
+def enabled_again(world: World, decision: Decision) -> None:
+    """Nobody stays refused on an unmarked version that we disabled, not for as long as older rules take to go either: what
+    is kept from now on is enabled with the decision that keeps it."""
+    after = decision.rotation
+    given_up = after.accepted is not None or after.abandoned is not None
+    if given_up or after.phase not in (Phase.MONITOR, Phase.ROLLBACK) or EffectKind.ENABLE in world.denied:
+        return
+    kept = {after.survivor} if after.phase is Phase.ROLLBACK else set(after.outgoing) & after.served
+    kept -= {*after.marks, *after.revoked, *after.waived, *after.forced}
+    asked = [effect for effect in decision.effects if effect.kind is EffectKind.ENABLE]
+    for serial in sorted(kept)[:1]:
+        there = [v for v in world.verifiers.values() if not (v.away or v.unlisted) and world.readable(serial)]
+        lacking = {v.name for v in there if v.table.get(serial) is Entry.DISABLED}
+        enabled = {name for effect in asked if effect.serial == serial for name in effect.verifiers}
+        assert lacking <= enabled, f"v{serial} stays disabled at {lacking - enabled}"
+
+
+def leads_from_what_readers_got(world: World, before: Rotation, successor: Rotation) -> None:
+    """P3: the way back of a rotation that takes over is what readers got last, seen or not, unless nothing is left of it."""
+    promised = any(serial == before.incoming for _, serial in before.promised)
+    last = before.restoring if before.restoring is not None else before.incoming if promised else None
+    left = any(last in target.copies or target.serial == last for target in world.targets.values())
+    if last is not None and left:
+        assert successor.outgoing[0] == last, f"P3: readers got v{last}, and the way back is v{successor.outgoing[0]}"
 
 
 def nothing_out_of_sight(world: World, decision: Decision) -> None:
@@ -105,8 +149,8 @@ def stage_by_stage(before: Rotation, after: Rotation) -> None:
 
 
 def makes_room(world: World, rotation: Rotation) -> set[int]:
-    """Versions that may be taken away for room: they failed, or no target is known to serve them in an emergency."""
-    served = {target.serial for target in world.targets.values() if not target.away}
+    """Versions that may be taken away for room: they failed, or no target serves them in an emergency, seen or not."""
+    served = {target.serial for target in world.targets.values()}
     unserved = {serial for serial in rotation.outgoing if serial not in served} if emergency(rotation) else set()
     over = {serial for serial in rotation.outgoing if cut_off(rotation, serial, world.now)}
     return unserved | over | set(rotation.failed)
@@ -130,7 +174,8 @@ def disable_before_revoke(world: World, after: Rotation, serial: int) -> None:
     room = after.phase is Phase.INTRODUCE and world.room is not None and serial in makes_room(world, after)
     assert after.phase in (Phase.DESTROY, Phase.ROLLBACK) or room, f"P3: v{serial} is revoked in {after.phase}"
     for verifier in world.verifiers.values():
-        blind = verifier.away or not world.readable(serial) or after.phase is Phase.DESTROY
+        away = verifier.away and after.phase is not Phase.ROLLBACK  # where each was asked whether it refuses it
+        blind = away or not world.readable(serial) or after.phase is Phase.DESTROY
         active = verifier.table.get(serial) is Entry.ACTIVE
         refused = blind or not (active if room else verifier.ever_accepts(serial, world.now))
         assert refused, f"v{serial} is revoked before it is disabled"

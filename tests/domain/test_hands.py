@@ -13,6 +13,7 @@ from tests.domain.world import World
 
 from keyturn.domain import commands
 from keyturn.domain.effects import Effect, EffectKind
+from keyturn.domain.errors import Refused
 from keyturn.domain.machine import decide
 from keyturn.domain.observations import Entry, Obstacle
 from keyturn.domain.phases import Phase
@@ -280,3 +281,18 @@ def test_what_a_hand_revoked_at_one_verifier_is_in_use_at_another(phase: Phase) 
     holder.refresh = seconds(20)
     go(world, ended(world))
     clean(world, world.current.serial)
+
+
+def test_what_nobody_has_any_more_is_not_reasserted() -> None:
+    """In DESTROY a hand overwrites the last place that held the new version: the operator is told so at once, and how it
+    goes on."""
+    world = world_in(Phase.DESTROY)
+    world.lose_value(1)
+    for target in world.targets.values():
+        world.overwrite(target, missing=False)
+    go(world, lambda: rotation(world).hold is not None)
+    found = world.targets["t0"].id or ""
+    with pytest.raises(Refused, match=r"nobody has the value of v1 any more.*`accept`.*`abandon`"):
+        world.command(commands.reassert, seen=world.observe(), target="t0", found=found, by="ada", why="ours")
+    world.command(commands.abandon, by="ada", why="nobody has it")
+    go(world, lambda: rotation(world).incoming == 2)

@@ -241,7 +241,7 @@ REMOVALS = (
         rule="14: MONITOR has the old version accepted",
         trace=traces.test_14_a_retreat_whose_enable_was_never_sent_is_done_in_monitor,
         patch=gone("accept_kept"),
-        breaks="the old version stays disabled",
+        breaks="v0 stays disabled",
     ),
     *(
         Removal(
@@ -263,7 +263,7 @@ REMOVALS = (
         rule="17: a full authority gives one version up",
         trace=traces.test_17_a_full_authority_loses_the_marked_version_on_the_fewest_targets,
         patch=drop(Phase.INTRODUCE, "make_room"),
-        breaks="never",
+        breaks="there is no room for it",
     ),
     Removal(
         rule="18: silence counts from the last promote",

@@ -252,3 +252,19 @@ def test_version_that_was_not_tried_is_not_called_unreachable() -> None:
     verdict = establish.accept_new(replace(s, seen=replace(s.seen, verifiers=blind)))
     assert isinstance(verdict, Verdict)
     assert (verdict.reason, verdict.detail) == (Reason.NOT_ACCEPTED_YET, f"v{s.new} has not been tried yet")
+
+
+def test_what_is_enabled_again_is_judged_as_if_it_had_never_been_disabled() -> None:
+    """A rollback has disabled the new version, somebody was refused with it, and it was abandoned: the rotation that takes
+    over enables that version, and who was refused before brings back nothing when its time has come."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    until(world, lambda: all(v.table[1] is Entry.DISABLED for v in world.verifiers.values()))
+    late = world.add_client(every=70, refresh=20, holds=1)
+    world.command(commands.abandon, by="ada", why="forward")
+    until(world, lambda: rotation(world).incoming == 2 and world.verifiers["g0"].table[1] is Entry.ACTIVE)
+    until(world, lambda: 1 in late.last_refusal)
+    assert 1 not in rotation(world).disabled_at
+    until(world, lambda: rotation(world).phase is Phase.DESTROY)
+    assert rotation(world).retreats == 0
+    until(world, ended(world))

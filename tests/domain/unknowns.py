@@ -91,10 +91,66 @@ def values_and_rules(world: World) -> None:
     all_targets(world)
 
 
+def before_any_rules(world: World) -> None:
+    """Connections held open at a verifier meet rules from before there was any version."""
+    verifier = world.verifiers["g0"]
+    verifier.older = [(world.now + seconds(120), {})]
+    verifier.excused |= set(world.keys)
+
+
+def values_and_earliest_rules(world: World) -> None:
+    """The same, and nobody can try anything."""
+    before_any_rules(world)
+    all_targets(world)
+
+
+def values_and_listings(world: World) -> None:
+    """Nobody can try anything, nor ask the authority what it holds."""
+    listings(world)
+    all_targets(world)
+
+
+def room_and_listings(world: World) -> None:
+    """The authority is full, and does not say of what."""
+    world.room = len(world.listed())
+    listings(world)
+
+
+def room_and_one_target(world: World) -> None:
+    """The authority is full, and a target away."""
+    world.room = len(world.listed())
+    one_target(world)
+
+
+def uses_alone(world: World) -> None:
+    """The source that sees no failures is mute."""
+    world.sources["reports"].down = world.sources["reports"].mute = True
+
+
+def failures_at_all(world: World) -> None:
+    """No source sees any."""
+    world.sources["gateway"].sees_failures = False
+
+
 UNKNOWN: Sequence[Callable[[World], None]] = (
     *(one_target, all_targets, one_copy, one_verifier, all_verifiers, no_verifier, listings, older_rules),
-    *(values_and_rules, failures, one_ear, uses, young_source, late),
+    *(values_and_rules, before_any_rules, values_and_earliest_rules, values_and_listings, room_and_listings),
+    *(room_and_one_target, failures, failures_at_all, one_ear, uses, uses_alone, young_source, late),
 )
+
+
+def both_leak(rotations: Interludes) -> None:
+    """At once, so that nothing that readers get may stay."""
+    for new in (False, True):
+        rotations.version_is_leaked(new=new, grace=20, cut_now=False)
+
+
+def accept_in_haste(rotations: Interludes) -> None:
+    """Since what readers had has leaked."""
+    rotations.version_is_leaked(new=False, grace=20, cut_now=False)
+    rotations.operator_answers_a_hand(0, adopt=True)
+
+
 WORDS: Mapping[str, Callable[[Interludes], None]] = {
     "nothing": lambda _: None,
     "roll back": lambda rotations: rotations.operator_rolls_back(),
@@ -103,28 +159,35 @@ WORDS: Mapping[str, Callable[[Interludes], None]] = {
     "the new leaks": lambda rotations: rotations.version_is_leaked(new=True, grace=0, cut_now=False),
     "it fails": lambda rotations: rotations.detector_accuses(control=True, clients=1),
     "it fails alone": lambda rotations: rotations.detector_accuses(control=False, clients=1),
+    "both leak": both_leak,
     "reassert": lambda rotations: rotations.operator_answers_a_hand(0, adopt=False),
+    "accept": lambda rotations: rotations.operator_answers_a_hand(0, adopt=True),
+    "accept in haste": accept_in_haste,
 }
+HANDS = ("reassert", "accept", "accept in haste")
+"""Answers to what another's hand has put at the first target, or taken from it."""
 
 
 def unknown_each() -> None:
     """Before a word and after it, as long as a phase may take; and then the ways on are open."""
-    for phase, unknown, word, first in product(PHASES, UNKNOWN, WORDS, (False, True)):
-        rotations = come_to(phase)
-        if word == "reassert":
-            rotations.secret_overwritten(0, missing=True)
-            rotations.tick(5, 1)
-        if first:
-            unknown(rotations.world)
-            rotations.tick(5, 1)
-        WORDS[word](rotations)
-        if not first:
-            rotations.tick(5, 1)
-            unknown(rotations.world)
-        rotations.tick(5, 2)
-        if word == "roll back":
-            rotations.operator_forces(final=False)
-        rotations.tick(10, 6)
-        if unknown is not no_verifier:
-            rotations.world.heal()
-            rotations.tick(10, 3)
+    for phase, unknown, word in product(PHASES, UNKNOWN, WORDS):
+        for looks, first in ((0, True), (1, True), (0, False)):
+            rotations = come_to(phase)
+            if word in HANDS:
+                rotations.secret_overwritten(0, missing=word == "reassert")
+                rotations.tick(5, 1)
+            rotations.tick(5, looks)
+            if first:
+                unknown(rotations.world)
+                rotations.tick(5, 1)
+            WORDS[word](rotations)
+            if not first:
+                rotations.tick(5, 1)
+                unknown(rotations.world)
+            rotations.tick(5, 2)
+            if word == "roll back":
+                rotations.operator_forces(final=False)
+            rotations.tick(15, 6)
+            if unknown is not no_verifier:
+                rotations.world.heal()
+                rotations.tick(10, 3)

@@ -113,6 +113,10 @@ def commit_to(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) ->
             soak = rotation.soak if one.serial in rotation.marks else None
             rotation = replace(rotation, disabled_at=disabled, soak=soak)
             rotation = rotation.with_version(one.serial, VersionState.DISABLED)
+        if one.kind is EffectKind.ENABLE and one.serial in rotation.disabled_at:
+            # What is accepted again is judged as if it had never been disabled: by its users from now on.
+            disabled = {serial: at for serial, at in rotation.disabled_at.items() if serial != one.serial}
+            rotation = replace(rotation, disabled_at=disabled)
         if one.kind is EffectKind.REVOKE:
             rotation = replace(rotation, revoked=rotation.revoked | {one.serial})
     return rotation

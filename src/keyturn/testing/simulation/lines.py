@@ -169,6 +169,7 @@ class SourceLine:
         self.check = source.check
         self.close = source.close
         self._poll: Callable[..., UsageBatch] = replica.line(name, "poll", source.poll)
+        self._replica = replica
         self._name = name
         self._world = world
 
@@ -176,13 +177,13 @@ class SourceLine:
         del now  # the source has a clock of its own
         batch = self._poll(cursor, now=self._world.clock.now())
         if batch.watermark is not None:
-            uses = (
+            uses = [
                 (one.key_id or "", one.client, seconds_of(one.start), refused)
                 for one in batch.reports
                 for refused, count in ((False, one.successes), (True, one.failures))
                 if count and one.attributable
-            )
-            self._world.promises.polled(self._name, seconds_of(batch.watermark), uses)
+            ]
+            self._world.promises.polled(self._replica, self._name, seconds_of(batch.watermark), uses)
         return batch
 
 

@@ -63,6 +63,8 @@ class People:
             self.world.timeline.at(self.world.timeline.now + ROUND, partial(self.command, name, what))
             return
         doomed = [v for v in rotation.versions.values() if v.serial != rotation.survivor and v.key_id is not None]
+        # What is compromised goes by its grace: nobody's word is asked for that.
+        doomed.sort(key=lambda version: version.compromised_at is not None)
         victim = doomed[0].serial if doomed else rotation.outgoing[0]
         changes: dict[str, Callable[[Replica], Callable[[Rotation], Rotation]]] = {
             "rollback": lambda _: partial(commands.roll_back, by=BY, why=WHY),

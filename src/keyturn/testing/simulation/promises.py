@@ -9,14 +9,15 @@ may do some, which the ticks that follow must find and undo (promise P7): such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.ports.records import Commit, Lease, Outcome
+from keyturn.ports.records import Told as SourceTold
 from keyturn.testing.simulation import at_once
 from keyturn.testing.simulation.clients import Client, Use
 from keyturn.testing.simulation.faults import Disturbance
@@ -27,6 +28,8 @@ from keyturn.testing.simulation.truth import accepts, ever_accepts
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import Key, World
 
+Told = tuple[str, str, float, bool]
+"""Of a use: key id, client, when, and whether any was refused."""
 STANDS = 120.0
 """Seconds for which a harm may stand that a late call has done: the longest backoff, and some ticks."""
 
@@ -72,6 +75,8 @@ class Promises:
         """By credential: what is to befall its next version."""
         self.being_reported: dict[str, Callable[[Sequence[int]], None]] = {}
         """By credential: takes note of the versions that somebody has set out to report compromised."""
+        self._polled: dict[tuple[str, str], tuple[float, Sequence[Told]]] = {}
+        """(replica, source) → the watermark and uses that it was told of, and has not written down yet."""
         self._late_until = -1.0
         self._read: dict[tuple[str, str], int] = {}
         """(replica, rotation) → the revision that it has read last."""
@@ -192,7 +197,13 @@ class Promises:
                 world.timeline.tell(f"{replica.name}: {what} {outcome.state} {outcome.message}".rstrip())
             store.record(effect_id, attempt, outcome)
 
+        def add_usage(told: Sequence[SourceTold], **named: Any) -> Sequence[object]:
+            answers = store.add_usage(told, **named)
+            self._known(replica)
+            return answers
+
         return {
+            "add_usage": add_usage,
             "commit": commit,
             "record": record,
             "live": live,
@@ -238,14 +249,22 @@ class Promises:
             outgoing = ", ".join(f"v{serial}" for serial in asked.successor.outgoing)
             tell(f"{name} is taken over: {outgoing} → v{asked.successor.incoming}")
 
-    def polled(self, source: str, watermark: float, uses: Iterator[tuple[str, str, float, bool]]) -> None:
-        """A source has told a replica of uses, as (key id, client, when, whether any was refused)."""
-        self.told[source] = max(self.told.get(source, watermark), watermark)
-        for key_id, client, when, refused in uses:
-            use = key_id, client
-            for told in (self.told_use, self.told_refusal if refused else self.told_success):
-                if told.get(use, when) <= when:
-                    told[use] = when
+    def polled(self, replica: Replica, source: str, watermark: float, uses: Sequence[Told]) -> None:
+        """A source has told a replica of uses, which are known once they are in the store."""
+        self._polled[replica.name, source] = watermark, uses
+
+    def _known(self, replica: Replica) -> None:
+        """What a replica was told is in the store."""
+        for (name, source), (watermark, uses) in list(self._polled.items()):
+            if name != replica.name:
+                continue
+            del self._polled[name, source]
+            self.told[source] = max(self.told.get(source, watermark), watermark)
+            for key_id, client, when, refused in uses:
+                use = key_id, client
+                for told in (self.told_use, self.told_refusal if refused else self.told_success):
+                    if told.get(use, when) <= when:
+                        told[use] = when
 
     def sending(self, replica: Replica, credential: str, method: str) -> None:
         """A replica begins a call that cannot be undone."""
@@ -259,12 +278,12 @@ class Promises:
         if self.strict(replica):
             self.check(at_once.promoted(self, replica, region))
         else:
-            self._came_late()
+            self.came_late()
 
     def at_authority(self, replica: Replica, method: str, key_id: str) -> None:
         """A replica is about to change a key at verifiers."""
         if not self.strict(replica):
-            self._came_late()
+            self.came_late()
         elif (key := self.world.keys.get(key_id)) is not None:
             self.check(at_once.at_authority(self, replica, method, key))
 
@@ -293,5 +312,6 @@ class Promises:
         if accepted and not (self.excused(verifier) or self.after_late):
             self.check([("P11", f"{verifier} accepts {key} from a thief, and it is said to be destroyed")])
 
-    def _came_late(self) -> None:
+    def came_late(self) -> None:
+        """A call has landed that no decision of now has asked for: it may have done harm."""
         self._late_until = self.world.timeline.now + STANDS

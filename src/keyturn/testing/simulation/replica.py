@@ -261,6 +261,7 @@ class Replica:
         def lands() -> None:
             world.timeline.tell(f"a {method} of {self.name} arrives late")
             world.landing_late = True
+            world.promises.came_late()
             try:
                 real()
             except KeyturnError as error:

@@ -82,7 +82,8 @@ def _end(world: World) -> None:
     rested, bound = timeline.now, timeline.now + BOUND
     while not timeline.ended:
         timeline.run_until(timeline.now + 20.0)
-        if any(world.store.live_of(one.name) is not None for one in world.shape.credentials):
+        live = any(world.store.live_of(one.name) is not None for one in world.shape.credentials)
+        if live or world.promises.after_late:
             rested = timeline.now
         elif timeline.now - rested >= REST:
             return

@@ -69,8 +69,8 @@ class Tables:
     def __init__(self, world: World) -> None:
         self._world = world
         self._writes: Counter[str] = Counter()
-        """By verifier: how often keyturn wrote its table under the lease. Another's hand takes no lease: nothing keeps out of
-        its way."""
+        """By verifier: how often keyturn wrote its table under the lease. Another's hand takes none: nothing keeps out
+        of its way."""
 
     def read(self, verifiers: Collection[str]) -> dict[str, tuple[Table, int]]:
         """The tables as somebody reads them who is about to change one row, and the number of the last write."""
