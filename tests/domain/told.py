@@ -13,6 +13,7 @@ from keyturn.domain.machine import Decision
 from keyturn.domain.model import Rotation
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.verdicts import Verdict
 
 
 def told_as_it_is(world: World, before: Rotation, decision: Decision) -> None:
@@ -22,26 +23,25 @@ def told_as_it_is(world: World, before: Rotation, decision: Decision) -> None:
     stood = (before.halted, before.hold if before.hold is not None and before.hold.latched else None)
     told_before = any(one is not None and one.reason is verdict.reason for one in stood)
     if said is not None and not told_before:
-        wrong = said(world, decision)
+        wrong = said(world, before, verdict)
         assert wrong is None, f"P9: {verdict.reason} is told ({verdict.detail}), and {wrong}"
     _left_out_by_name(world, before, decision)
     _not_forgotten_out_of_sight(world, before, decision)
 
 
-def _named(decision: Decision, kind: str) -> list[str]:
-    found = decision.verdict.evidence.get(kind, [])
+def _named(verdict: Verdict, kind: str) -> list[str]:
+    found = verdict.evidence.get(kind, [])
     assert isinstance(found, Iterable)
     return [str(name) for name in found]
 
 
-def _cannot_read(world: World, decision: Decision) -> str | None:
-    names = _named(decision, "targets")
+def _cannot_read(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
+    names = _named(verdict, "targets")
     seen = [name for name in names if not world.targets[name].away]
     if not names:
         return "no target is named"
     if seen:
         return f"{seen} can be read"
-    rotation = decision.rotation
     owed = any(target not in rotation.promoted for target, _ in rotation.promised)
     alive = any(serial != rotation.survivor and serial in world.listed() for serial in rotation.versions)
     if rotation.restoring is not None and rotation.forced and alive and not owed:
@@ -49,8 +49,8 @@ def _cannot_read(world: World, decision: Decision) -> str | None:
     return None
 
 
-def _cannot_ask(world: World, decision: Decision) -> str | None:
-    names = _named(decision, "verifiers")
+def _cannot_ask(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
+    names = _named(verdict, "verifiers")
     there = [v for name in names if (v := world.verifiers.get(name)) is not None]
     answering = [v.name for v in there if not (v.away or v.unlisted)]
     if not names and world.verifiers:
@@ -58,18 +58,18 @@ def _cannot_ask(world: World, decision: Decision) -> str | None:
     return f"{answering} answer" if answering else None
 
 
-def _not_yet(world: World, decision: Decision) -> str | None:
+def _not_yet(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
     """Whoever is named refuses something, or may, or was not asked since nobody could try it."""
-    versions = [serial for serial in decision.rotation.versions if serial in world.keys]
+    versions = [serial for serial in rotation.versions if serial in world.keys]
     lost = any(not world.readable(serial) for serial in versions)
-    there = [v for name in _named(decision, "verifiers") if (v := world.verifiers.get(name)) is not None]
+    there = [v for name in _named(verdict, "verifiers") if (v := world.verifiers.get(name)) is not None]
     fine = [v.name for v in there if all(v.always_accepts(serial, world.now) for serial in versions)]
     return f"{fine} accept everything" if fine and not lost else None
 
 
-def _no_copy(world: World, decision: Decision) -> str | None:
-    old = decision.rotation.outgoing[0]
-    names = _named(decision, "targets")
+def _no_copy(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
+    old = rotation.outgoing[0]
+    names = _named(verdict, "targets")
     unseen = [name for name in names if world.targets[name].away]
     kept = [name for name in names if old in world.targets[name].copies]
     if not names or unseen:
@@ -77,33 +77,33 @@ def _no_copy(world: World, decision: Decision) -> str | None:
     return f"{kept} keep v{old}" if kept else None
 
 
-def _serves_another(world: World, decision: Decision) -> str | None:
-    names = _named(decision, "targets")
+def _serves_another(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
+    names = _named(verdict, "targets")
     unseen = [name for name in names if world.targets[name].away]
     return f"{unseen} cannot be read" if unseen or not names else None
 
 
-def _foreign(world: World, decision: Decision) -> str | None:
+def _foreign(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
     """The target that is named was seen to serve what is not called for."""
-    unseen = [name for name, target in world.targets.items() if target.away and name in decision.verdict.detail]
-    named = [name for name in world.targets if name in decision.verdict.detail]
+    unseen = [name for name, target in world.targets.items() if target.away and name in verdict.detail]
+    named = [name for name in world.targets if name in verdict.detail]
     return f"{unseen or 'no target'} cannot be read" if unseen or not named else None
 
 
-def _full(world: World, _: Decision) -> str | None:
+def _full(world: World, _rotation: Rotation, _verdict: Verdict) -> str | None:
     return None if world.room is not None and len(world.listed()) >= world.room else "the authority has room"
 
 
-def _fails_alone(world: World, decision: Decision) -> str | None:
+def _fails_alone(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
     """Going back helps nobody at a verifier that accepts neither version."""
-    both = (decision.rotation.outgoing[0], decision.rotation.incoming)
+    both = (rotation.outgoing[0], rotation.incoming)
     known = [v for v in world.verifiers.values() if not v.away and all(world.readable(serial) for serial in both)]
     neither = [v.name for v in known if not any(v.always_accepts(serial, world.now) for serial in both)]
-    retired = both[0] in decision.rotation.disabled_at
+    retired = both[0] in rotation.disabled_at
     return f"{neither} accept neither version" if neither and not retired else None
 
 
-TRUE_OF: Mapping[Reason, Callable[[World, Decision], str | None]] = {
+TRUE_OF: Mapping[Reason, Callable[[World, Rotation, Verdict], str | None]] = {
     Reason.TARGET_UNKNOWN: _cannot_read,
     Reason.VERIFIER_UNREACHABLE: _cannot_ask,
     Reason.NOT_ACCEPTED_YET: _not_yet,
