@@ -254,6 +254,20 @@ class Interludes(Emergencies):
 
     @LIVE
     @rule()
+    def new_one_leaks_over_a_proven_death(self) -> None:
+        """While a target is away, which alone still holds a copy of what is dead."""
+        self.on_to(Phase.DESTROY)
+        self.tick(5, 1)
+        self.target_away(1, away=True)
+        self.tick(5, 1)
+        self.copies_stolen(0)
+        if self.world.rotation is not None:
+            self.version_is_leaked(new=True, grace=20, cut_now=False)
+        self.tick(5, 2)
+        self.target_away(1, away=False)
+
+    @LIVE
+    @rule()
     def nobody_lists_what_is_lost(self) -> None:
         """The old value is lost, as somebody has signed, and one verifier says no more what it knows."""
         self.value_is_lost(new=False)
@@ -292,6 +306,7 @@ def stories() -> None:
         Interludes.it_is_needed_while_older_rules_go,
         Interludes.nobody_sees_that_a_disable_was_lost,
         Interludes.nobody_lists_what_is_lost,
+        Interludes.new_one_leaks_over_a_proven_death,
     ):
         rotations = come_to(Phase.MONITOR)
         story(rotations)

@@ -71,7 +71,7 @@ def judge(world: World, before: Rotation, decision: Decision) -> None:
         accept_before_use(world, after.incoming, "left alone")
         known_accepted(world, after)
     if before.phase is Phase.RETIRE and after.phase is Phase.DESTROY:
-        soak_known(world, after)
+        soak_known(world, before, after)
     if decision.successor is not None:
         for verifier in world.verifiers.values():
             verifier.excused |= set(after.versions)  # what it had disabled, the successor enables
@@ -297,9 +297,9 @@ def silence_before_reject(world: World, after: Rotation, serial: int) -> None:
     assert usage_mark(world) >= since, "P2: nothing is known since the last promote"
 
 
-def soak_known(world: World, after: Rotation) -> None:
+def soak_known(world: World, before: Rotation, after: Rotation) -> None:
     """P4: the whole soak is known, by a source that sees failures."""
-    soaked = [s for s in after.outgoing if s in world.ever_served and s not in after.revoked]
+    soaked = [s for s in after.outgoing if s in world.ever_served and s not in before.revoked]
     # What nobody can read nobody can try: the authority's listing is the evidence, whose rules may lag (MACHINE.md, 5).
     soaked = [s for s in soaked if after.versions[s].compromised_at is None and world.readable(s)]
     for serial in soaked:
