@@ -76,7 +76,9 @@ def accepted_as_they_should(world: World, rotation: Rotation) -> None:
             if serial in rotation.forced or lost:
                 continue  # its silence is vouched for; or there is no value to install, as somebody has signed
             # Older rules go by themselves, in their time.
-            accepted = verifier.away or verifier.table.get(serial) is Entry.ACTIVE
+            entry = verifier.table.get(serial)
+            told = entry is Entry.REVOKED and rotation.hold is not None  # by a hand, and it never accepts it again
+            accepted = verifier.away or told or entry is Entry.ACTIVE
             assert accepted, f"{verifier.name} refuses v{serial} in {phase}, and nobody mends it"
 
 
