@@ -4,6 +4,8 @@ and ends that do not stay as they were left."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import product
 
 from hypothesis import strategies as st
@@ -21,13 +23,40 @@ from keyturn.domain.observations import Entry, Obstacle
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 
-CAUSES = (
-    *("the old leaks", "the new leaks", "it is abandoned", "it is rolled back", "it is paused", "the new fails"),
-    *("all fails", "the new is lost", "a hand writes", "a hand takes copies", "a hand changes a table"),
-    *("a hand's value is accepted", "a hand's value is overwritten", "an obstacle", "a late user"),
-    *("a verifier joins", "it is forced", "a target is away", "a verifier is away"),
-    *("a listing fails", "a call is lost"),
-)
+
+def _leaks(rotations: Emergencies, *, new: bool) -> None:
+    rotations.version_is_leaked(new=new, grace=20, cut_now=False)
+
+
+def _answered(rotations: Emergencies, *, adopt: bool) -> None:
+    rotations.secret_overwritten(0, missing=False)
+    rotations.tick(5, 1)
+    rotations.operator_answers_a_hand(0, adopt=adopt)
+
+
+CAUSES: Mapping[str, Callable[[Emergencies], object]] = {
+    "the old leaks": partial(_leaks, new=False),
+    "the new leaks": partial(_leaks, new=True),
+    "it is abandoned": Emergencies.operator_abandons,
+    "it is rolled back": Emergencies.operator_rolls_back,
+    "it is paused": lambda told: told.operator_pauses(500),
+    "the new fails": lambda told: told.detector_accuses(control=True, clients=1),
+    "all fails": Emergencies.detector_sees_trouble,
+    "the new is lost": lambda told: told.value_is_lost(new=True),
+    "a hand writes": lambda told: told.secret_overwritten(0, missing=False),
+    "a hand takes copies": lambda told: told.copies_stolen(0),
+    "a hand changes a table": lambda told: told.table_loses_entry(1, new=True),
+    "a hand's value is accepted": partial(_answered, adopt=True),
+    "a hand's value is overwritten": partial(_answered, adopt=False),
+    "an obstacle": lambda told: told.obstacle(there=True),
+    "a late user": lambda told: told.world.add_client(every=70, refresh=None, holds=0),
+    "a verifier joins": lambda told: told.world.join(),
+    "it is forced": lambda told: told.operator_forces(final=False),
+    "a target is away": lambda told: told.target_away(1, away=True),
+    "a verifier is away": lambda told: told.verifier_away(1, away=True),
+    "a listing fails": lambda told: told.listing_fails(0, unlisted=True),
+    "a call is lost": lambda told: told.calls_go_wrong([Fate.LOST], 0),
+}
 """What a rotation may be told between one look and the next."""
 LIVE = precondition(lambda self: self.world.rotation is not None)
 SOON = 12
@@ -116,57 +145,15 @@ class Interludes(Emergencies):
                 break
 
     @LIVE
-    @rule(first=st.sampled_from(CAUSES), second=st.sampled_from(CAUSES))
+    @rule(first=st.sampled_from(list(CAUSES)), second=st.sampled_from(list(CAUSES)))
     def two_causes_speak(self, first: str, second: str) -> None:
         """Between one look and the next; one of them may be over again while the other lasts."""
-        self._cause(first)
-        self._cause(second)
+        CAUSES[first](self)
+        CAUSES[second](self)
         self.tick(5, 1)
         self.world.finding, self.world.obstacle = None, None
         self.world.put_back()
         self.tick(5, 1)
-
-    def _cause(self, name: str) -> None:
-        if name in ("the old leaks", "the new leaks"):
-            self.version_is_leaked(new=name == "the new leaks", grace=20, cut_now=False)
-        elif name == "it is abandoned":
-            self.operator_abandons()
-        elif name == "it is rolled back":
-            self.operator_rolls_back()
-        elif name == "it is paused":
-            self.operator_pauses(500)
-        elif name == "the new fails":
-            self.detector_accuses(control=True, clients=1)
-        elif name == "all fails":
-            self.detector_sees_trouble()
-        elif name == "the new is lost":
-            self.value_is_lost(new=True)
-        elif name == "a hand writes":
-            self.secret_overwritten(0, missing=False)
-        elif name in ("a hand's value is accepted", "a hand's value is overwritten"):
-            self.secret_overwritten(0, missing=False)
-            self.tick(5, 1)
-            self.operator_answers_a_hand(0, adopt=name == "a hand's value is accepted")
-        elif name == "a hand takes copies":
-            self.copies_stolen(0)
-        elif name == "a hand changes a table":
-            self.table_loses_entry(1, new=True)
-        elif name == "an obstacle":
-            self.obstacle(there=True)
-        elif name == "a verifier joins":
-            self.world.join()
-        elif name == "it is forced":
-            self.operator_forces(final=False)
-        elif name == "a target is away":
-            self.target_away(1, away=True)
-        elif name == "a verifier is away":
-            self.verifier_away(1, away=True)
-        elif name == "a listing fails":
-            self.listing_fails(0, unlisted=True)
-        elif name == "a call is lost":
-            self.calls_go_wrong([Fate.LOST], 0)
-        elif name == "a late user":
-            self.world.add_client(every=70, refresh=None, holds=0)
 
     @LIVE
     @rule(joins=st.booleans(), robbed=st.booleans(), returns=st.just(False))
