@@ -97,3 +97,26 @@ def test_no_room_is_made_of_what_readers_are_being_given_again() -> None:
         assert said is not None
         assert (EffectKind.DISABLE, 1) not in {(effect.kind, effect.serial) for effect in said.effects}
     assert target.serial == 1
+
+
+def test_a_version_that_nobody_was_ever_given_is_anothers_hand() -> None:
+    """A hand gives one target's readers a value, which is accepted, and then what was minted before and never promoted: that
+    is told as a hand's doing, and overwritten at a word."""
+    world = world_in(Phase.INTRODUCE)
+    until(world, lambda: 1 in world.targets["t0"].copies)
+    target = world.targets["t0"]
+    world.overwrite(target, missing=False)
+    tick(world)
+    world.command(
+        commands.accept, seen=world.observe(), target="t0", found=target.id or "", by="ada", why="it is the vendor's"
+    )
+    go(world, lambda: rotation(world).incoming == 2 and rotation(world).phase is Phase.OVERLAP)
+    target.id, target.serials["by hand"] = "by hand", 1
+    for verifier in world.verifiers.values():
+        verifier.excused.add(1)
+    said = tick(world)
+    assert said is not None
+    assert said.verdict.reason is Reason.TARGET_FOREIGN
+    world.command(commands.reassert, seen=world.observe(), target="t0", found="by hand", by="ada", why="it is dead")
+    go(world, ended(world))
+    assert target.serial == 2

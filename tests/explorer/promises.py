@@ -99,8 +99,8 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
         made_up_for = (forced and target.away) or room_made
         if target.serial == serial and not made_up_for:
             yield f"P2: {what} while {target.name} serves it"
-    never_let_in = all(verifier.table[serial] is Entry.ABSENT for verifier in state.verifiers)
-    if not room_made and not never_let_in:
+    let_in_nowhere = all(verifier.table[serial] in (Entry.ABSENT, Entry.REVOKED) for verifier in state.verifiers)
+    if not room_made and not let_in_nowhere:
         yield from _survivor_stands(state, what, after)
     gone = not any(not v.away and v.accepts(serial) for v in state.verifiers)
     if effect.kind is EffectKind.REVOKE:

@@ -20,13 +20,13 @@ def absorb(rotation: Rotation, seen: Observations, now: datetime) -> Rotation:
     """The rotation with what this tick saw for the first time."""
     s = _with_marks_beside(Situation(rotation=rotation, seen=seen, now=now))
     rotation = s.rotation
-    promoted = _promoted(s)
+    promoted, served = _promoted(s), rotation.served | _served(s)
     remembered: dict[str, Any] = {
         "versions": _versions(s),
-        "served": rotation.served | _served(s),
+        "served": served,
         "promoted": promoted,
         "marks": _marks(s.beside(replace(rotation, promoted=promoted))) if rotation.marks else rotation.marks,
-        "up": _up(s),
+        "up": _up(s, served - rotation.served),
         "soak": _soak(s),
         "proven": _proven(s),
     }
@@ -109,9 +109,13 @@ def _marks(s: Situation) -> dict[int, Mark]:
     return marks
 
 
-def _up(s: Situation) -> frozenset[str]:
+def _up(s: Situation, given: frozenset[int]) -> frozenset[str]:
+    """Who has met every post-condition. That a version which a hand has just given to readers stays accepted is a new one:
+    whoever does not accept it has not met them all."""
     if s.phase_is(Phase.INTRODUCE, Phase.ROLLBACK):
         return frozenset()  # these two phases bring every verifier to where it should be, whoever changed it
+    s = s.beside(replace(s.rotation, served=s.rotation.served | given)) if given else s
+    before = frozenset() if any(s.kept(serial) for serial in given & set(s.rotation.outgoing)) else s.rotation.up
 
     def meets(verifier: str) -> bool:
         if s.acceptance(verifier, s.survivor) is not Acceptance.ACCEPTED:
@@ -125,7 +129,7 @@ def _up(s: Situation) -> frozenset[str]:
         return s.acceptance(verifier, s.survivor) is Acceptance.UNREACHABLE
 
     there = [v for v in s.seen.verifiers if not away(v)]
-    return frozenset(v for v in there if v in s.rotation.up or meets(v))
+    return frozenset(v for v in there if v in before or meets(v))
 
 
 def _soak(s: Situation) -> Stamp | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keyturn.domain.effects import EffectKind
-from keyturn.domain.model import Rotation, Stamp
+from keyturn.domain.model import Rotation, Stamp, VersionState
 from keyturn.domain.observations import (
     Acceptance,
     ClientSeen,
@@ -177,7 +177,9 @@ class Situation:
             return frozenset({self.survivor})
         # What one hand gave to several targets is adopted at all of them.
         begun = rotation.adopting is not None or (target, self.new) in rotation.promised
-        return frozenset(rotation.versions) if begun else frozenset(rotation.outgoing)
+        given = {serial for _, serial in rotation.promised}
+        older = [v for v in rotation.outgoing if v in given or rotation.versions[v].state is not VersionState.PENDING]
+        return frozenset({*older, self.new} if begun else older)
 
     def called_for(self, target: str) -> int:
         """What readers of a target are to get by this phase."""
