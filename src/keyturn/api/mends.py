@@ -65,12 +65,14 @@ def _hand(s: Situation) -> str:
         if not (foreign or others or serving.kind is ServingKind.MISSING):
             continue
         wanted, found = s.called_for(target), serving.id or ""
-        ways = []
-        if not s.marked(wanted):
+        ways, lost = [], s.lost_for_good(wanted)
+        if s.givable(wanted) and not lost:
             command = _command(s.rotation, "reassert", target=target, found=found)
             ways.append(f"{command} gives its readers v{wanted}")
         if foreign:
             ways.append(f"{_command(s.rotation, 'accept', target=target, found=found)} adopts what is there")
+        if lost:
+            ways.append(f"{_command(s.rotation, 'abandon')} gives it up for a new version")
         return f"{', '.join(ways)}." if ways else ""
     return ""
 

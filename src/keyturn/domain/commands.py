@@ -123,7 +123,7 @@ def reassert(rotation: Rotation, seen: Observations, *, target: str, found: str,
     if not s.givable(serial):
         what = "compromised" if s.marked(serial) else "being destroyed"
         raise Refused(f"v{serial} is {what} and is never given to readers again; accept or wait for v{s.new}")
-    if s.phase_is(Phase.DESTROY, Phase.ROLLBACK) and s.readable(serial) is False:
+    if s.lost_for_good(serial):
         raise Refused(
             f"nobody has the value of v{serial} any more, to overwrite with: use `accept` for what is there, or "
             "`abandon` for a new version"

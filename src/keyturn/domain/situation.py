@@ -117,6 +117,10 @@ class Situation:
         """Whether readers may ever be given a version: it is not compromised, and nothing took it away for good."""
         return not self.marked(serial) and serial not in self.rotation.revoked
 
+    def lost_for_good(self, serial: int) -> bool:
+        """Whether nobody has the value of what readers are to get, in a phase that makes no other."""
+        return self.phase_is(Phase.DESTROY, Phase.ROLLBACK) and self.readable(serial) is False
+
     def sent(self, kind: EffectKind, serial: int) -> bool:
         """Whether a call of ours, of this rotation or of an earlier one that may land late, explains a difference."""
         if (kind, serial) in self.seen.late:

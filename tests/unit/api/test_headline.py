@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn.api.headline import headline
+from keyturn.api.mends import mend
 from keyturn.domain.model import Hold, Mark, Pause, Rotation, Version, VersionState
+from keyturn.domain.observations import Observations, Serving, ServingKind, TargetSeen, UsageSeen
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
@@ -221,3 +223,23 @@ def test_why_it_was_rolled_back_stays_said(phase: Phase) -> None:
         Status(credential=credential, rotation=rotation, verdict=verdict, seen=None, turned_back=said_of_itself), NOW
     )
     assert "(Clients fail with the new version while the old one is healthy)" in line
+
+
+def test_what_nobody_has_any_more_is_not_offered_to_be_reasserted() -> None:
+    """In DESTROY another's hand has overwritten the last place of the new version: the line names what is left to do."""
+    destroying = replace(
+        ROTATION,
+        phase=Phase.DESTROY,
+        versions={serial: replace(one, key_id=f"k{serial}") for serial, one in ROTATION.versions.items()},
+    )
+    theirs = TargetSeen(serving=Serving(kind=ServingKind.FOREIGN, id="9"), copies=frozenset())
+    told = mend(
+        destroying,
+        hold(Reason.TARGET_FOREIGN, "bao serves 9, which is not ours"),
+        Observations(targets={"bao": theirs}, verifiers={}, usage=UsageSeen(sources={})),
+        NOW,
+    )
+    assert told == (
+        "`keyturn accept payments --target bao --found 9 --reason TEXT` adopts what is there, "
+        "`keyturn abandon payments --reason TEXT` gives it up for a new version."
+    )
