@@ -255,6 +255,25 @@ class Interludes(Emergencies):
 
     @LIVE
     @rule()
+    def what_is_out_of_sight_is_to_be_given_again(self) -> None:
+        """A hand overwrites what readers of one target get, and the only other place of it is away: an operator may want it
+        back all the same."""
+        self.on_to(Phase.DESTROY)
+        rotation, other = self.world.rotation, self.world.targets["t1"]
+        if rotation is None or other.away or other.serial != rotation.survivor:
+            return
+        self.secret_overwritten(0, missing=False)
+        self.copies_stolen(0)
+        self.target_away(1, away=True)
+        self.tick(5, 1)
+        self.operator_answers_a_hand(0, adopt=False)
+        after, given = self.world.rotation, self.world.targets["t0"]
+        if after is not None and after.phase is Phase.DESTROY and given.taken_by_hand is not None and not given.away:
+            assert "t0" in after.reasserted or after.marks, "P4: what is out of sight is taken for lost"
+        self.target_away(1, away=False)
+
+    @LIVE
+    @rule()
     def nobody_lists_what_is_lost(self) -> None:
         """The old value is lost, as somebody has signed, and one verifier says no more what it knows."""
         self.value_is_lost(new=False)
@@ -294,6 +313,7 @@ def stories() -> None:
         Interludes.nobody_sees_that_a_disable_was_lost,
         Interludes.nobody_lists_what_is_lost,
         Interludes.new_one_leaks_over_a_proven_death,
+        Interludes.what_is_out_of_sight_is_to_be_given_again,
     ):
         rotations = come_to(Phase.MONITOR)
         story(rotations)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.domain.findings import failing
 from tests.domain.places import seconds
 from tests.domain.scenes import ended, rotation, step, until, world_in
+from tests.domain.tracing import leak
 from tests.domain.world import World
 
 from keyturn.domain import commands
@@ -165,3 +167,18 @@ def test_a_rotation_that_goes_on_is_not_abandoned() -> None:
     """Before DESTROY the way out is the rollback, which is named."""
     with pytest.raises(Refused, match="use `keyturn rollback api`"):
         world_in(Phase.MONITOR).command(commands.abandon, by="ada", why="enough")
+
+
+def test_a_rotation_without_a_way_back_is_abandoned_for_another_new_version() -> None:
+    """The old version has leaked, and doubts about the new one do not end: nothing leads back, and a word leads on."""
+    world = world_in(Phase.RETIRE)
+    leak(world, 0)
+    world.finding = failing(control=False, clients=list(world.clients))
+    until(world, lambda: rotation(world).hold is not None and rotation(world).hold.reason is Reason.FAILURES_SPREAD)  # type: ignore[union-attr]
+    with pytest.raises(Refused, match="`keyturn abandon api` for another new version"):
+        world.command(commands.roll_back, by="ada", why="it fails")
+    world.command(commands.abandon, by="ada", why="it fails")
+    until(world, lambda: rotation(world).incoming == 2)
+    world.finding = None
+    until(world, ended(world))
+    assert world.current.serial == 2

@@ -417,3 +417,12 @@ def test_credential_without_clients_still_needs_silence() -> None:
     until(world, lambda: rotation(world).phase is Phase.RETIRE)
     assert world.now - since >= seconds(40)
     until(world, ended(world))
+
+
+def test_a_client_that_does_not_present_the_new_version_any_more_is_told_so() -> None:
+    """A finding outlives the traffic that it was made of: no count of nothing is told."""
+    world = world_in(Phase.MONITOR)
+    found = failing(control=True)
+    gone = replace(found, culprits=tuple(replace(one, successes=0, failures=0) for one in found.culprits))
+    world.finding = gone
+    assert step(world).verdict.detail.startswith("client c0 failed on v1, and has not presented it since")

@@ -296,3 +296,20 @@ def test_what_nobody_has_any_more_is_not_reasserted() -> None:
         world.command(commands.reassert, seen=world.observe(), target="t0", found=found, by="ada", why="ours")
     world.command(commands.abandon, by="ada", why="nobody has it")
     go(world, lambda: rotation(world).incoming == 2)
+
+
+def test_what_is_out_of_sight_is_reasserted_once_it_is_seen() -> None:
+    """The only other place of the new version is away when an operator wants it back: the word stands until it can be
+    carried out."""
+    world = world_in(Phase.DESTROY)
+    target = world.targets["t0"]
+    world.overwrite(target, missing=False)
+    world.rob(target)
+    world.targets["t1"].away = True
+    tick(world)
+    world.command(
+        commands.reassert, seen=world.observe(), target="t0", found=target.id or "", by="ada", why="it is in t1"
+    )
+    world.targets["t1"].away = False
+    go(world, ended(world))
+    clean(world, 1)

@@ -13,6 +13,8 @@ from keyturn.domain.situation import Situation
 from keyturn.domain.verdicts import Ruling, Verdict
 
 HANDS = frozenset({Reason.TARGET_FOREIGN, Reason.TARGET_MISSING})
+DOUBTS = frozenset({Reason.AUTHORITY_ILL, Reason.FAILURES_SPREAD, Reason.AUTHORITY_CHANGED})
+"""What an operator may take for a failing version."""
 LOST = frozenset({Reason.ROLLBACK_VALUE_LOST, Reason.UNPROVEN})
 
 
@@ -49,7 +51,8 @@ def _plainly(rotation: Rotation, verdict: Verdict) -> str:
         return f"{resume} tries again, {_command(rotation, 'abandon')} gives it up for another rotation."
     if verdict.reason is Reason.QUARANTINED and rotation.live:
         return f"Mend what it names; {resume} then tries once more."
-    if verdict.reason is Reason.EFFECT_RETRYING and rotation.phase in (Phase.ROLLBACK, Phase.DESTROY):
+    vain = verdict.reason is Reason.EFFECT_RETRYING and rotation.phase in (Phase.ROLLBACK, Phase.DESTROY)
+    if vain or (verdict.reason in DOUBTS and rotation.one_way):
         return f"It ends with its cause; {_command(rotation, 'abandon')} gives it up for another rotation."
     latched = verdict.latch or (rotation.hold is not None and rotation.hold.latched)
     return f"{resume} ends it." if latched else "It ends with its cause."

@@ -25,7 +25,10 @@ def roll_back(rotation: Rotation, *, by: str, why: str) -> Rotation:
     if rotation.phase is Phase.ROLLBACK:
         raise Refused(f"{rotation.credential} is rolling back already: see `keyturn status {rotation.credential}`")
     if rotation.versions[old].compromised_at is not None:
-        raise Refused(f"v{old} of {rotation.credential} is compromised and never comes back; the way out is forward")
+        raise Refused(
+            f"v{old} of {rotation.credential} is compromised and never comes back; the way out is forward, or `keyturn "
+            f"abandon {rotation.credential}` for another new version"
+        )
     if rotation.phase is Phase.DESTROY or old in rotation.revoked:
         raise Refused(
             f"v{old} of {rotation.credential} is being destroyed and cannot come back; "
@@ -168,9 +171,10 @@ def accept_lost(rotation: Rotation, seen: Observations, *, serial: int, by: str,
 
 
 def abandon(rotation: Rotation, *, by: str, why: str) -> Rotation:
-    """Give up a rotation that is halted, or that destroys or rolls back in vain: another takes over every version of it."""
+    """Give up a rotation that is halted, that destroys or rolls back in vain, or that cannot go back since its old version
+    never comes back: another takes over every version of it."""
     _live(rotation)
-    if rotation.halted is None and rotation.phase not in (Phase.ROLLBACK, Phase.DESTROY):
+    if not (rotation.halted or rotation.one_way or rotation.phase in (Phase.ROLLBACK, Phase.DESTROY)):
         raise Refused(
             f"{rotation.credential} is in {rotation.phase} and not halted: use `keyturn rollback {rotation.credential}`"
         )

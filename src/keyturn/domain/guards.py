@@ -113,6 +113,8 @@ def _blame(s: Situation, finding: Finding) -> str:
     if not finding.culprits:
         return f"v{s.new} fails"
     worst = finding.culprits[0]
+    if not worst.failures + worst.successes:
+        return f"client {worst.client} failed on v{s.new}, and has not presented it since"
     return f"client {worst.client} fails {worst.failures} of {worst.failures + worst.successes} on v{s.new}"
 
 

@@ -206,6 +206,12 @@ class Rotation:
         return replace(self, versions=versions)
 
     @property
+    def one_way(self) -> bool:
+        """Whether nothing leads back: what readers got before is compromised, or was taken away for good."""
+        old = self.outgoing[0]
+        return self.versions[old].compromised_at is not None or old in self.revoked
+
+    @property
     def survivor(self) -> int:
         """The version that is to be left when the rotation ends as it now stands."""
         return self.incoming if self.restoring is None else self.restoring
