@@ -278,12 +278,12 @@ class Promises:
         if self.strict(replica):
             self.check(at_once.promoted(self, replica, region))
         else:
-            self.came_late()
+            self._came_late()
 
     def at_authority(self, replica: Replica, method: str, key_id: str) -> None:
         """A replica is about to change a key at verifiers."""
         if not self.strict(replica):
-            self.came_late()
+            self._came_late()
         elif (key := self.world.keys.get(key_id)) is not None:
             self.check(at_once.at_authority(self, replica, method, key))
 
@@ -312,6 +312,5 @@ class Promises:
         if accepted and not (self.excused(verifier) or self.after_late):
             self.check([("P11", f"{verifier} accepts {key} from a thief, and it is said to be destroyed")])
 
-    def came_late(self) -> None:
-        """A call has landed that no decision of now has asked for: it may have done harm."""
+    def _came_late(self) -> None:
         self._late_until = self.world.timeline.now + STANDS

@@ -261,7 +261,7 @@ class Replica:
         def lands() -> None:
             world.timeline.tell(f"a {method} of {self.name} arrives late")
             world.landing_late = True
-            world.promises.came_late()
+            world.landed_late = world.timeline.now
             try:
                 real()
             except KeyturnError as error:

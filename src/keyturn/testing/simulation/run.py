@@ -13,7 +13,7 @@ from keyturn.testing.simulation.clients import Attacker
 from keyturn.testing.simulation.director import Director
 from keyturn.testing.simulation.people import People
 from keyturn.testing.simulation.plan import CHAOS, WARM_UP, Plan
-from keyturn.testing.simulation.promises import Violation
+from keyturn.testing.simulation.promises import STANDS, Violation
 from keyturn.testing.simulation.replica import Replica
 from keyturn.testing.simulation.sight import in_sight
 from keyturn.testing.simulation.standing import Standing
@@ -83,7 +83,7 @@ def _end(world: World) -> None:
     while not timeline.ended:
         timeline.run_until(timeline.now + 20.0)
         live = any(world.store.live_of(one.name) is not None for one in world.shape.credentials)
-        if live or world.promises.after_late:
+        if live or timeline.now - world.landed_late < STANDS:
             rested = timeline.now
         elif timeline.now - rested >= REST:
             return

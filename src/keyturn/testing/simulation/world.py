@@ -110,6 +110,8 @@ class World:
         self.wakes: list[float] = []
         """When each of the replicas wakes that sleep inside each other."""
         self.landing_late = False
+        self.landed_late = float("-inf")
+        """When a call arrived last that had been made long before."""
         self.faults: Counter[str] = Counter()
         """Disturbances that met anything, each counted once."""
         self.hits = 0
