@@ -113,11 +113,13 @@ def enabled_again(world: World, decision: Decision) -> None:
     kept = {after.survivor} if after.phase is Phase.ROLLBACK else set(after.outgoing) & after.served
     kept -= {*after.marks, *after.revoked, *after.waived, *after.forced}
     asked = [effect for effect in decision.effects if effect.kind is EffectKind.ENABLE]
-    for serial in sorted(kept)[:1]:
-        there = [v for v in world.verifiers.values() if not (v.away or v.unlisted) and world.readable(serial)]
+    there = [v for v in world.verifiers.values() if not (v.away or v.unlisted)]
+    for serial in [serial for serial in after.outgoing if serial in kept and world.readable(serial)]:
         lacking = {v.name for v in there if v.table.get(serial) is Entry.DISABLED}
         enabled = {name for effect in asked if effect.serial == serial for name in effect.verifiers}
         assert lacking <= enabled, f"v{serial} stays disabled at {lacking - enabled}"
+        if lacking:
+            return  # one at a time, in this order
 
 
 def leads_from_what_readers_got(world: World, before: Rotation, successor: Rotation) -> None:

@@ -268,3 +268,18 @@ def test_what_is_enabled_again_is_judged_as_if_it_had_never_been_disabled() -> N
     until(world, lambda: rotation(world).phase is Phase.DESTROY)
     assert rotation(world).retreats == 0
     until(world, ended(world))
+
+
+def test_what_was_refused_for_good_is_told_under_a_pause() -> None:
+    """A verifier joins while the rotation is paused, and the authority lets nobody enable anything: a person hears of it now,
+    and not when the pause is over; one command takes it up."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.pause, by="ada", why="freeze", now=world.now, lasting=seconds(3600))
+    world.join()
+    world.denied.add(EffectKind.ENABLE)
+    held = until(world, lambda: rotation(world).hold is not None, 20)[-1]
+    assert held.verdict.reason is Reason.QUARANTINED
+    assert "enable is not permitted" in held.verdict.detail
+    world.denied.clear()
+    world.command(commands.resume)
+    until(world, ended(world))

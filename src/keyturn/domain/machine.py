@@ -33,6 +33,7 @@ from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 
 MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUPERSEDE})
 FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reason.NEW_VALUE_LOST})
+REFUSED_FOR_GOOD = frozenset({Reason.QUARANTINED, Reason.EFFECT_FAILED})
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
 
@@ -113,25 +114,29 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
     for guard, phases in CHAIN:
         if phase in phases and (verdict := guard(s)) is not None:
             if verdict.ruling in (Ruling.HOLD, Ruling.WAIT):
-                return verdict, _standing(s)
+                effects, refused = _standing(s)
+                # What was refused for good is not silenced by a pause.
+                return refused if refused is not None and verdict.ruling is Ruling.WAIT else verdict, effects
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
     if verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:
         # What one row waits for, or asks for in vain, keeps no other from making true again what was.
-        effects += tuple(one for one in _standing(s) if one not in effects)
+        effects += tuple(one for one in _standing(s)[0] if one not in effects)
     if verdict.ruling is Ruling.WAIT and s.rotation.live and (late := overdue(s, verdict)) is not None:
-        return late, effects if late.ruling is Ruling.WAIT else _standing(s)
+        return late, effects if late.ruling is Ruling.WAIT else _standing(s)[0]
     return verdict, effects
 
 
-def _standing(s: Situation) -> tuple[Effect, ...]:
-    """What may still be done while the rotation stands: re-establish, never go on."""
+def _standing(s: Situation) -> tuple[tuple[Effect, ...], Verdict | None]:
+    """What may still be done while the rotation stands: re-establish, never go on. And the verdict on what of it was refused
+    for good, if anything."""
     phase = s.rotation.phase
     rows = STANDING.get(phase, ())
     if rows == PHASES[phase]:
-        return _walk(s, rows)[1]
-    outcomes = [row(s) for row in rows]
-    return tuple(one for found in outcomes if isinstance(found, tuple) for one in _attempt(s, found)[1])
+        return _walk(s, rows)[1], None
+    tries = [_attempt(s, found) for row in rows if isinstance(found := row(s), tuple)]
+    refused = next((verdict for verdict, _ in tries if verdict.reason in REFUSED_FOR_GOOD), None)
+    return tuple(one for _, effects in tries for one in effects), refused
 
 
 def _walk(s: Situation, rows: tuple[Row, ...]) -> tuple[Verdict, tuple[Effect, ...]]:

@@ -254,8 +254,7 @@ def make_room(s: Situation) -> Outcome:
     for candidates in (failed, unserved, over):
         if candidates:
             victim = min(candidates, key=lambda serial: counts[serial])
-            accepting = s.still(victim, Acceptance.ACCEPTED)
-            if accepting:
+            if accepting := _accepting(s, victim):
                 return (effect(s, EffectKind.DISABLE, victim, verifiers=accepting),)
             left = tuple(v for v in sorted(s.seen.verifiers) if s.entry(v, victim) in (Entry.ACTIVE, Entry.DISABLED))
             return (effect(s, EffectKind.REVOKE, victim, verifiers=left),)
