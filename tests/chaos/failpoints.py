@@ -52,6 +52,13 @@ SERIAL = re.compile(r"\bv([0-9]+)\b")
 EXPECTED = re.compile(r"(/promote/.*?)/[0-9]+(?=[] :,])")
 
 
+def kind_of(point: str) -> str:
+    """What was under way: a write of the store, an outside call, or a step of one."""
+    what, _, when = point.rpartition(": ")
+    first, *others = what.split()
+    return f"{others[0] if '/' in first else first}, {when}"
+
+
 @dataclass
 class Points:
     """Where this life is, and what becomes of it there."""
@@ -76,14 +83,17 @@ class Points:
         if len(point) > LONGEST:
             raise ValueError(f"the name of a failpoint is too long to be met again: {point[:LONGEST]}")
         self._pass(point, Path(plan["passed"]))
-        if not low <= random.Random(f"{plan['seed']}/{point}").random() < high:
-            return
         if not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
             return
         with self.turn:
             journal = Path(plan["journal"])
-            met = {json.loads(line)["point"] for line in journal.read_text().splitlines()} if journal.exists() else ()
-            if point in met:
+            lines = journal.read_text().splitlines() if journal.exists() else ()
+            met = {json.loads(line)["point"] for line in lines}
+            # What is seldom done may be done by those alone whose share it is not: one of each kind is everybody's.
+            due = low <= random.Random(f"{plan['seed']}/{point}").random() < high or kind_of(point) not in map(
+                kind_of, met
+            )
+            if point in met or not due:
                 return
             line = {"point": point, "at": time.time(), "pid": os.getpid(), "signal": plan["signal"]}
             with journal.open("a") as file:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
 from tests.chaos.daemons import EVERY, Daemon, Plan
+from tests.chaos.failpoints import kind_of
 from tests.chaos.ground import build_ground
 from tests.chaos.ledger import Ledger
 from tests.integration.postgres_server import PostgresServer
@@ -195,13 +196,6 @@ def kill_through(
 
 def _lines(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
-
-
-def kind_of(point: str) -> str:
-    """What was under way: a write of the store, an outside call, or a step of one."""
-    what, _, when = point.rpartition(": ")
-    first, *others = what.split()
-    return f"{others[0] if '/' in first else first}, {when}"
 
 
 def _rotate(daemon: Daemon, ledger: Ledger, name: str, before: int, limit: float) -> None:

@@ -120,3 +120,18 @@ def test_a_version_that_nobody_was_ever_given_is_anothers_hand() -> None:
     world.command(commands.reassert, seen=world.observe(), target="t0", found="by hand", by="ada", why="it is dead")
     go(world, ended(world))
     assert target.serial == 2
+
+
+def test_room_is_made_of_what_is_disabled_first_while_older_rules_go_too() -> None:
+    """The authority is full, what readers get has leaked and is cut at once, and held connections meet rules from before it:
+    it is disabled, and revoked with a later decision."""
+    world = world_in(Phase.INTRODUCE)
+    world.room = 1
+    for verifier in world.verifiers.values():
+        verifier.older = [(world.now + seconds(60), {})]
+        verifier.excused.add(0)
+    leak(world, 0, cut_now=True)
+    said = tick(world)
+    assert said is not None
+    assert {effect.kind for effect in said.effects} & {EffectKind.DISABLE, EffectKind.REVOKE} == {EffectKind.DISABLE}
+    go(world, ended(world))

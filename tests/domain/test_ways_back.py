@@ -271,8 +271,8 @@ def test_what_is_enabled_again_is_judged_as_if_it_had_never_been_disabled() -> N
 
 
 def test_what_was_refused_for_good_is_told_under_a_pause() -> None:
-    """A verifier joins while the rotation is paused, and the authority lets nobody enable anything: a person hears of it now,
-    and not when the pause is over; one command takes it up."""
+    """A verifier joins while the rotation is paused, and the authority lets nobody enable anything: a person hears of it
+    now, and not when the pause is over; one command takes it up."""
     world = world_in(Phase.MONITOR)
     world.command(commands.pause, by="ada", why="freeze", now=world.now, lasting=seconds(3600))
     world.join()
