@@ -23,6 +23,8 @@ class Change:
     state: str
     at: float
     """When it was first seen, by the epoch."""
+    written: float
+    """When its file was written, just before that took the place of the last."""
 
 
 File = tuple[int, int]
@@ -73,7 +75,7 @@ class Annals:
             for key in table:
                 changes = self._states.setdefault((node.name, key.kid), [])
                 if not changes or changes[-1].state != key.state:
-                    changes.append(Change(state=key.state, at=time.time()))
+                    changes.append(Change(state=key.state, at=time.time(), written=file[1] / 1e9))
             seen[file] = {kid: len(changes) for (name, kid), changes in self._states.items() if name == node.name}
 
     def _given_back(self, node: GatewayNode, file: File) -> None:

@@ -151,7 +151,7 @@ def _undone(annals: Annals, kid: str, woken_at: float) -> list[tuple[float, floa
     for (_, key), changes in annals.changes().items():
         for disabled, enabled in itertools.pairwise(changes):
             if key == kid and disabled.state == "disabled" and disabled.at > woken_at:
-                found.append((disabled.at, enabled.at))
+                found.append((disabled.at, enabled.written))
     return found
 
 

@@ -94,10 +94,9 @@ class Storm:
         following = time.monotonic()
         while undisturbed := left():
             self._end(time.monotonic())
-            more = undisturbed > rest or self.lacking
-            if not more and not self._ends:
+            if undisturbed <= rest and not self.lacking:
                 break
-            if more and time.monotonic() >= following:
+            if time.monotonic() >= following:
                 self._begin()
                 following = time.monotonic() + self.chance.uniform(*CALM)
             time.sleep(LOOK_EVERY)

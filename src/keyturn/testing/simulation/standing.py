@@ -96,7 +96,9 @@ class Standing:
             version = versions.get(key.serial)
             in_care = rotation is not None and key.serial in rotation.versions
             current = version is not None and version.state is VersionState.CURRENT and version.key_id == key.id
-            if known is None or in_care or current or self._orphan(key):
+            # What a hand gives to readers is not taken away under them, wherever it has risen.
+            given = any(one.touched and one.value == key.value for one in world.regions[name].values())
+            if known is None or in_care or current or given or self._orphan(key):
                 continue
             for node in world.authority.nodes.values():
                 if not node.away and node.entries().get(key.id) in ALIVE:
