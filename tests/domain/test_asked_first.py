@@ -48,6 +48,20 @@ def test_a_verifier_that_joins_blocks_the_next_wave_until_it_accepts() -> None:
     clean(world, 1)
 
 
+def test_a_verifier_that_joins_blocks_the_next_wave_until_it_accepts_the_old_version_too() -> None:
+    """It knows the new version only: the next target's readers stay where they are until they could come back there."""
+    world = world_in(Phase.OVERLAP)
+    go(world, about_to_promote(world))
+    new_one = joined(world)
+    new_one.table[1] = Entry.ACTIVE
+    said = tick(world)
+    assert said is not None
+    assert [(effect.kind, effect.serial) for effect in said.effects] == [(EffectKind.ENABLE, 0)]
+    assert new_one.table[0] is Entry.ACTIVE
+    go(world, ended(world))
+    clean(world, 1)
+
+
 @pytest.mark.parametrize(("phase", "undone"), [(Phase.RETIRE, Entry.ACTIVE), (Phase.DESTROY, Entry.DISABLED)])
 def test_nothing_is_taken_away_before_a_verifier_that_joins_accepts_what_is_left(phase: Phase, undone: Entry) -> None:
     """The phase's first call came to nothing, and a verifier joins: it gets the new version before the old one goes."""

@@ -23,6 +23,7 @@ EQUIVALENT: Mapping[str, str] = {
     "asked again when the other is over",
     "guard new_version_fails before new_value_lost": "both are failures and go back alike; only the reason told differs",
     "introduce: make_room before keep_old": APART,
+    "overlap: accept_new before accept_kept": BESIDE,
     "monitor: accept_new before accept_kept": APART,
     "monitor: served_everywhere before accept_new": BESIDE,
     "retire: served_everywhere before accept_new": BESIDE,
