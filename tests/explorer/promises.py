@@ -99,9 +99,10 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
         made_up_for = (forced and target.away) or room_made
         if target.serial == serial and not made_up_for:
             yield f"P2: {what} while {target.name} serves it"
-    let_in_nowhere = all(verifier.table[serial] in (Entry.ABSENT, Entry.REVOKED) for verifier in state.verifiers)
-    if not room_made and not let_in_nowhere:
-        yield from _survivor_stands(state, what, after)
+    entries = {verifier.table[serial] for verifier in state.verifiers}
+    if not room_made and entries != {Entry.ABSENT}:
+        # Where it is dead already a tombstone takes nothing from the readers of any target.
+        yield from _survivor_stands(state, what, after, dead=entries <= {Entry.ABSENT, Entry.REVOKED})
     gone = not any(not v.away and v.accepts(serial) for v in state.verifiers)
     if effect.kind is EffectKind.REVOKE:
         if not gone and serial not in state.rotation.revoked:
@@ -120,9 +121,9 @@ def _taken(state: State, effect: Effect, decision: Decision) -> Iterator[str]:
         yield f"P2: {what} before its grace is over"
 
 
-def _survivor_stands(state: State, what: str, after: Rotation) -> Iterator[str]:
+def _survivor_stands(state: State, what: str, after: Rotation, *, dead: bool) -> Iterator[str]:
     survivor, forced = after.survivor, after.restoring is not None and bool(after.forced)
-    for target in state.targets:
+    for target in state.targets if not dead else ():
         unseen = target.away and (forced or after.phase in RESTING)
         if target.serial != survivor and not unseen:
             yield f"P2: {what} while {target.name} serves {named(target.serial)}, not v{survivor}"
