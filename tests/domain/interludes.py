@@ -274,6 +274,23 @@ class Interludes(Emergencies):
 
     @LIVE
     @rule()
+    def it_is_forced_back_without_a_target(self) -> None:
+        """Nobody was given the new version yet, and an operator's word stands in for a target that is away."""
+        rotation = self.world.rotation
+        assert rotation is not None
+        for _ in range(SOON):
+            if all(rotation.incoming in verifier.table for verifier in self.world.verifiers.values()):
+                break
+            self.tick(5, 1)
+        self.target_away(0, away=True)
+        self.operator_rolls_back()
+        self.tick(5, 2)
+        self.operator_forces(final=False)
+        self.tick(10, 6)
+        self.target_away(0, away=False)
+
+    @LIVE
+    @rule()
     def nobody_lists_what_is_lost(self) -> None:
         """The old value is lost, as somebody has signed, and one verifier says no more what it knows."""
         self.value_is_lost(new=False)
@@ -319,6 +336,9 @@ def stories() -> None:
         story(rotations)
         rotations.it_comes_to_its_end()
         assert rotations.world.rotation is None
+    forced = come_to(Phase.INTRODUCE)
+    forced.it_is_forced_back_without_a_target()
+    forced.it_comes_to_its_end()
     overdue = come_to(Phase.MONITOR)
     overdue.its_way_back_is_overdue()
     overdue.it_comes_to_its_end()

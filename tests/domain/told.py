@@ -23,7 +23,9 @@ def told_as_it_is(world: World, before: Rotation, decision: Decision) -> None:
     stood = (before.halted, before.hold if before.hold is not None and before.hold.latched else None)
     told_before = any(one is not None and one.reason is verdict.reason for one in stood)
     if said is not None and not told_before:
-        wrong = said(world, before, verdict)
+        # What a decision does about its own word is no part of what it was given for.
+        judged = decision.rotation if decision.rotation.phase is before.phase else before
+        wrong = said(world, judged, verdict)
         assert wrong is None, f"P9: {verdict.reason} is told ({verdict.detail}), and {wrong}"
     _left_out_by_name(world, before, decision)
     _not_forgotten_out_of_sight(world, before, decision)
