@@ -90,10 +90,8 @@ class Points:
             lines = journal.read_text().splitlines() if journal.exists() else ()
             met = {json.loads(line)["point"] for line in lines}
             # What is seldom done may be done by those alone whose share it is not: one of each kind is everybody's.
-            due = low <= random.Random(f"{plan['seed']}/{point}").random() < high or kind_of(point) not in map(
-                kind_of, met
-            )
-            if point in met or not due:
+            ours = low <= random.Random(f"{plan['seed']}/{point}").random() < high
+            if point in met or not (ours or kind_of(point) not in map(kind_of, met)):
                 return
             line = {"point": point, "at": time.time(), "pid": os.getpid(), "signal": plan["signal"]}
             with journal.open("a") as file:

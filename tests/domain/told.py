@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tests.domain.compromised import emergency
 from tests.domain.world import World
@@ -72,24 +72,23 @@ def _not_yet(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
 def _no_copy(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
     old = rotation.outgoing[0]
     names = _named(verdict, "targets")
-    unseen = [name for name in names if world.targets[name].away]
     kept = [name for name in names if old in world.targets[name].copies]
-    if not names or unseen:
-        return f"{unseen or 'no target'} cannot be read"
-    return f"{kept} keep v{old}" if kept else None
+    return _unseen(world, names) or (f"{kept} keep v{old}" if kept else None)
 
 
 def _serves_another(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
-    names = _named(verdict, "targets")
-    unseen = [name for name in names if world.targets[name].away]
-    return f"{unseen} cannot be read" if unseen or not names else None
+    return _unseen(world, _named(verdict, "targets"))
 
 
 def _foreign(world: World, rotation: Rotation, verdict: Verdict) -> str | None:
     """The target that is named was seen to serve what is not called for."""
-    unseen = [name for name, target in world.targets.items() if target.away and name in verdict.detail]
-    named = [name for name in world.targets if name in verdict.detail]
-    return f"{unseen or 'no target'} cannot be read" if unseen or not named else None
+    return _unseen(world, [name for name in world.targets if name in verdict.detail])
+
+
+def _unseen(world: World, names: Sequence[str]) -> str | None:
+    """Of targets that are said to have been looked at, and of which there is one at least."""
+    unseen = [name for name in names if world.targets[name].away]
+    return f"{unseen or 'no target'} cannot be read" if unseen or not names else None
 
 
 def _full(world: World, _rotation: Rotation, _verdict: Verdict) -> str | None:

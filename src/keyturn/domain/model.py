@@ -208,8 +208,11 @@ class Rotation:
     @property
     def one_way(self) -> bool:
         """Whether nothing leads back: what readers got before is compromised, or was taken away for good."""
-        old = self.outgoing[0]
-        return self.versions[old].compromised_at is not None or old in self.revoked
+        return not self.givable(self.outgoing[0])
+
+    def givable(self, serial: int) -> bool:
+        """Whether readers may ever be given a version: it is not compromised, and nothing took it away for good."""
+        return self.versions[serial].compromised_at is None and serial not in self.revoked
 
     @property
     def survivor(self) -> int:

@@ -115,7 +115,7 @@ class Situation:
 
     def givable(self, serial: int) -> bool:
         """Whether readers may ever be given a version: it is not compromised, and nothing took it away for good."""
-        return not self.marked(serial) and serial not in self.rotation.revoked
+        return self.rotation.givable(serial)
 
     def lost_for_good(self, serial: int) -> bool:
         """Whether nobody has the value of what readers are to get, in a phase that makes no other."""

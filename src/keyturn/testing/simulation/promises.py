@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
-from keyturn.ports.records import Commit, Lease, Outcome
-from keyturn.ports.records import Told as SourceTold
+from keyturn.ports.records import Commit, Lease, Outcome, Told
 from keyturn.testing.simulation import at_once
 from keyturn.testing.simulation.clients import Client, Use
 from keyturn.testing.simulation.faults import Disturbance
@@ -28,7 +27,7 @@ from keyturn.testing.simulation.truth import accepts, ever_accepts
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import Key, World
 
-Told = tuple[str, str, float, bool]
+UseTold = tuple[str, str, float, bool]
 """Of a use: key id, client, when, and whether any was refused."""
 STANDS = 120.0
 """Seconds for which a harm may stand that a late call has done: the longest backoff, and some ticks."""
@@ -75,7 +74,7 @@ class Promises:
         """By credential: what is to befall its next version."""
         self.being_reported: dict[str, Callable[[Sequence[int]], None]] = {}
         """By credential: takes note of the versions that somebody has set out to report compromised."""
-        self._polled: dict[tuple[str, str], tuple[float, Sequence[Told]]] = {}
+        self._polled: dict[tuple[str, str], tuple[float, Sequence[UseTold]]] = {}
         """(replica, source) → the watermark and uses that it was told of, and has not written down yet."""
         self._late_until = -1.0
         self._read: dict[tuple[str, str], int] = {}
@@ -197,7 +196,7 @@ class Promises:
                 world.timeline.tell(f"{replica.name}: {what} {outcome.state} {outcome.message}".rstrip())
             store.record(effect_id, attempt, outcome)
 
-        def add_usage(told: Sequence[SourceTold], **named: Any) -> Sequence[object]:
+        def add_usage(told: Sequence[Told], **named: Any) -> Sequence[object]:
             answers = store.add_usage(told, **named)
             self._known(replica)
             return answers
@@ -249,7 +248,7 @@ class Promises:
             outgoing = ", ".join(f"v{serial}" for serial in asked.successor.outgoing)
             tell(f"{name} is taken over: {outgoing} → v{asked.successor.incoming}")
 
-    def polled(self, replica: Replica, source: str, watermark: float, uses: Sequence[Told]) -> None:
+    def polled(self, replica: Replica, source: str, watermark: float, uses: Sequence[UseTold]) -> None:
         """A source has told a replica of uses, which are known once they are in the store."""
         self._polled[replica.name, source] = watermark, uses
 
