@@ -27,9 +27,12 @@ NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
-def audited(family: Family, parts_folder: Path) -> Iterator[Mount]:
-    """A mount of an OpenBao whose audit log nobody else writes to."""
-    bao = start_openbao(family, parts_folder / "audited", name="audited")
+def audited(family: Family, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+    """A mount of an OpenBao whose audit log nobody else writes to.
+
+    A worker that takes tests from another one may come back to this module: a second server, a folder of its own.
+    """
+    bao = start_openbao(family, tmp_path_factory.mktemp("audited"), name="audited")
     yield Mount(bao)
     bao.part.stop()
 
