@@ -3,6 +3,7 @@ found: a check that nothing fails shows nothing."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from tests.chaos.lives import live
 
+from keyturn.demo.traffic import REFUSALS
+from keyturn.demo.waiting import wait_until
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway.issuer import ApiKeyIssuer
 from keyturn.plugins.gateway.key_format import mint_key, parse_kid
@@ -52,7 +55,7 @@ def install_another() -> None:
 
 
 def disable_at_once() -> None:
-    """Whatever is installed takes all others out of use, clients or not."""
+    """Whatever is installed takes all others out of use, clients or not, until one of these was refused."""
     install = ApiKeyIssuer.install
 
     def alone(self: ApiKeyIssuer, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:
@@ -60,9 +63,16 @@ def disable_at_once() -> None:
         for verifier in verifiers:
             for other in set(self.entries(verifier)) - {key_id}:
                 self.disable(other, [verifier])
+                wait_until(_somebody_was_refused, within=10, what="a client was refused")
                 self.enable(other, [verifier])
 
     ApiKeyIssuer.install = alone  # type: ignore[method-assign]
+
+
+def _somebody_was_refused() -> bool:
+    logs = Path(sys.argv[-1]).parent.glob("gateway*/*/access.log")
+    entries = (json.loads(line) for log in logs for line in log.read_text().splitlines())
+    return any(entry["status"] in REFUSALS and not entry["probe"] for entry in entries)
 
 
 SABOTAGES: Mapping[str, Callable[[], None]] = {

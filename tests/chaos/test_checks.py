@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.chaos.annals import Annals
 from tests.chaos.daemons import Look
 from tests.chaos.kills import kill_through, sqlite_in
 from tests.chaos.storm import waits
+from tests.chaos.verdict import writes
 
 from keyturn.demo.gateway import GatewayNode, TableKey
 from keyturn.demo.processes import Family
@@ -86,3 +88,23 @@ def test_a_table_that_is_given_back_was_never_in_force(tmp_path: Path) -> None:
             wait_until(lambda: states() == ["active"], within=30, what="it is given back")
             node.write_table(disabled)
             wait_until(lambda: states() == ["active", "disabled"], within=30, what="it stays")
+
+
+def test_a_write_that_openbao_was_killed_over_is_known_by_its_list_alone(tmp_path: Path) -> None:
+    """The audit log answers no request that was cut off: it may stand for one version, and for no more."""
+
+    def entry(kind: str, number: int, version: int | None = None) -> str:
+        request = {"id": str(number), "operation": "update", "path": "apps/data/shop/key"}
+        return json.dumps({"type": kind, "request": request, "response": {"data": {"version": version}}})
+
+    log = tmp_path / "audit.log"
+    log.write_text("\n".join([entry("request", 1), entry("response", 1, 1), entry("request", 2)]))
+    told = writes(log)["shop/key"]
+    assert told.is_of([1, 2])
+    assert told.is_of([1])
+    assert not told.is_of([1, 2, 3])
+    log.write_text("\n".join([entry("request", 1), entry("response", 1, 1), entry("response", 2, 2)]))
+    told = writes(log)["shop/key"]
+    assert told.is_of([1, 2])
+    assert not told.is_of([1])
+    assert not told.is_of([1, 2, 3])

@@ -205,8 +205,8 @@ class Runtime:
         what: str,
         dry_run: bool = False,
     ) -> Rotation:
-        """Apply an operator's command to the live rotation. Raises `Refused` with the reason when it is not allowed; the
-        world is then as it was."""
+        """Apply an operator's command to the live rotation. One that changes nothing, like the same once more, leaves the
+        ticks alone. Raises `Refused` with the reason when it is not allowed; the world is then as it was."""
         self._registry.credential(name)
         self._check_confirmed(name)
         for _ in range(COMMAND_TRIES):
@@ -214,7 +214,7 @@ class Runtime:
             if rotation is None:
                 raise Refused(f"no rotation of {name} is under way; `keyturn rotate {name}` starts one")
             changed = change(rotation)
-            if dry_run:
+            if dry_run or changed == rotation:
                 return changed
             entry = commanded(name, rotation, what, by=by, now=self._clock.now())
             try:

@@ -515,6 +515,24 @@ def test_a_decision_of_a_replica_that_was_overtaken_is_not_committed() -> None:
     assert [made.rig.store.live_of(NAME)] == before
 
 
+def test_a_command_that_is_given_again_and_again_stops_no_tick() -> None:
+    """A script that says `rollback` until it is done says it between each look and its commit: the tick that takes the
+    first one up is not told that the rotation has moved."""
+    made = fleet()
+    a = made.replicas[0]
+    begun(made, Phase.MONITOR)
+    made.up(a)
+    roll_back(made)
+    for _ in range(3):
+        a.stop_at("commit", lambda: roll_back(made))
+        made.rig.second()
+        assert a.stopped
+        rotation = made.rig.store.live_of(NAME)
+        if rotation is not None and rotation.phase is Phase.ROLLBACK:
+            return
+    pytest.fail("the rollback did not begin")
+
+
 def test_a_due_start_of_a_replica_that_was_overtaken_is_not_made() -> None:
     """Between its claim and the start another replica takes over: who is late starts nothing."""
     made = fleet(Rig(schedule=Schedule(every=timedelta(days=1))), warm=1)
