@@ -70,9 +70,10 @@ def test_serve_says_in_one_line_what_it_misses(house: House) -> None:
     with started(house, "serve", "--config", str(house.file)) as process:
         line_of(process.stdout)
         line = line_of(process.stdout)
-        assert line == "keyturn misses: backend bao: no answer at http://x: start it; it keeps trying"
         process.terminate()
-        assert process.wait(WITHIN) == 0
+        _, err = process.communicate(timeout=WITHIN)
+        assert process.returncode == 0, err
+        assert line == "keyturn misses: backend bao: no answer at http://x: start it; it keeps trying", err
 
 
 def test_serve_after_a_kill_goes_on_at_once(house: House) -> None:
