@@ -3,15 +3,15 @@ found: a check that nothing fails shows nothing."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from tests.chaos.lives import live
 
-from keyturn.demo.traffic import REFUSALS
+from keyturn.demo.traffic import refused_in_logs
 from keyturn.demo.waiting import wait_until
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway.issuer import ApiKeyIssuer
@@ -60,19 +60,19 @@ def disable_at_once() -> None:
 
     def alone(self: ApiKeyIssuer, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:
         install(self, key_id, value, verifiers)
-        for verifier in verifiers:
-            for other in set(self.entries(verifier)) - {key_id}:
-                self.disable(other, [verifier])
-                wait_until(_somebody_was_refused, within=10, what="a client was refused")
-                self.enable(other, [verifier])
+        others = {(other, verifier) for verifier in verifiers for other in self.entries(verifier) if other != key_id}
+        for other, verifier in others:
+            self.disable(other, [verifier])
+        wait_until(_somebody_was_refused, within=10, what="a client was refused")
+        for other, verifier in others:
+            self.enable(other, [verifier])
 
     ApiKeyIssuer.install = alone  # type: ignore[method-assign]
 
 
 def _somebody_was_refused() -> bool:
-    logs = Path(sys.argv[-1]).parent.glob("gateway*/*/access.log")
-    entries = (json.loads(line) for log in logs for line in log.read_text().splitlines())
-    return any(entry["status"] in REFUSALS and not entry["probe"] for entry in entries)
+    sources = yaml.safe_load(Path(sys.argv[-1]).read_text())["sources"].values()
+    return any(refused_in_logs(map(Path, one["files"]), one["clients"]) for one in sources)
 
 
 SABOTAGES: Mapping[str, Callable[[], None]] = {

@@ -21,8 +21,9 @@ PHASES = ["introduce", "overlap", "monitor", "retire", "destroy", "completed"]
 
 def rows(ground: Ground, ledger: Ledger, annals: Annals, traffic: Traffic, *, rotated: Mapping[str, int]) -> list[str]:
     """`rotated`: how many rotations of each credential were started; all of them are to be completed."""
-    found = [*_traffic(ground, traffic), *ground.leftovers(), *strangers(ground, ledger), *copies_twice(ground, ledger)]
     written = writes(ground.openbao.audit_log)
+    found = [*_traffic(ground, traffic), *ground.leftovers(), *strangers(ground, ledger)]
+    found += _copies_twice(ground, ledger, written)
     for secret in ground.secrets:
         found += _ends(ledger, secret, rotated.get(secret.name, 0))
         found += _keys(ground, ledger, annals, secret)
@@ -106,11 +107,13 @@ class Written:
     """Requests that it was killed over, or failed in the middle of: each may have made a version, and OpenBao's own list
     tells whether it did."""
 
+    def may_be(self, count: int) -> bool:
+        """Whether so many versions may have been made."""
+        return 0 <= count - len(self.versions) <= len(self.unanswered)
+
     def is_of(self, wanted: Sequence[int]) -> bool:
         """Whether these versions were made, each by one request."""
-        missing = Counter(wanted)
-        missing.subtract(self.versions)
-        return min(missing.values(), default=0) >= 0 and missing.total() <= len(self.unanswered)
+        return self.may_be(len(wanted)) and not Counter(self.versions) - Counter(wanted)
 
 
 def _promotes(ground: Ground, ledger: Ledger, secret: Secret, written: Mapping[str, Written]) -> Iterator[str]:
@@ -147,7 +150,7 @@ def writes(audit_log: Path) -> Mapping[str, Written]:
     return found
 
 
-def copies_twice(ground: Ground, ledger: Ledger) -> list[str]:
+def _copies_twice(ground: Ground, ledger: Ledger, written: Mapping[str, Written]) -> list[str]:
     """Copies of ours that were written more often than effects asked for one."""
     asked: Counter[str] = Counter()
     for secret in ground.secrets:
@@ -158,6 +161,6 @@ def copies_twice(ground: Ground, ledger: Ledger) -> list[str]:
                 asked[f"{COPIES}/{secret.path}/{FIELD}/copy-{secret.name}.{serial}.{own}"] += 1
     return [
         f"{path} was written {len(told.versions)} times, for {asked[path]} effects"
-        for path, told in writes(ground.openbao.audit_log).items()
-        if path.startswith(f"{COPIES}/") and not 0 <= asked[path] - len(told.versions) <= len(told.unanswered)
+        for path, told in written.items()
+        if path.startswith(f"{COPIES}/") and not told.may_be(asked[path])
     ]

@@ -45,6 +45,13 @@ def line_of(stream: IO[str] | None) -> str:
     return stream.readline().rstrip("\n")
 
 
+def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a process that was told to stop still said; that ends with 0."""
+    out, err = process.communicate(timeout=WITHIN)
+    assert process.returncode == 0, err
+    return out, err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_until_told_to_stop(house: House, number: signal.Signals) -> None:
     """It says where it answers, answers, and ends with 0, its store free for the next."""
@@ -55,8 +62,7 @@ def test_serve_until_told_to_stop(house: House, number: signal.Signals) -> None:
         house.url = first.split()[3].rstrip(";")
         assert house.ask("GET", "/readyz", token=None).status_code == 200
         process.send_signal(number)
-        out, err = process.communicate(timeout=WITHIN)
-        assert process.returncode == 0, err
+        out, err = ended(process)
         assert out == ""
         assert all(line.startswith("{") for line in err.splitlines())
         assert f'"reason": "{number.name}"' in err
@@ -71,8 +77,7 @@ def test_serve_says_in_one_line_what_it_misses(house: House) -> None:
         line_of(process.stdout)
         line = line_of(process.stdout)
         process.terminate()
-        _, err = process.communicate(timeout=WITHIN)
-        assert process.returncode == 0, err
+        _, err = ended(process)
         assert line == "keyturn misses: backend bao: no answer at http://x: start it; it keeps trying", err
 
 
@@ -85,7 +90,7 @@ def test_serve_after_a_kill_goes_on_at_once(house: House) -> None:
     with started(house, "serve", "--config", str(house.file)) as process:
         assert line_of(process.stdout).startswith("keyturn serves at")
         process.terminate()
-        assert process.wait(WITHIN) == 0
+        ended(process)
 
 
 def test_what_was_answered_outlives_a_kill(house: House) -> None:
