@@ -193,6 +193,19 @@ def test_table_changed_behind_our_back_is_held_not_mended(phase: Phase, serial: 
     until(world, ended(world))
 
 
+def test_every_change_behind_our_back_is_named_at_once() -> None:
+    """Two verifiers have each lost another version: whoever mends what the hold names has mended everything."""
+    world = world_in(Phase.MONITOR)
+    step(world)
+    step(world)
+    world.lose(world.verifiers["g0"], 0)
+    world.lose(world.verifiers["g1"], 1)
+    decision = step(world)
+    assert decision.verdict.reason is Reason.AUTHORITY_CHANGED
+    assert decision.verdict.detail == "g1 refuses v1 now; g0 refuses v0 now"
+    assert decision.verdict.evidence == {"verifiers": ["g1", "g0"]}
+
+
 def test_old_version_enabled_by_hand_in_the_soak_is_held() -> None:
     """Somebody enabled the disabled version: keyturn asks, and does not disable it again."""
     world = world_in(Phase.RETIRE)

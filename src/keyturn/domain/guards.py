@@ -255,15 +255,18 @@ def way_back_lost(s: Situation) -> Verdict | None:
 def authority_changed(s: Situation) -> Verdict | None:
     """A verifier that met the post-conditions no longer does, and it was never away: reported, not silently mended."""
     parallel = s.phase_is(Phase.OVERLAP, Phase.MONITOR)
-    for serial in (s.survivor, *(v for v in s.rotation.outgoing if parallel and s.kept(v))):
-        for verifier in s.behind_our_back(serial):
-            return hold(Reason.AUTHORITY_CHANGED, f"{verifier} refuses v{serial} now", verifier=verifier)
+    kept = [s.survivor, *(v for v in s.rotation.outgoing if parallel and s.kept(v))]
+    found = [(verifier, f"{verifier} refuses v{serial} now") for serial in kept for verifier in s.behind_our_back(serial)]
     for serial in s.doomed if not parallel and s.rotation.soak is not None else ():
         again = s.sent(EffectKind.ENABLE, serial) or s.sent(EffectKind.INSTALL, serial) or s.marked(serial)
         for verifier in s.verifiers(serial, Acceptance.ACCEPTED) if not again else ():
             if verifier in s.rotation.up:
-                return hold(Reason.AUTHORITY_CHANGED, f"{verifier} accepts v{serial} again", verifier=verifier)
-    return None
+                found.append((verifier, f"{verifier} accepts v{serial} again"))
+    if not found:
+        return None
+    # All of it in one word: who mends what it names must not have to wait for the next.
+    verifiers = list(dict.fromkeys(verifier for verifier, _ in found))
+    return hold(Reason.AUTHORITY_CHANGED, "; ".join(said for _, said in found), verifiers=verifiers)
 
 
 WATCHED = frozenset({Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE})
