@@ -142,6 +142,7 @@ def _partition(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sleepers).name, "all"),
+        (rng.choice(sleepers).name, "all"),
         (rng.choice(sources), "verifiers"),
         (rng.choice(sources), "verifiers"),
         (rng.choice(sources), "late"),
