@@ -256,7 +256,9 @@ def authority_changed(s: Situation) -> Verdict | None:
     """A verifier that met the post-conditions no longer does, and it was never away: reported, not silently mended."""
     parallel = s.phase_is(Phase.OVERLAP, Phase.MONITOR)
     kept = [s.survivor, *(v for v in s.rotation.outgoing if parallel and s.kept(v))]
-    found = [(verifier, f"{verifier} refuses v{serial} now") for serial in kept for verifier in s.behind_our_back(serial)]
+    found = [
+        (verifier, f"{verifier} refuses v{serial} now") for serial in kept for verifier in s.behind_our_back(serial)
+    ]
     for serial in s.doomed if not parallel and s.rotation.soak is not None else ():
         again = s.sent(EffectKind.ENABLE, serial) or s.sent(EffectKind.INSTALL, serial) or s.marked(serial)
         for verifier in s.verifiers(serial, Acceptance.ACCEPTED) if not again else ():

@@ -26,7 +26,7 @@ from keyturn.runtime.orphans import sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce, Wait, backoff, delay
 from keyturn.runtime.sending import Sender
-from keyturn.runtime.values import copy_token, mint_token, promote_token, value_of
+from keyturn.runtime.values import copy_token, is_version, mint_token, promote_token, second_token, value_of
 
 log = structlog.get_logger(__name__)
 
@@ -144,7 +144,8 @@ class Execute:
                 send(lambda: target.stage(token, value))
             case EffectKind.PROMOTE:
                 promoted = promote_token(effect.id)
-                backend_id = send(lambda: target.promote(token, expected=effect.expected, token=promoted))
+                copy = self._copy_of(effect.serial, rotation, wired, target, token, sender)
+                backend_id = send(lambda: target.promote(copy, expected=effect.expected, token=promoted))
                 self.store.bind(rotation.credential, effect.target or "", backend_id, effect.serial)
             case EffectKind.REMOVE:
                 served = self._served(effect, rotation)
@@ -153,6 +154,16 @@ class Execute:
                 key_id = rotation.versions[effect.serial].key_id
                 send(lambda: target.mark(key_id or ""))
         return None
+
+    def _copy_of(
+        self, serial: int, rotation: Rotation, wired: WiredCredential, target: Target, token: str, sender: Sender
+    ) -> str:
+        """The token of a copy at a target that holds the version's value: readers are given no other (promise P1)."""
+        if is_version(target.fetch(token), rotation, serial, self.fingerprint_key):
+            return token
+        value = value_of(rotation, serial, wired.targets.values(), self.fingerprint_key)
+        sender.send(lambda: target.stage(second_token(token), value), within=target.timeout)
+        return second_token(token)
 
     def _mint(
         self, effect: Effect, rotation: Rotation, wired: WiredCredential, target: Target, token: str, sender: Sender

@@ -17,6 +17,13 @@ def copy_token(rotation: Rotation, serial: int) -> str:
     return f"{mint_token(rotation.credential, serial)}.{rotation.root.removeprefix(f'{rotation.credential}-')}"
 
 
+def second_token(token: str) -> str:
+    """The token of the copy beside one that holds another value: an emergency that could not read one target has minted at
+    the next, and the first had a value of that version already, of a mint whose answer was lost. No backend lets one token
+    hold a second value, so the right one stands beside it until all copies are removed."""
+    return f"{token}.2"
+
+
 def mint_token(credential: str, serial: int) -> str:
     """What marks a version at its authority as ours."""
     return f"{credential}.v{serial}"
@@ -35,21 +42,23 @@ def promote_token(effect_id: str) -> str:
 
 
 def value_of(rotation: Rotation, serial: int, targets: Iterable[Target], fingerprint_key: bytes) -> SecretValue:
-    """A version's value, from the rotation's own copy, from a target that serves it, told by its fingerprint, or from what
-    another rotation has left.
+    """A version's value, from the rotation's own copy, from a target that serves it, or from what another rotation has
+    left; told by its fingerprint, since a copy may hold what was never recorded (`second_token`).
 
     Raises `Absent` when no target holds it, and `Transient` when one that may hold it cannot be asked.
     """
     away: Transient | Denied | None = None
-    wanted = rotation.versions[serial].fingerprint
     targets = tuple(targets)
     for target in targets:
         try:
-            return target.fetch(copy_token(rotation, serial))
+            value = target.fetch(copy_token(rotation, serial))
         except Absent:
             continue
         except (Transient, Denied) as error:
             away = error
+            continue
+        if is_version(value, rotation, serial, fingerprint_key):
+            return value
     for target in targets:
         try:
             _, value = target.read()
@@ -58,13 +67,15 @@ def value_of(rotation: Rotation, serial: int, targets: Iterable[Target], fingerp
         except (Transient, Denied) as error:
             away = error
             continue
-        if wanted is not None and value.fingerprint(fingerprint_key) == wanted:
+        if rotation.versions[serial].fingerprint and is_version(value, rotation, serial, fingerprint_key):
             return value
     for target in targets:
         try:
             for token in sorted(target.view().copies):
                 if named_serial(rotation.credential, token) == serial:
-                    return target.fetch(token)
+                    value = target.fetch(token)
+                    if is_version(value, rotation, serial, fingerprint_key):
+                        return value
         except Absent:
             continue
         except (Transient, Denied) as error:
@@ -72,6 +83,12 @@ def value_of(rotation: Rotation, serial: int, targets: Iterable[Target], fingerp
     if away is not None:
         raise Transient(f"v{serial} of {rotation.credential} cannot be read: {away.message}")
     raise Absent(f"no target holds v{serial} of {rotation.credential} any more")
+
+
+def is_version(value: SecretValue, rotation: Rotation, serial: int, fingerprint_key: bytes) -> bool:
+    """Whether a value may be a version of the rotation: it is, or no value is on record for it yet."""
+    wanted = rotation.versions[serial].fingerprint
+    return wanted is None or value.fingerprint(fingerprint_key) == wanted
 
 
 def identify(value: SecretValue, fingerprints: Mapping[str, int], fingerprint_key: bytes) -> int | None:
