@@ -261,9 +261,8 @@ def authority_changed(s: Situation) -> Verdict | None:
     ]
     for serial in s.doomed if not parallel and s.rotation.soak is not None else ():
         again = s.sent(EffectKind.ENABLE, serial) or s.sent(EffectKind.INSTALL, serial) or s.marked(serial)
-        for verifier in s.verifiers(serial, Acceptance.ACCEPTED) if not again else ():
-            if verifier in s.rotation.up:
-                found.append((verifier, f"{verifier} accepts v{serial} again"))
+        accepting = s.verifiers(serial, Acceptance.ACCEPTED) if not again else ()
+        found += [(v, f"{v} accepts v{serial} again") for v in accepting if v in s.rotation.up]
     if not found:
         return None
     # All of it in one word: who mends what it names must not have to wait for the next.
