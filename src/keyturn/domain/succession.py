@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from keyturn.domain.model import Adopting, Mark, Rotation, Stamp, Version, VersionState
@@ -59,6 +60,24 @@ def found_marked(policy: Policy, now: datetime) -> Mark:
     )
 
 
+def taken_in(rotation: Rotation, found: Sequence[Version], now: datetime) -> Rotation:
+    """A rotation with versions besides its own that the world has shown, so that the one that takes over leads all of them
+    to their end. What the authority does not accept any more counts as proven dead."""
+    serials = [one.serial for one in found]
+    dead = [one.serial for one in found if one.state is VersionState.DESTROYED]
+    marked = [one.serial for one in found if one.compromised_at is not None]
+    in_use = {one.serial for one in found if one.state not in (VersionState.DESTROYED, VersionState.DISABLED)}
+    return replace(
+        rotation,
+        versions={**rotation.versions, **{one.serial: one for one in found}},
+        outgoing=(*rotation.outgoing, *serials),
+        served=rotation.served | in_use,
+        revoked=rotation.revoked | set(dead),
+        proven=(*rotation.proven, *dead),
+        marks={**rotation.marks, **{serial: found_marked(rotation.policy, now) for serial in marked}},
+    )
+
+
 def succeed(s: Situation, *, failed: bool) -> Rotation:
     """The rotation that takes over from `s.rotation`: its outgoing versions are all that may still be alive anywhere,
     the failed incoming included. What readers ever got, what was promised, marked and revoked, and since when, goes with
@@ -66,7 +85,7 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
     before = s.rotation
     home, dead = _home(s), buried(s)
     outgoing = (home, *sorted((v for v in before.versions if v != home and v not in dead), reverse=True))
-    incoming = before.incoming + 1
+    incoming = max(before.versions) + 1
     stamp = Stamp(at=s.now, active=timedelta(0))
     versions = {serial: before.versions[serial] for serial in outgoing}
     versions[incoming] = Version(serial=incoming, state=VersionState.PENDING)

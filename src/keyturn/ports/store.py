@@ -60,6 +60,10 @@ class Store(Protocol):
     def unconfirmed(self) -> Sequence[str]:
         """Names of the credentials that nobody has confirmed since the store was restored."""
 
+    def found(self, name: str, versions: Sequence[Version]) -> None:
+        """Remember versions of a credential that the world has shown and no rotation of this store has made. Its next serial
+        is beyond them; a version that is known already is left as it is. Raises `Refused` when nobody registered it."""
+
     def confirm(self, name: str) -> None:
         """What is remembered of a credential, and what has changed since, is confirmed."""
 

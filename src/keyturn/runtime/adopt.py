@@ -45,7 +45,7 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
     """
     found = survey(wired, fingerprint_key)
     if found.copies:
-        left = ", ".join(f"v{serial}" for serial in sorted(found.copies))
+        left = ", ".join(f"v{serial}" for serial in sorted(set(found.copies.values())))
         raise Refused(
             f"copies of {left} of {wired.name} are at its targets, and this store knows nothing of them: a store was lost, "
             f"or another keyturn has it in care; look at `keyturn adopt {wired.name}`"

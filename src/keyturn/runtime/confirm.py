@@ -13,16 +13,17 @@ import structlog
 from keyturn.domain.differences import differences
 from keyturn.domain.effects import Message
 from keyturn.domain.errors import Refused, Transient
-from keyturn.domain.model import Adopting, Rotation
+from keyturn.domain.model import Adopting, Rotation, Version, VersionState
 from keyturn.domain.observations import Entry, Observations, ServingKind
 from keyturn.domain.situation import Situation
+from keyturn.domain.succession import taken_in
 from keyturn.ports.clock import Clock
 from keyturn.ports.records import Commit
 from keyturn.ports.store import Store
 from keyturn.runtime.adopt import plan_rotation, remember, started
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.registry import WiredCredential
-from keyturn.runtime.survey import rebuild, survey
+from keyturn.runtime.survey import rebuild, survey, unremembered
 from keyturn.runtime.trail import commanded
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,28 @@ class Adoption:
     code: str
     """Stands for just this: what is confirmed must be what was shown."""
     follows: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The world beside what a backup remembers."""
+
+    rotation: Rotation
+    seen: Observations
+    differences: tuple[str, ...]
+    """What the rotation does not explain."""
+    found: tuple[Version, ...]
+    """Versions that the store does not know."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is different, a line each."""
+        return (*self.differences, *map(_line, self.found))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a rotation has to bring something to its end: of a version that is dead the mark alone may be left."""
+        return bool(self.differences) or any(one.fingerprint is not None for one in self.found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +108,17 @@ class Confirm:
             return _adoption(wired.name, tuple(rebuilt.lines(found)), follows)
         if known.restored_at is None:
             raise Refused(f"{wired.name} is in care and its store was not restored: see `keyturn status {wired.name}`")
-        _, _, lines = self._compare(wired)
+        compared = self._compare(wired)
         live = self.store.live_of(wired.name)
-        if not lines:
+        if not compared.lines:
             follows = "everything is as the store remembers it: the credential is taken up again"
+        elif not compared.unfinished:
+            follows = "that is remembered, and the credential is taken up again"
         elif live is not None:
             follows = f"{live.id} gives way to a rotation that takes over every version from what is there"
         else:
             follows = "a rotation starts that brings everything to what is there"
-        return _adoption(wired.name, lines, follows)
+        return _adoption(wired.name, compared.lines, follows)
 
     def confirm(self, wired: WiredCredential, code: str, *, by: str, why: str) -> Adoption:
         """Adopt what was shown under this code. Raises `Refused` when the world has become another since."""
@@ -109,8 +134,10 @@ class Confirm:
             )
             remember(self.store, wired, rebuild(survey(wired, self.fingerprint_key), now), now, [entry])
             return adoption
-        if adoption.found:
-            self._go_by_the_world(wired, by=by, why=why, now=now)
+        compared = self._compare(wired)
+        self.store.found(wired.name, compared.found)
+        if compared.unfinished:
+            self._go_by_the_world(wired, compared, by=by, why=why, now=now)
         elif (rotation := self.store.latest_of(wired.name)) is not None:
             entry = commanded(
                 wired.name, rotation, f"adopt: {why}", by=by, now=now, evidence={"found": list(adoption.found)}
@@ -121,22 +148,26 @@ class Confirm:
             self.store.set_check(wired.name, now)
         return adoption
 
-    def _compare(self, wired: WiredCredential) -> tuple[Rotation, Observations, tuple[str, ...]]:
+    def _compare(self, wired: WiredCredential) -> Compared:
         """The world beside the rotation under way, or the one that would start."""
         now = self.clock.now()
         live = self.store.live_of(wired.name)
         rotation = live or plan_rotation(self.store, wired, by="keyturn", now=now, unconfirmed=True)
         seen = self.gather.observe(rotation)
-        return rotation, seen, tuple(differences(Situation(rotation=rotation, seen=seen, now=now)))
+        lines = tuple(differences(Situation(rotation=rotation, seen=seen, now=now)))
+        known = self.store.credential(wired.name)
+        found = unremembered(wired, known, live, self.fingerprint_key, now) if known is not None else ()
+        return Compared(rotation=rotation, seen=seen, differences=lines, found=found)
 
-    def _go_by_the_world(self, wired: WiredCredential, *, by: str, why: str, now: datetime) -> None:
-        rotation, seen, lines = self._compare(wired)
+    def _go_by_the_world(self, wired: WiredCredential, compared: Compared, *, by: str, why: str, now: datetime) -> None:
+        rotation, seen = compared.rotation, compared.seen
         adopting = _foreign(rotation, seen)
         said = f"{by}: restored from a backup, and the world has moved: {why}"
-        entry = commanded(wired.name, rotation, f"adopt: {why}", by=by, now=now, evidence={"found": list(lines)})
+        evidence = {"found": list(compared.lines)}
+        entry = commanded(wired.name, rotation, f"adopt: {why}", by=by, now=now, evidence=evidence)
         if self.store.live_of(wired.name) is not None:
             given_up = replace(rotation, abandoned=said, accepted=adopting, hold=None, halted=None, pause=None)
-            self.store.commit(Commit(rotation=given_up, history=[entry]))
+            self.store.commit(Commit(rotation=taken_in(given_up, compared.found, now), history=[entry]))
             return
         planned = plan_rotation(self.store, wired, by=by, now=now, unconfirmed=True, adopting=adopting)
         # What the authority has not any more is no way back, whatever the backup says.
@@ -147,6 +178,12 @@ class Confirm:
 def _adoption(name: str, found: Sequence[str], follows: str) -> Adoption:
     code = hashlib.sha256("\n".join((name, *found, follows)).encode()).hexdigest()[:10]
     return Adoption(name=name, found=tuple(found), code=code, follows=follows)
+
+
+def _line(version: Version) -> str:
+    listed = "dead" if version.state is VersionState.DESTROYED else "alive"
+    mark = ", and it is marked compromised" if version.compromised_at is not None else ""
+    return f"v{version.serial} ({version.key_id}) was made by a rotation that the store does not know: it is {listed}{mark}"
 
 
 def _gone(seen: Observations, serial: int) -> bool:

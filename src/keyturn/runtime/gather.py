@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -15,15 +15,12 @@ from keyturn.domain.observations import (
     Entry,
     Observations,
     Obstacle,
-    Serving,
-    ServingKind,
     TargetSeen,
     UsageSeen,
     VerifierSeen,
 )
 from keyturn.domain.phases import Phase
 from keyturn.domain.secret_value import SecretValue
-from keyturn.ports.backend import Target
 from keyturn.ports.executor import Executor
 from keyturn.ports.issuer import ValueOrigin
 from keyturn.ports.records import Intent, IntentState
@@ -32,12 +29,12 @@ from keyturn.runtime.evidence import Silences, observe_usage
 from keyturn.runtime.orphans import Orphans, sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce
-from keyturn.runtime.values import copy_token, identify, named_serial, value_of
+from keyturn.runtime.targets import Targets
+from keyturn.runtime.values import value_of
 
 log = structlog.get_logger(__name__)
 
 ALIVE = (Entry.ACTIVE, Entry.DISABLED)
-UNREADABLE = TargetSeen(serving=Serving(kind=ServingKind.UNKNOWN), copies=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +47,14 @@ class Gather:
     fingerprint_key: bytes
     silences: Silences
     at_once: AtOnce
+    targets: Targets
 
     def observe(self, rotation: Rotation) -> Observations:
         """Everything that can be known of the rotation's world now."""
         wired = self.registry.credential(rotation.credential)
-        bindings = self.store.bindings(rotation.credential)
         credential = self.store.credential(rotation.credential)
         known = {**(credential.versions if credential is not None else {}), **rotation.versions}
-        adopted = self._adopted(rotation, wired)
-        targets = self.executor.run(
-            [self._look_at(rotation, wired, name, bindings, known, adopted) for name in rotation.targets]
-        )
-        seen = dict(zip(rotation.targets, targets, strict=True))
+        seen = self.targets.look(rotation, wired, known)
         verifiers = self._ask_verifiers(rotation, wired, known, seen)
         orphans = self._orphans(rotation, wired)
         return Observations(
@@ -71,7 +64,7 @@ class Gather:
             usage=UsageSeen() if rotation.phase.is_end else observe_usage(self.silences, self.registry, rotation),
             effects={name: effect_seen(intent) for name, intent in self.store.journal(rotation.id).items()},
             late=self.store.uncertain(rotation.credential),
-            found=self._found(rotation, wired, seen),
+            found=self.targets.found(rotation, wired, seen),
             strangers=tuple(
                 Obstacle(what="no version knows the key", id=one.key_id, since=one.created_at)
                 for one in orphans.strangers
@@ -82,98 +75,6 @@ class Gather:
             ),
             room=self._room(wired, orphans),
         )
-
-    def _found(
-        self, rotation: Rotation, wired: WiredCredential, seen: Mapping[str, TargetSeen]
-    ) -> dict[int, tuple[str, str]]:
-        """What copies tell of versions whose making was never recorded: a mint that came late, or of another rotation."""
-        unknown = {serial for serial, version in rotation.versions.items() if version.key_id is None}
-        found: dict[int, tuple[str, str]] = {}
-        for name, target in seen.items() if unknown else ():
-            for serial in sorted(unknown & (target.copies or frozenset()) - set(found)):
-                try:
-                    value = wired.targets[name].fetch(copy_token(rotation, serial))
-                    found[serial] = wired.issuer.key_id(value), value.fingerprint(self.fingerprint_key)
-                except Failure as error:
-                    log.debug("copy unreadable", credential=rotation.credential, version=serial, error=error.message)
-        return found
-
-    def _adopted(self, rotation: Rotation, wired: WiredCredential) -> dict[str, int]:
-        """The fingerprint of what is to be adopted, while it still is where it was found and no version has it yet: other
-        targets may have it from the same hand."""
-        adopting, target = rotation.adopting, None
-        if adopting is not None and rotation.versions[rotation.incoming].fingerprint is None:
-            target = wired.targets.get(adopting.target)
-        if adopting is None or target is None:
-            return {}
-        try:
-            backend_id, value = self.at_once.run(f"{wired.name}/{adopting.target}/read", target.read)
-        except Failure as error:
-            log.debug("value to adopt unreadable", credential=wired.name, target=adopting.target, error=error.message)
-            return {}
-        return {value.fingerprint(self.fingerprint_key): rotation.incoming} if backend_id == adopting.id else {}
-
-    def _look_at(
-        self,
-        rotation: Rotation,
-        wired: WiredCredential,
-        name: str,
-        bindings: Mapping[tuple[str, str], int],
-        known: Mapping[int, Version],
-        adopted: Mapping[str, int],
-    ) -> Callable[[], TargetSeen]:
-        target = wired.targets.get(name)
-
-        def look() -> TargetSeen:
-            if target is None:
-                return UNREADABLE
-            try:
-                view = self.at_once.run(f"{rotation.credential}/{name}/view", target.view)
-                copies, left, unknown = _copies(rotation, known, view.copies)
-                foreign = tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign)
-                return TargetSeen(
-                    serving=self._recognise(rotation, name, target, view.serving, bindings, known, adopted),
-                    copies=copies,
-                    left=left,
-                    obstacles=foreign + tuple(Obstacle(what="no version knows", id=t, since=None) for t in unknown),
-                    marked=frozenset(s for s, v in rotation.versions.items() if v.key_id in view.marked),
-                )
-            except Failure as error:
-                log.warning("target unreadable", credential=rotation.credential, target=name, error=error.message)
-                return UNREADABLE
-
-        return look
-
-    def _recognise(
-        self,
-        rotation: Rotation,
-        name: str,
-        target: Target,
-        backend_id: str | None,
-        bindings: Mapping[tuple[str, str], int],
-        known: Mapping[int, Version],
-        adopted: Mapping[str, int],
-    ) -> Serving:
-        """Which version of ours a backend's id is: by what was remembered, else by the value's fingerprint."""
-        if backend_id is None:
-            return Serving(kind=ServingKind.MISSING)
-        serial = bindings.get((name, backend_id))
-        if serial is None:
-            fingerprints = {
-                version.fingerprint: number for number, version in known.items() if version.fingerprint is not None
-            }
-            try:
-                backend_id, value = self.at_once.run(f"{rotation.credential}/{name}/read", target.read)
-            except Absent:
-                return Serving(kind=ServingKind.MISSING)
-            serial = identify(value, fingerprints, self.fingerprint_key)
-            if serial is None:
-                # Not remembered: whether it is a version of ours is only decided when its mint is on record.
-                serial = identify(value, adopted, self.fingerprint_key)
-                kind = ServingKind.FOREIGN if serial is None else ServingKind.OURS
-                return Serving(kind=kind, serial=serial, id=backend_id)
-            self.store.bind(rotation.credential, name, backend_id, serial)
-        return Serving(kind=ServingKind.OURS, serial=serial, id=backend_id)
 
     def _ask_verifiers(
         self,
@@ -262,27 +163,6 @@ class Gather:
             return None
         # The mint takes our own orphans away first.
         return None if room is None else room + len(orphans.ours)
-
-
-def _copies(
-    rotation: Rotation, known: Mapping[int, Version], tokens: Collection[str]
-) -> tuple[frozenset[int], dict[int, str], list[str]]:
-    """The serials of the rotation's copies, by serial those that another has left, and the tokens of ours that no version
-    of the credential knows: what is left of a store that was lost, or of another keyturn's work."""
-    own: set[int] = set()
-    left: dict[int, str] = {}
-    unknown: list[str] = []
-    for token in sorted(tokens):
-        serial = named_serial(rotation.credential, token)
-        if serial is None:
-            continue
-        if serial not in known:
-            unknown.append(token)
-        elif token == copy_token(rotation, serial):
-            own.add(serial)
-        else:
-            left[serial] = token
-    return frozenset(own), left, unknown
 
 
 def _nowhere(serial: int, targets: Mapping[str, TargetSeen]) -> bool:

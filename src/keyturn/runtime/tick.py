@@ -34,6 +34,7 @@ from keyturn.runtime.registry import Registry
 from keyturn.runtime.retention import Housekeeping, Retention
 from keyturn.runtime.retries import AtOnce
 from keyturn.runtime.step import Step
+from keyturn.runtime.targets import Targets
 from keyturn.runtime.trail import commanded
 from keyturn.runtime.usage import Intake
 
@@ -92,6 +93,7 @@ class Runtime:
             fingerprint_key=fingerprint_key,
             silences=self._silences,
             at_once=at_once,
+            targets=Targets(store=store, executor=executor, fingerprint_key=fingerprint_key, at_once=at_once),
         )
         self._claims = Claims(store=store, clock=clock, owner=owner, ttl=_lease_for(registry))
         self._confirm = Confirm(store=store, gather=self._gather, clock=clock, fingerprint_key=fingerprint_key)

@@ -89,6 +89,13 @@ class MemoryStore:
         with self._lock:
             return sorted(name for name, one in self._credentials.items() if one.restored_at is not None)
 
+    def found(self, name: str, versions: Sequence[Version]) -> None:
+        with self._lock:
+            known = self._registered(name)
+            new = {one.serial: one for one in versions if one.serial not in known.versions}
+            self._credentials[name] = replace(known, next_serial=max([known.next_serial, *(v + 1 for v in new)]))
+            self._put_versions(name, new)
+
     def confirm(self, name: str) -> None:
         with self._lock:
             if name in self._credentials:

@@ -53,6 +53,23 @@ class CredentialClauses(Clauses):
         assert confirmed is not None
         assert confirmed.restored_at is None
 
+    def test_versions_that_the_world_has_shown_are_remembered(self, store: Store) -> None:
+        """The next serial is beyond them, and their keys are known; what was known already is left as it is."""
+        store.register(NAME, version(), due_at=None)
+        shown = version(4, state=VersionState.PREVIOUS)
+        store.found(NAME, [shown, replace(version(), state=VersionState.DESTROYED)])
+        store.found(NAME, [])
+        found = store.credential(NAME)
+        assert found is not None
+        assert (dict(found.versions), found.next_serial) == ({1: version(), 4: shown}, 5)
+        assert store.key_ids([shown.key_id or ""]) == {shown.key_id: (NAME, 4)}
+        store.found(NAME, [version(2, state=VersionState.DESTROYED)])
+        again = store.credential(NAME)
+        assert again is not None
+        assert (sorted(again.versions), again.next_serial) == ([1, 2, 4], 5)
+        with pytest.raises(KeyturnError):
+            store.found("unknown", [shown])
+
     def test_unknown_credential_is_none(self, store: Store) -> None:
         """What was never registered is not there, and asking for it is no error."""
         assert store.credential(NAME) is None

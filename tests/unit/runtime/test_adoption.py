@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.unit.runtime.rig import NAME, Rig
+from tests.unit.runtime.rig import NAME, QUICK, Rig
 
 from keyturn.domain import commands
 from keyturn.domain.errors import KeyturnError, Refused, Transient
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
+from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
 from keyturn.stores.memory import MemoryStore
@@ -234,10 +235,10 @@ class TestLost:
 class Yesterday:
     """A rig on SQLite that goes on after its backup, and then gets the backup back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, policy: Policy = QUICK) -> None:
         self.url = f"sqlite:///{folder / 'keyturn.db'}"
         self.file = folder / "backup.db"
-        self.rig = warmed(Rig(open_store=lambda now: SqlStore.open(self.url, now=now)))
+        self.rig = warmed(Rig(policy=policy, open_store=lambda now: SqlStore.open(self.url, now=now)))
 
     def back_up(self) -> None:
         """While the daemon runs."""

@@ -67,6 +67,17 @@ def unconfirmed(connection: Connection) -> Sequence[str]:
     return sorted(connection.execute(_UNCONFIRMED).scalars())
 
 
+def found(connection: Connection, name: str, shown: Sequence[Version]) -> None:
+    row = registered(connection, name)
+    known = {one.serial for one in _VERSIONS_OF.all(connection, wanted=name)}
+    new = {one.serial: one for one in shown if one.serial not in known}
+    if not new:
+        return
+    beyond = max(row.next_serial, max(new) + 1)
+    connection.execute(update(credentials).where(credentials.c.name == name).values(next_serial=beyond))
+    put_versions(connection, name, new)
+
+
 def confirm(connection: Connection, name: str) -> None:
     connection.execute(update(credentials).where(credentials.c.name == name).values(restored_at=None))
 

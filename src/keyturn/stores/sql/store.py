@@ -98,6 +98,10 @@ class SqlStore:
         with self._database.read() as connection:
             return credentials.unconfirmed(connection)
 
+    def found(self, name: str, versions: Sequence[Version]) -> None:
+        with self._database.write() as connection:
+            credentials.found(connection, name, versions)
+
     def confirm(self, name: str) -> None:
         with self._database.write() as connection:
             credentials.confirm(connection, name)

@@ -27,6 +27,7 @@ T = TypeVar("T")
 STORE_WRITES = frozenset(
     [
         "register",
+        "found",
         "confirm",
         "set_due",
         "set_check",
