@@ -1,4 +1,5 @@
-"""`python -m benchmarks.fleet`: three tables, and what stands beside each."""
+"""`python -m benchmarks.fleet`: tables, and what stands beside each figure. The exit status is 1 when not all was done that
+was measured."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.fleet import idle, restart, throughput
+from benchmarks.fleet import drift, idle, restart, throughput
 
-PARTS = ("idle", "throughput", "restart")
+PARTS = ("idle", "drift", "throughput", "restart")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
     parser.add_argument("--part", choices=[*PARTS, "all"], default="all")
     parser.add_argument("--credentials", type=int, default=100_000, help="registered, none due; a tenth of it too")
+    parser.add_argument("--checks", type=int, default=278, help="for drift, due at once: what 100,000 have due a tick")
     parser.add_argument("--rotations", type=int, default=2_000, help="at once, against OpenBao")
     parser.add_argument("--live", type=int, default=10_000, help="rotations under way at the restart")
     parser.add_argument("--json", action="store_true")
@@ -33,14 +35,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = measured(PARTS if options.part == "all" else (options.part,), options)
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
-        return 0
+    else:
+        _show(found)
+    lacking = shortfalls(found)
+    sys.stderr.writelines(f"{line}\n" for line in lacking)
+    return 1 if lacking else 0
+
+
+def shortfalls(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """What was measured of fewer than were asked for: those figures say nothing."""
+    return [
+        f"{part}: {row[done]} of {row[asked]} {what}"
+        for part, done, asked, what in (
+            ("throughput", "completed", "rotations", "rotations were completed"),
+            ("restart", "gone_on", "rotations", "rotations went on"),
+            ("restart", "settled", "open_intents", "intents of the killed process were given an outcome"),
+            ("drift", "checked", "credentials", "credentials were checked"),
+        )
+        for row in found.get(part, ())
+        if row[done] < row[asked]
+    ]
+
+
+def _show(found: dict[str, list[dict[str, Any]]]) -> None:
     console = Console()
     for title, rows in found.items():
         table = Table(*dict.fromkeys(name for row in rows for name in row), title=title)
         for row in rows:
             table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
         console.print(table)
-    return 0
 
 
 def measured(parts: Sequence[str], options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
@@ -49,6 +72,9 @@ def measured(parts: Sequence[str], options: argparse.Namespace) -> dict[str, lis
     if "idle" in parts:
         counts = (options.credentials // 10, options.credentials)
         found["idle"] = [{"what": what, **idle.measure(count, what)} for what in ("ticks", "jobs") for count in counts]
+        found["growth"] = idle.growth(found["idle"])
+    if "drift" in parts:
+        found["drift"] = [drift.measure(options.checks, options.credentials)]
     if "throughput" in parts:
         found["throughput"] = [throughput.measure(options.rotations)]
     if "restart" in parts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +16,12 @@ import requests
 from hvac.adapters import RawAdapter
 from requests.adapters import HTTPAdapter
 
+from benchmarks.fleet.stopwatch import Spent, Stopwatch
 from benchmarks.fleet.wired import SOURCE, Fleet, make_due, names
 from keyturn.app.clock import SystemClock, ThreadExecutor
 from keyturn.demo.openbao import OpenBao, start_openbao
 from keyturn.demo.processes import Family
+from keyturn.domain.phases import Phase
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.vault.backend import VaultBackend
 from keyturn.ports.plugin import Surroundings
@@ -61,24 +62,6 @@ class Recording:
         return sum(len(calls) for tick in self.ticks for calls in tick.values())
 
 
-class Stopwatch:
-    """What has passed since it was made."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def read(self) -> Spent:
-        return Spent(time.perf_counter() - self._wall, time.process_time() - self._cpu)
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Seconds."""
-
-    wall: float
-    cpu: float
-
-
 @contextmanager
 def recorded(recording: Recording) -> Iterator[None]:
     """Every request of the backend's client is noted, and sent."""
@@ -103,10 +86,11 @@ def measure(count: int) -> dict[str, Any]:
         folder = Path(place)
         bao = start_openbao(family, folder / "openbao")
         bao.create_kv_mount(MOUNT)
-        spent, ended = _rotate(bao, folder, count, recording)
+        spent, completed = _rotate(bao, folder, count, recording)
         bare = _replay(bao, recording)
     return {
-        "rotations": ended,
+        "rotations": count,
+        "completed": completed,
         "calls": recording.calls,
         "keyturn_s": spent.wall,
         "bare_s": bare.wall,
@@ -142,11 +126,12 @@ def _rotate(bao: OpenBao, folder: Path, count: int, recording: Recording) -> tup
             if not store.rotating():
                 break
         spent = watch.read()
-    ended = sum(rotation is not None and not rotation.live for rotation in map(store.latest_of, wanted))
+    latest = map(store.latest_of, wanted)
+    completed = sum(rotation is not None and rotation.phase is Phase.COMPLETED for rotation in latest)
     executor.close()
     backend.close()
     store.close()
-    return spent, ended
+    return spent, completed
 
 
 def _replay(bao: OpenBao, recording: Recording) -> Spent:
