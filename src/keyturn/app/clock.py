@@ -26,7 +26,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        # Time for which the machine was suspended counts: leases ran on meanwhile.
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Jittered(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types

@@ -64,6 +64,10 @@ class Execute:
         outcome = self._attempt(effect, rotation, attempt, claim)
         # An outcome that is not recorded is found out again by looking; but the database may be back in a moment.
         self.at_once.run(effect.id, lambda: self.store.record(effect.id, attempt, outcome))
+        if not claim.lasts(timedelta(0)):
+            # Whoever slept between the last look and the call may have sent it long after the rotation's end, when nobody
+            # looks closely any more: what it has changed is looked for at the next tick (promise P7).
+            self.store.set_check(rotation.credential, self.clock.now())
         log.info(
             "effect",
             credential=rotation.credential,

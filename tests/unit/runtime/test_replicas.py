@@ -145,10 +145,11 @@ def test_what_was_committed_before_another_took_over_is_not_sent() -> None:
     assert all("another replica" in one.message for one in unsent)
 
 
+@pytest.mark.parametrize("asleep", [timedelta(0), timedelta(hours=3)], ids=["at once", "hours later"])
 @pytest.mark.parametrize(("phase", "call"), [(Phase.INTRODUCE, "promote"), (Phase.MONITOR, "disable")])
-def test_a_late_call_is_found_and_undone(phase: Phase, call: str) -> None:
+def test_a_late_call_is_found_and_undone(phase: Phase, call: str, asleep: timedelta) -> None:
     """A replica stops between its last look and the call, another takes over and rolls back; the call lands when all is
-    over, and yet the old version is what everybody gets and is accepted with (promise P7)."""
+    over, if hours later, and yet the old version is what everybody gets and is accepted with (promise P7)."""
     made = fleet()
     a, b = made.replicas
     begun(made, phase)
@@ -158,6 +159,9 @@ def test_a_late_call_is_found_and_undone(phase: Phase, call: str) -> None:
         roll_back(made)
         made.outlast(b)
         made.rig.until_phase(Phase.ROLLED_BACK)
+        made.rig.second()
+        made.rig.clock.advance(asleep)
+        made.rig.second()
 
     a.stop_at(call, meanwhile)
     made.rig.until(lambda _: a.stopped)

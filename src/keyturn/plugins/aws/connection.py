@@ -33,7 +33,7 @@ class BackendOptions(Options):
     """Where Secrets Manager answers, when not at AWS's own address; STS's is set by AWS_ENDPOINT_URL_STS."""
     profile: str | None = Field(default=None, min_length=1)
     role_arn: str | None = Field(default=None, pattern=r"^arn:[\w-]+:iam::\d{12}:role/\S+$")
-    timeout: float = Field(default=10.0, ge=0.5, le=300, allow_inf_nan=False)
+    timeout: float = Field(default=15.0, ge=0.5, le=300, allow_inf_nan=False)
     """Seconds that one call of the port may take, all its requests together."""
 
     @field_validator("profile")
@@ -55,8 +55,9 @@ class Connection:
 
     @property
     def request_timeout(self) -> float:
-        """The longest that one request may take: connecting and reading have half of it each, and where a role is
-        assumed, renewing it has half of it too."""
+        """The longest that one request may take, with those that botocore makes before it: the credentials it finds may be
+        due for renewal, and so may those of the role that is assumed with them. Each has its share, and half of that to
+        connect in and half to read in."""
         return self._options.timeout / 2
 
     def client(self) -> SecretsManagerClient:
@@ -81,7 +82,8 @@ class Connection:
                 self._client = None
 
     def _config(self) -> Config:
-        share = self.request_timeout / (4 if self._options.role_arn else 2)
+        requests = 3 if self._options.role_arn else 2
+        share = self.request_timeout / requests / 2
         return Config(
             connect_timeout=share,
             read_timeout=share,
@@ -92,6 +94,8 @@ class Connection:
 
     def _session(self) -> botocore.session.Session:
         session = botocore.session.Session(profile=self._options.profile)
+        # Whatever the chain of credentials asks by itself (STS, SSO) is bounded as our own requests are.
+        session.set_default_client_config(self._config())
         if self._options.role_arn is None:
             return session
         assumed = botocore.session.Session(profile=self._options.profile)

@@ -35,8 +35,9 @@ def _address(url: str) -> str:
 
 
 def _bounded(timeout: timedelta) -> timedelta:
-    if not timedelta(milliseconds=100) <= timeout <= timedelta(minutes=5):
-        raise ValueError("should be between 100ms and 5m")
+    # No longer than the claim of what is to be delivered lasts for (`runtime/outbox.py`).
+    if not timedelta(milliseconds=100) <= timeout <= timedelta(seconds=30):
+        raise ValueError("should be between 100ms and 30s")
     return timeout
 
 

@@ -91,6 +91,11 @@ class Server:
             password=None if password is None else password.reveal(),
             connect_timeout=seconds,
             options=f"-c statement_timeout={seconds * 1000}",
+            # A server that is gone without a word is noticed in that time too: the statement's timeout is the server's own.
+            tcp_user_timeout=seconds * 1000,
+            keepalives_idle=seconds,
+            keepalives_interval=max(1, seconds // 4),
+            keepalives_count=3,
             application_name="keyturn",
             autocommit=True,
         )
