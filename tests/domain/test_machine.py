@@ -10,7 +10,7 @@ from tests.domain.scenes import ended, returning, rotation, step, until, world_i
 from tests.domain.world import TroubleError, World
 
 from keyturn.domain import commands, machine
-from keyturn.domain.effects import Effect, EffectKind
+from keyturn.domain.effects import MANY, Effect, EffectKind
 from keyturn.domain.errors import FailureKind
 from keyturn.domain.guards import CHAIN
 from keyturn.domain.machine import decide
@@ -340,6 +340,35 @@ def test_refused_cut_of_a_compromised_version_pages_and_is_never_given_up() -> N
     assert {v.table[0] for v in world.verifiers.values()} == {Entry.DISABLED}
 
 
+def test_refused_mark_of_a_compromised_version_pages() -> None:
+    """A backend that lets nobody write beside the secret is told at once, and not first when the rotation would end."""
+    world = world_in(Phase.MONITOR)
+    world.denied.add(EffectKind.MARK)
+    world.command(commands.emergency, serial=0, by="ada", why="leaked", now=world.now)
+    until(world, lambda: "compromised.not_marked" in topics(world), 5)
+    world.denied.clear()
+    until(world, ended(world))
+    assert all(0 in target.marks for target in world.targets.values())
+
+
+def test_cut_that_fails_again_and_again_pages() -> None:
+    """Trouble that would pass, and does not, keeps a compromised version accepted: people are told after some tries."""
+
+    class Away(World):
+        def perform(self, effect: Effect) -> str | None:
+            if effect.kind is EffectKind.DISABLE and trouble:
+                raise TroubleError(FailureKind.TRANSIENT, trouble.pop())
+            return super().perform(effect)
+
+    world, trouble = world_in(Phase.MONITOR, kind=Away), ["timeout"] * 30
+    world.command(commands.emergency, serial=0, by="ada", why="leaked", now=world.now, cut_now=True)
+    until(world, lambda: len(trouble) <= 15)
+    assert "compromised.not_cut" not in topics(world)
+    until(world, lambda: "compromised.not_cut" in topics(world))
+    assert trouble
+    until(world, ended(world))
+
+
 def test_transient_failure_is_tried_again_later() -> None:
     """A call that timed out waits for its turn, and says until when."""
     world = world_in(Phase.INTRODUCE)
@@ -352,10 +381,15 @@ def test_transient_failure_is_tried_again_later() -> None:
     until(world, ended(world))
 
 
-def test_transient_failure_without_end_pages_and_goes_on_being_tried() -> None:
+@pytest.mark.parametrize("phase", [Phase.INTRODUCE, Phase.ROLLBACK])
+def test_transient_failure_without_end_pages_and_goes_on_being_tried(phase: Phase) -> None:
     """A call that fails for long holds and pages, at the pace of pages and not of tries; it ends with its cause, and
-    nobody has to say anything."""
-    world = world_in(Phase.INTRODUCE, deadlines={Phase.INTRODUCE: Deadline(after=seconds(9000))})
+    nobody has to say anything. A rollback never gives up on it either."""
+    allowed = {phase: Deadline(after=seconds(9000))}
+    world = world_in(Phase.MONITOR if phase is Phase.ROLLBACK else phase, deadlines=allowed)
+    if phase is Phase.ROLLBACK:
+        world.command(commands.roll_back, by="ada", why="it fails")
+        until(world, lambda: rotation(world).phase is phase)
     world.fates = [Fate.FAILED] * 400
     until(world, lambda: rotation(world).hold is not None)
     began = world.now
@@ -365,7 +399,7 @@ def test_transient_failure_without_end_pages_and_goes_on_being_tried() -> None:
     assert not rotation(world).hold.latched  # type: ignore[union-attr]
     tried = max(line.seen.attempts for line in world.journal.values())
     pages = [at for at, message in world.messages.values() if message.topic == "rotation.held" and at >= began]
-    assert tried > machine.MANY + 5
+    assert tried > MANY + 5
     assert len(pages) <= 2 + (world.now - began) / world.policy.page_every
     world.fates = []
     until(world, ended(world))

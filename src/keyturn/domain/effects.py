@@ -33,6 +33,11 @@ class EffectKind(StrEnum):
     """Write beside the secret, at a target, that a version is compromised."""
 
 
+MANY = 20
+"""So many tries of one call in vain, a quarter of an hour with the runtime's backoff, are a person's matter too: it goes
+on being tried, and pages."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """One outside call, made whole by the executor from the rotation it belongs to."""

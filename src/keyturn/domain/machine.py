@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.domain.absorb import absorb
-from keyturn.domain.effects import Effect, Message
+from keyturn.domain.effects import MANY, Effect, Message
 from keyturn.domain.errors import PERMANENT
 from keyturn.domain.guards import CHAIN
 from keyturn.domain.model import Rotation, VersionState
@@ -36,11 +36,6 @@ FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reas
 REFUSED_FOR_GOOD = frozenset({Reason.QUARANTINED, Reason.EFFECT_FAILED})
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
-
-
-MANY = 20
-"""So many tries of one call in vain, a quarter of an hour with the runtime's backoff, are a person's matter too: it goes
-on being tried, and pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

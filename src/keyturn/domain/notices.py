@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from keyturn.domain.effects import EffectKind, Message
+from keyturn.domain.effects import MANY, EffectKind, Message
 from keyturn.domain.errors import PERMANENT
 from keyturn.domain.model import Rotation
 from keyturn.domain.overdue import time_left
@@ -15,6 +15,11 @@ from keyturn.domain.situation import Situation
 from keyturn.domain.verdicts import Verdict
 
 REMINDABLE = frozenset({Reason.CLIENTS_NOT_MOVED, Reason.OLD_IN_USE, Reason.CLIENTS_UNSEEN})
+KEPT_FROM = {
+    EffectKind.DISABLE: ("compromised.not_cut", "cannot be disabled"),
+    EffectKind.MARK: ("compromised.not_marked", "that cannot be written beside the secret"),
+}
+"""What is done to a compromised version beside everything else: topic and words for when it cannot be."""
 
 
 def notices(before: Rotation, s: Situation, verdict: Verdict) -> tuple[Rotation, tuple[Message, ...]]:
@@ -24,7 +29,7 @@ def notices(before: Rotation, s: Situation, verdict: Verdict) -> tuple[Rotation,
     messages = [*_transition(before, after, verdict), *_refresh(before, after)]
     if verdict.reason in (Reason.DEADLINE_EXTENDED, Reason.FORCED) and after.entry == before.entry:
         messages.append(_message(after, f"deadline/{after.extensions}", "rotation.deadline", verdict.detail))
-    messages += [*_compromised_use(s), *_cut_refused(s)]
+    messages += [*_compromised_use(s), *_kept_from(s)]
     after, reminders = _remind(s, verdict)
     after, pages = _page(after, s.now)
     return after, (*messages, *reminders, *pages)
@@ -73,21 +78,19 @@ def _compromised_use(s: Situation) -> list[Message]:
     ]
 
 
-def _cut_refused(s: Situation) -> list[Message]:
-    """That a compromised version cannot be disabled is nothing to be found out later; once for each phase."""
-    refused = [
-        (name, tried)
-        for name, tried in s.seen.effects.items()
-        if tried.kind is EffectKind.DISABLE and tried.failure in PERMANENT and s.marked(tried.serial)
-    ]
+def _kept_from(s: Situation) -> list[Message]:
+    """That a compromised version cannot be disabled, or marked beside the secret, is nothing to find out later; each call
+    once. It goes on being tried."""
     return [
         Message(
             id=f"{name}/refused",
-            topic="compromised.not_cut",
-            text=f"{s.rotation.credential}: v{tried.serial} is compromised, and cannot be disabled: {tried.message}",
+            topic=KEPT_FROM[tried.kind][0],
+            text=f"{s.rotation.credential}: v{tried.serial} is compromised, and {KEPT_FROM[tried.kind][1]}: {tried.message}",
             details=(("credential", s.rotation.credential), ("version", str(tried.serial))),
         )
-        for name, tried in sorted(refused)
+        for name, tried in sorted(s.seen.effects.items())
+        if tried.kind in KEPT_FROM and s.marked(tried.serial)
+        if tried.failure in PERMANENT or (tried.failure is not None and tried.attempts >= MANY and not tried.succeeded)
     ]
 
 
