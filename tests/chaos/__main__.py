@@ -11,12 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from pathlib import Path
 
 from tests.chaos.asleep import SLEEPS, play
-from tests.chaos.kills import Points, kill_through, postgres_at, sqlite_in
+from tests.chaos.kills import kill_through, postgres_at, sqlite_in
+from tests.chaos.points import Points
 from tests.chaos.replicas import replicas
 from tests.chaos.storm import Weathered, weather
 from tests.integration.postgres_server import remove, start_postgres
@@ -24,6 +23,8 @@ from tests.integration.postgres_server import remove, start_postgres
 from keyturn.demo.processes import Family, python_module
 from keyturn.demo.waiting import signals_end_the_run
 
+ALONE = (1, 1)
+"""The share that is all."""
 AUTHORITIES = 20
 """A table that many credentials share is hardly ever at rest, and each of them waits for that."""
 STOPPING = 60.0
@@ -58,32 +59,40 @@ def kills(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
     if options.store == "postgres":
         server = start_postgres(family)
         database = postgres_at(server, folder)
-    number, shares = options.share
+    journal = _journal(folder.parent, options.seed, options.store)
     killed = kill_through(
         family,
         folder,
         database=database,
         seed=options.seed,
-        share=((number - 1) / shares, number / shares),
-        rotations=options.rotations,
+        cycles=options.cycles,
+        journal=journal,
         seconds=options.seconds,
         say=say,
     )
     if server is not None:
         remove(server)
-    if shares == 1:
-        tell_points(killed.points)
+    broken = list(killed.broken)
+    if options.share == ALONE:
+        broken += _everywhere(journal)
     return Ended(
-        figures=f"{len(killed.points.died_at)} kills in {killed.rotations} rotations, {killed.requests} requests, "
+        figures=f"{killed.kills} kills in {killed.rotations} rotations, {killed.requests} requests, "
         f"{killed.refused} refused, {killed.orphans} orphans",
-        broken=killed.broken,
+        broken=broken,
     )
 
 
-def tell_points(points: Points) -> None:
-    for kind, count in sorted(points.kinds.items()):
-        say(f"{count:5} {kind}")
-    say(f"{len(points.missed)} of {len(points.passed)} points were passed and not died at")
+def _journal(folder: Path, seed: int, store: str) -> Path:
+    """Where the points of all kills on one store are written down, by all who are killed on it."""
+    return folder / f"{seed}-kills-{store}"
+
+
+def _everywhere(journal: Path) -> Sequence[str]:
+    """Tell the points, and which of them nobody was killed at."""
+    points = Points.beside(journal)
+    for line in points.tell():
+        say(line)
+    return list(points.broken())
 
 
 def sleeps(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
@@ -160,8 +169,10 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=1800.0, help="the longest that a part may take")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="of `kills`")
-    parser.add_argument("--share", type=_share, default=(1, 1), help="of `kills` and `sleeps`: 2/3 is the second third")
-    parser.add_argument("--rotations", type=int, default=2, help="of `kills`: that are disturbed, at most")
+    parser.add_argument(
+        "--share", type=_share, default=ALONE, help="of `sleeps`: 2/3 is the second third; of `kills`: of three at once"
+    )
+    parser.add_argument("--cycles", type=int, default=6, help="of `kills`: disturbed rotations of each course, at most")
     parser.add_argument("--credentials", type=int, default=200, help="of `storm`")
     parser.add_argument("--only", default="", help="of `sleeps`: those with this in their name")
     parser.add_argument("--keep", type=Path, help="a folder for everything that the parts write")
@@ -203,7 +214,7 @@ def _all(options: argparse.Namespace, folder: Path) -> list[Ended]:
                 [
                     *python_module("tests.chaos", part, "--store", store, "--keep", str(folder)),
                     *("--seed", str(options.seed), "--seconds", str(options.seconds), "--only", options.only),
-                    *("--share", "/".join(map(str, share)), "--rotations", str(options.rotations)),
+                    *("--share", "/".join(map(str, share)), "--cycles", str(options.cycles)),
                     *("--credentials", str(options.credentials)),
                 ],
                 log=folder / f"{options.seed}-{_name(part, store, share)}.log",
@@ -226,14 +237,13 @@ def _all(options: argparse.Namespace, folder: Path) -> list[Ended]:
 
 
 def _all_kills(seed: int, folder: Path) -> Ended:
-    """Of all shares: enough, and on each store every kind of point was died at."""
+    """Of all shares: enough, and on each store at every point."""
     kills, broken = 0, []
     for store in ("sqlite", "postgres"):
-        points = reduce(or_, map(Points.within, sorted(folder.glob(f"{seed}-kills-{store}*/"))))
         say(f"== all kills on {store}")
-        tell_points(points)
-        kills += len(points.died_at)
-        broken += [f"on {store} nobody died {kind}" for kind in sorted(points.spared)]
+        journal = _journal(folder, seed, store)
+        broken += [f"on {store}: {line}" for line in _everywhere(journal)]
+        kills += len(Points.beside(journal).died_at)
     if kills < LEAST_KILLS:
         broken.append(f"{kills} kills, of {LEAST_KILLS} at least")
     return Ended(figures=f"seed {seed}, all kills: {kills}", broken=broken)

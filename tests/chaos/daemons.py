@@ -21,7 +21,7 @@ from keyturn.demo.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 READY_WITHIN = 90.0
 ANSWER_WITHIN = 5.0
-EVERY = (0.0, 1.0)
+EVERY = 1.0
 """The share that is all points."""
 
 
@@ -31,8 +31,8 @@ class Plan:
 
     at: Sequence[str] = ("*",)
     """Patterns of points."""
-    share: tuple[float, float] = (0.0, 0.0)
-    """Of all points: those whose lot, between 0 and 1, is not below the first and below the second."""
+    share: float = 0.0
+    """Of all points: those that lots are drawn for."""
     seed: int = 0
     signal: signal.Signals = signal.SIGKILL
 
@@ -63,6 +63,8 @@ class Daemon:
     """It has failpoints; many rotations at once would make too many."""
     sabotage: str | None = None
     """How it is broken on purpose."""
+    journal: Path | None = None
+    """Where it writes down its points, beside others that do so too; None: alone."""
     part: Part | None = None
     _session: requests.Session = field(default_factory=requests.Session)
 
@@ -86,8 +88,7 @@ class Daemon:
             "share": plan.share,
             "seed": plan.seed,
             "signal": plan.signal.name,
-            "journal": str(self._file("met")),
-            "passed": str(self._file("passed")),
+            "journal": str(self._points),
             "lease": self.lease,
             "always": self.always,
             "points": self.points,
@@ -115,7 +116,7 @@ class Daemon:
     @property
     def met(self) -> list[dict[str, Any]]:
         """The points at which it was killed or sent to sleep, in order."""
-        file = self._file("met")
+        file = Path(f"{self._points}.met")
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     @property
@@ -160,6 +161,10 @@ class Daemon:
     @property
     def _url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def _points(self) -> Path:
+        return self.journal or self.folder / self.name
 
     def _file(self, kind: str) -> Path:
         return self.folder / f"{self.name}.{kind}"

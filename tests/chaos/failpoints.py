@@ -68,7 +68,11 @@ class Points:
     here: threading.local = field(default_factory=threading.local)
     standing: dict[str, Rotation] = field(default_factory=dict)
     """By credential: its rotation, for writes that do not name it."""
+    reached: set[str] = field(default_factory=set)
+    """This life's."""
     passed: set[str] = field(default_factory=set)
+    met: set[str] = field(default_factory=set)
+    """Anybody's: several daemons may share a journal, and each point is one's alone."""
     tables: threading.RLock = field(default_factory=threading.RLock)
     """Held with any key table's lock: who falls asleep before a call must not do so with a lock that another of its threads
     happened to have, since the operating system keeps that for it and nobody else can go on."""
@@ -76,29 +80,34 @@ class Points:
     def meet(self, point: str) -> None:
         """Pass a point, or die or sleep at it, as the plan says now."""
         plan = json.loads(self.plan.read_text())
-        low, high = plan["share"]
-        if not high:
+        if not plan["share"]:
             return
         point = self._whichever(point)
         if len(point) > LONGEST:
             raise ValueError(f"the name of a failpoint is too long to be met again: {point[:LONGEST]}")
-        self._pass(point, Path(plan["passed"]))
-        if not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
-            return
+        self._note(point, self.reached, plan)
         with self.turn:
-            journal = Path(plan["journal"])
-            lines = journal.read_text().splitlines() if journal.exists() else ()
-            met = {json.loads(line)["point"] for line in lines}
-            # What is seldom done may be done by those alone whose share it is not: one of each kind is everybody's.
-            ours = low <= random.Random(f"{plan['seed']}/{point}").random() < high
-            if point in met or not (ours or kind_of(point) not in map(kind_of, met)):
-                return
-            line = {"point": point, "at": time.time(), "pid": os.getpid(), "signal": plan["signal"]}
-            with journal.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            with self.tables:
-                # To this thread: sent to the process, it would find another one first, and this one would go on a while.
-                signal.pthread_kill(threading.get_ident(), signal.Signals[plan["signal"]])
+            if self._is_wanted(point, plan):
+                line = {"point": point, "at": time.time(), "pid": os.getpid(), "signal": plan["signal"]}
+                with Path(f"{plan['journal']}.met").open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                with self.tables:
+                    # To this thread: sent to the process, it would find another one first, and this one would go on a while.
+                    signal.pthread_kill(threading.get_ident(), signal.Signals[plan["signal"]])
+            self._note(point, self.passed, plan)
+
+    def _is_wanted(self, point: str, plan: dict[str, Any]) -> bool:
+        """Whether nobody has met it yet, and somebody is to."""
+        if point in self.met or not any(fnmatchcase(point, pattern) for pattern in plan["at"]):
+            return False
+        journal = Path(f"{plan['journal']}.met")
+        lines = journal.read_text().splitlines() if journal.exists() else ()
+        self.met = {json.loads(line)["point"] for line in lines}
+        if point in self.met:
+            return False
+        drawn = random.Random(f"{plan['seed']}/{point}").random() < plan["share"]
+        # Of a few points too, one of each kind.
+        return drawn or kind_of(point) not in map(kind_of, self.met)
 
     def _whichever(self, point: str) -> str:
         """The point of any rotation: which one it is, is left to chance and to how many there were before."""
@@ -106,12 +115,12 @@ class Points:
         point = SERIAL.sub(lambda found: "new" if int(found[1]) in incoming else "old", ROTATION.sub("", point))
         return EXPECTED.sub(r"\1", point)
 
-    def _pass(self, point: str, file: Path) -> None:
-        with self.turn:
-            if point not in self.passed:
-                self.passed.add(point)
-                with file.open("a") as lines:
-                    lines.write(f"{point}\n")
+    def _note(self, point: str, noted: set[str], plan: dict[str, Any]) -> None:
+        if point not in noted:
+            noted.add(point)
+            kind = "passed" if noted is self.passed else "reached"
+            with Path(f"{plan['journal']}.{kind}").open("a") as lines:
+                lines.write(f"{point}\n")
 
     def around(self, name: str, call: Callable[[], Any]) -> Any:
         """Make a call between two points; what it writes within knows its name."""
@@ -189,9 +198,9 @@ def _write(points: Points, method: str, words: tuple[Any, ...]) -> str:
     match method:
         case "commit" if isinstance(first, Commit):
             effects = sorted(effect.id.partition("/")[2] for effect in first.intents)
-            return f"commit {_named(first.rotation)} [{', '.join(effects)}]"
+            return f"commit {_named(first.rotation)}{_urgent(first.rotation)} [{', '.join(effects)}]"
         case "begin" if isinstance(first, Rotation):
-            return f"begin {_named(first)}"
+            return f"begin {_named(first)}{_urgent(first)}"
         case "record" | "register":
             return f"{method} {first}"
         case "bind":
@@ -210,6 +219,11 @@ def _write(points: Points, method: str, words: tuple[Any, ...]) -> str:
 
 def _named(rotation: Rotation) -> str:
     return f"{rotation.credential} v{rotation.incoming} {rotation.phase}"
+
+
+def _urgent(rotation: Rotation) -> str:
+    """An emergency's decisions are points of their own."""
+    return " in an emergency" if rotation.marks else ""
 
 
 def _remember_standing(points: Points) -> None:

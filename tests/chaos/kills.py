@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import signal
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import DatabaseError
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
+from tests.chaos.courses import EMERGENCY, ROLLBACK, ROTATION, Course
 from tests.chaos.daemons import EVERY, Daemon, Plan
-from tests.chaos.failpoints import kind_of
+from tests.chaos.driven import Driven
 from tests.chaos.ground import build_ground
 from tests.chaos.ledger import Ledger
 from tests.integration.postgres_server import PostgresServer
@@ -23,49 +19,11 @@ from tests.integration.postgres_server import PostgresServer
 from keyturn.demo.openbao import write_private
 from keyturn.demo.processes import Family
 from keyturn.demo.traffic import Traffic, refused
-from keyturn.demo.waiting import PartFailed, wait_until
+from keyturn.demo.waiting import PartFailed
 
 NAME = "keyturn"
-LOOK_EVERY = 0.2
 LEASE = 2.0
 """Seconds that a dead life's work lies still where leases are another's."""
-STOPS = 3
-"""Before, within and after what it writes at its end."""
-SETTLED = 4
-"""Ticks after an end, and after a stop, for what is done beside a rotation: messages, the first check."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Points:
-    """What daemons came by."""
-
-    died_at: Sequence[str]
-    passed: frozenset[str]
-    """Those died at among them."""
-
-    def __or__(self, others: Points) -> Points:
-        return Points(died_at=[*self.died_at, *others.died_at], passed=self.passed | others.passed)
-
-    @classmethod
-    def within(cls, folder: Path) -> Points:
-        """Of the daemon that was killed there."""
-        died_at, passed = (_lines(folder / f"{NAME}.{kind}") for kind in ("met", "passed"))
-        return cls(died_at=[json.loads(line)["point"] for line in died_at], passed=frozenset(passed))
-
-    @property
-    def kinds(self) -> Counter[str]:
-        """Kills by what was under way."""
-        return Counter(map(kind_of, self.died_at))
-
-    @property
-    def missed(self) -> frozenset[str]:
-        """Passed, and never died at."""
-        return self.passed.difference(self.died_at)
-
-    @property
-    def spared(self) -> frozenset[str]:
-        """Kinds of points that nobody ever died at."""
-        return frozenset(map(kind_of, self.passed)) - frozenset(self.kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +34,8 @@ class Killed:
     requests: int
     refused: int
     orphans: int
-    points: Points
+    kills: int
+    """This daemon's own, of all who share its journal."""
     broken: Sequence[str]
 
 
@@ -115,17 +74,18 @@ def kill_through(
     *,
     database: Database,
     seed: int,
-    share: tuple[float, float] = EVERY,
-    rotations: int = 1,
+    share: float = EVERY,
+    cycles: int = 1,
+    journal: Path | None = None,
     seconds: float,
     say: Callable[[str], None],
     sabotage: str | None = None,
 ) -> Killed:
-    """Rotate again and again; each point of this share is died at, once in the whole run: what a kill keeps a rotation
-    from coming to, as it has the record of a call that was killed, the next one comes to. A rotation that nobody disturbs
-    comes last, to show that what was killed so often still works."""
+    """Rotate, roll back and rotate in an emergency, again and again; each point of this share is died at, once in the
+    whole run and once by all who share its journal: what a kill keeps a rotation from coming to, as it has the record of
+    a call that was killed, the next one comes to. What brings no kills any more is left, and a rotation that nobody
+    disturbs comes last, to show that what was killed so often still works."""
     began = time.monotonic()
-    limit = began + seconds
     ground = build_ground(
         family,
         folder,
@@ -137,7 +97,8 @@ def kill_through(
         lively=1,
         call_timeout=(database.lease or 10) / 2,
     )
-    ground.start_clients(ground.secrets[0])
+    secret = ground.secrets[0]
+    ground.start_clients(secret)
     daemon = Daemon(
         family=family,
         folder=folder,
@@ -145,85 +106,51 @@ def kill_through(
         port=family.free_port(),
         lease=database.lease,
         sabotage=sabotage,
+        journal=journal or folder / NAME,
     )
     daemon.configure(ground.configuration(store=database.store, state=folder / "state", port=daemon.port))
     daemon.plan(Plan(share=share, seed=seed))
     daemon.start()
-    nodes = [node for gateway in ground.gateways.values() for node in gateway.nodes]
     traffic = Traffic(client.record for client in ground.clients)
-    rotated: Counter[str] = Counter()
-    name = ground.secrets[0].name
     ledger = Ledger(database.ledger)
     broken: list[str] = []
-    with Annals(nodes) as annals:
-        for number in range(1, rotations + 2):
-            if number > rotations:
+    driven = Driven(daemon=daemon, ground=ground, secret=secret, ledger=ledger, limit=began + seconds)
+    with Annals(ground.gateways[secret.authority].nodes) as annals:
+        for course, disturbed in _courses(cycles, driven):
+            if not disturbed:
                 daemon.plan(Plan())
-            before = len(daemon.met)
             try:
-                _rotate(daemon, ledger, name, rotated[name], limit)
-                rotated[name] += 1
-                _wait_end(daemon, ledger, name, limit)
-                _wait_rest(daemon, limit)
-                for _ in range(STOPS if number == 1 else 0):
-                    with contextlib.suppress(ProcessLookupError):  # it has just been killed
-                        daemon.send(signal.SIGTERM)
-                    _wait_rest(daemon, limit)
+                driven.run(course)
+                if len(driven.courses) == 1:
+                    driven.stop_often()
             except PartFailed as error:
-                broken.append(f"rotation {number}: {error}")
+                broken.append(f"rotation {len(driven.courses)}, {course.name}: {error}")
                 break
-            fresh = len(daemon.met) - before
-            say(f"rotation {number}: {fresh} kills, {time.monotonic() - began:.0f} s")
-            if not fresh:
-                break
+            say(f"{course.name}: {driven.fresh} kills, {time.monotonic() - began:.0f} s")
         daemon.plan(Plan())
         if not broken:
-            broken += verdict.rows(ground, ledger, annals, traffic, rotated=rotated)
+            broken += verdict.rows(ground, ledger, annals, traffic, courses={secret.name: driven.courses})
     orphans = len(verdict.strangers(ground, ledger))
-    for rotation in ledger.rotation_ids(name):
+    for rotation in ledger.rotation_ids(secret.name):
         (folder / f"{rotation}.trail").write_text("\n".join(ledger.trail(rotation)))
     ledger.close()
     requests = traffic.read()
     return Killed(
-        rotations=rotated.total(),
+        rotations=len(driven.courses),
         requests=len(requests),
         refused=sum(map(refused, requests)),
         orphans=orphans,
-        points=Points.within(folder),
+        kills=driven.kills,
         broken=broken,
     )
 
 
-def _lines(file: Path) -> list[str]:
-    return file.read_text().splitlines() if file.exists() else []
-
-
-def _rotate(daemon: Daemon, ledger: Ledger, name: str, before: int, limit: float) -> None:
-    """Ask until it has begun: the daemon may die of the asking."""
-
-    def begun() -> bool:
-        with contextlib.suppress(DatabaseError):  # its first lives may not have made the tables yet
-            if len(ledger.rotation_ids(name)) > before:
-                return True
-            daemon.ask("POST", f"{name}/rotate", {"reason": "chaos"})
-        return False
-
-    wait_until(begun, within=limit - time.monotonic(), what=f"{name} rotated", part=daemon.part, every=LOOK_EVERY)
-
-
-def _wait_rest(daemon: Daemon, limit: float) -> None:
-    since = time.time()
-    left = limit - time.monotonic()
-    wait_until(
-        lambda: daemon.ticks(since) >= SETTLED, within=left, what="it ticked", part=daemon.part, every=LOOK_EVERY
-    )
-
-
-def _wait_end(daemon: Daemon, ledger: Ledger, name: str, limit: float) -> None:
-    wait_until(
-        lambda: not ledger.rotations()[name].live,
-        within=limit - time.monotonic(),
-        what=f"{name} ended",
-        part=daemon.part,
-        every=LOOK_EVERY,
-    )
+def _courses(cycles: int, driven: Driven) -> Iterator[tuple[Course, bool]]:
+    """What comes next, and whether it is disturbed."""
+    left = [ROTATION, ROLLBACK, EMERGENCY]
+    for _ in range(cycles):
+        for course in tuple(left):
+            yield course, True
+            if not driven.fresh:
+                left.remove(course)
+    yield ROTATION, False

@@ -16,6 +16,7 @@ from functools import partial
 from sqlalchemy.exc import OperationalError
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
+from tests.chaos.courses import ROTATION
 from tests.chaos.daemons import Look
 from tests.chaos.house import House, Replica
 from tests.chaos.proxy import Link
@@ -209,7 +210,7 @@ def weather(house: House, *, seed: int, seconds: float, say: Callable[[str], Non
         if waited > bound:
             broken.append(f"work waited {waited:.1f} s after the last fault, of {bound:.1f} s at most")
         if not broken:
-            broken += verdict.rows(ground, ledger, annals, traffic, rotated=dict.fromkeys(wanted, 1))
+            broken += verdict.rows(ground, ledger, annals, traffic, courses=dict.fromkeys(wanted, (ROTATION,)))
     requests, orphans = traffic.read(), len(verdict.strangers(ground, ledger))
     for secret in ground.secrets:
         for rotation in ledger.rotation_ids(secret.name):

@@ -38,13 +38,13 @@ def test_a_daemon_killed_at_writes_of_its_journal_goes_unnoticed(family: Family,
         tmp_path,
         database=sqlite_in(tmp_path),
         seed=seed,
-        share=(0.0, 0.1),
-        rotations=1,
+        share=0.1,
+        cycles=1,
         seconds=SECONDS,
         say=print,
     )
     assert killed.broken == []
-    assert killed.points.died_at
+    assert killed.kills
 
 
 @pytest.fixture

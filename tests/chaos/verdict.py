@@ -7,37 +7,53 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from tests.chaos.annals import Annals
+from tests.chaos.courses import GRACE, Course, compromised, states
 from tests.chaos.ground import COPIES, FIELD, MOUNT, Ground, Secret
 from tests.chaos.ledger import Ledger
 
 from keyturn.demo.authority import table_of
 from keyturn.demo.traffic import Traffic, failed, refused, refused_in_logs
 
-PHASES = ["introduce", "overlap", "monitor", "retire", "destroy", "completed"]
 
-
-def rows(ground: Ground, ledger: Ledger, annals: Annals, traffic: Traffic, *, rotated: Mapping[str, int]) -> list[str]:
-    """`rotated`: how many rotations of each credential were started; all of them are to be completed."""
+def rows(
+    ground: Ground, ledger: Ledger, annals: Annals, traffic: Traffic, *, courses: Mapping[str, Sequence[Course]]
+) -> list[str]:
+    """`courses`: by credential, how each of its rotations was to go; of the others there are to be none."""
     written = writes(ground.openbao.audit_log)
-    found = [*_traffic(ground, traffic), *ground.leftovers(), *strangers(ground, ledger)]
+    cuts = {kid: at for secret in ground.secrets for kid, at in _cuts(ground, ledger, secret, courses)}
+    found = [*_traffic(ground, traffic, cuts), *ground.leftovers(), *strangers(ground, ledger)]
     found += _copies_twice(ground, ledger, written)
     for secret in ground.secrets:
-        found += _ends(ledger, secret, rotated.get(secret.name, 0))
-        found += _keys(ground, ledger, annals, secret)
-        found += _promotes(ground, ledger, secret, written)
+        gone = courses.get(secret.name, ())
+        found += _ends(ledger, secret, gone)
+        found += _keys(ground, ledger, annals, secret, gone)
+        found += _promotes(ground, ledger, secret, gone, written)
     return found
 
 
-def _traffic(ground: Ground, traffic: Traffic) -> Iterator[str]:
+def _cuts(
+    ground: Ground, ledger: Ledger, secret: Secret, courses: Mapping[str, Sequence[Course]]
+) -> Iterator[tuple[str, float]]:
+    """Compromised keys, and when their grace was over: counted from when their successors were given to readers."""
+    for serial, number in compromised(courses.get(secret.name, ())).items():
+        version = ground.versions(secret).get(str(number))
+        if version is not None:
+            given = datetime.fromisoformat(str(version["created_time"]))
+            yield _kids(ground, ledger, secret)[serial], (given + GRACE).timestamp()
+
+
+def _traffic(ground: Ground, traffic: Traffic, cuts: Mapping[str, float]) -> Iterator[str]:
     requests = traffic.read()
     no, broken = sum(map(refused, requests)), sum(map(failed, requests))
+    unmeant = sum(refused(one) and one.epoch < cuts.get(one.kid, float("inf")) for one in requests)
     if ground.clients and not requests:
         yield "the clients sent nothing"
-    if no:
-        yield f"{no} of {len(requests)} requests were refused"
+    if unmeant:
+        yield f"{unmeant} of {len(requests)} requests were refused"
     if broken:
         yield f"{broken} of {len(requests)} requests failed"
     logs = [node.access_log for gateway in ground.gateways.values() for node in gateway.nodes]
@@ -46,29 +62,37 @@ def _traffic(ground: Ground, traffic: Traffic) -> Iterator[str]:
         yield f"the gateways refused {in_logs} requests of clients, who know of {no}"
 
 
-def _ends(ledger: Ledger, secret: Secret, rotated: int) -> Iterator[str]:
+def _ends(ledger: Ledger, secret: Secret, courses: Sequence[Course]) -> Iterator[str]:
     ids = ledger.rotation_ids(secret.name)
-    if len(ids) != rotated:
-        yield f"{secret.name}: {len(ids)} rotations, of {rotated} that were started"
-    for rotation in ids:
+    if len(ids) != len(courses):
+        yield f"{secret.name}: {len(ids)} rotations, of {len(courses)} that were started"
+    for rotation, course in zip(ids, courses, strict=False):
         phases = ledger.phases(rotation)
-        if phases != PHASES:
-            yield f"{rotation} went through {', '.join(phases)}"
+        if phases != list(course.phases):
+            yield f"{rotation}, {course.name}, went through {', '.join(phases)}"
 
 
-def _keys(ground: Ground, ledger: Ledger, annals: Annals, secret: Secret) -> Iterator[str]:
-    """The served key is active, every other one is revoked, and each came there in one go."""
+def _kids(ground: Ground, ledger: Ledger, secret: Secret) -> Mapping[int, str]:
+    """The key id of each version, by its serial."""
+    return {1: ground.first_kids[secret.name]} | {
+        serial: key_id for serial, (_, key_id) in ledger.versions(secret.name).items()
+    }
+
+
+def _keys(ground: Ground, ledger: Ledger, annals: Annals, secret: Secret, courses: Sequence[Course]) -> Iterator[str]:
+    """Readers get the version that the store has for current, and each key went through its states in one go."""
     served = ground.served(secret)
     versions = ledger.versions(secret.name)
     current = [key_id for state, key_id in versions.values() if state == "current"]
     if current and current != [served]:
         yield f"{secret.name}: readers get {served}, and the store has {current} for current"
-    known = {key_id for _, key_id in versions.values()} | {ground.first_kids[secret.name]}
-    for (node, kid), changes in annals.changes().items():
-        states = [change.state for change in changes]
-        wanted = ["active"] if kid == served else ["active", "disabled", "revoked"]
-        if kid in known and states != wanted:
-            yield f"{secret.name}: at {node} key {kid} was {', '.join(states)}, not {', '.join(wanted)}"
+    kids, changes = _kids(ground, ledger, secret), annals.changes()
+    for serial, wanted in states(courses).items():
+        kid = kids.get(serial, f"of v{serial}")
+        for node in ground.gateways[secret.authority].nodes:
+            found = [change.state for change in changes.get((node.name, kid), ())]
+            if found != wanted:
+                yield f"{secret.name}: at {node.name} key {kid} was {', '.join(found)}, not {', '.join(wanted)}"
 
 
 def resting(ground: Ground, ledger: Ledger, secret: Secret) -> Iterator[str]:
@@ -116,9 +140,13 @@ class Written:
         return self.may_be(len(wanted)) and not Counter(self.versions) - Counter(wanted)
 
 
-def _promotes(ground: Ground, ledger: Ledger, secret: Secret, written: Mapping[str, Written]) -> Iterator[str]:
+def _promotes(
+    ground: Ground, ledger: Ledger, secret: Secret, courses: Sequence[Course], written: Mapping[str, Written]
+) -> Iterator[str]:
     """One version at OpenBao for each promote's effect id, by its audit log and by its own list."""
     promotes = [effect for effect in ledger.effects(secret.name) if "/promote/" in effect]
+    if len(promotes) != (meant := sum(course.promotes for course in courses)):
+        yield f"{secret.path}: {len(promotes)} promotes, where {meant} were meant"
     wanted = range(1, len(promotes) + 2)
     told = written.get(secret.path, Written())
     if not told.is_of(wanted):
