@@ -65,6 +65,8 @@ class Ways:
     openbao: str
     nodes: Mapping[str, str]
     """By node: its URL."""
+    receiver: str
+    """Who is told."""
 
 
 @dataclass(kw_only=True)
@@ -91,7 +93,7 @@ class Ground:
     def ways(self) -> Ways:
         """Straight to each part."""
         nodes = {node.name: node.url for gateway in self.gateways.values() for node in gateway.nodes}
-        return Ways(openbao=self.openbao.address, nodes=nodes)
+        return Ways(openbao=self.openbao.address, nodes=nodes, receiver=self.receiver)
 
     def start_clients(self, secret: Secret) -> list[Client]:
         """Have the clients of a credential begin, and wait for the first request of each."""
@@ -211,7 +213,7 @@ class Ground:
                 for name, gateway in self.gateways.items()
             },
             "notifiers": {
-                "on-call": {"type": "webhook", "url": self.receiver, "secret": f"file:{self.folder / 'webhook.secret'}"}
+                "on-call": {"type": "webhook", "url": ways.receiver, "secret": f"file:{self.folder / 'webhook.secret'}"}
             },
             "policies": {"seconds": dict(self.policy)},
             "credentials": {

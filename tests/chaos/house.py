@@ -56,6 +56,7 @@ class House:
         """One more replica, started and not waited for."""
         name = f"replica-{next(self._numbers)}"
         ways = {"postgres": self._way(self.postgres.port), "openbao": self._way(_port(self.ground.openbao.address))}
+        ways["receiver"] = self._way(_port(self.ground.receiver.rstrip("/")))
         ways |= {node.name: self._way(node.port) for gateway in self.ground.gateways.values() for node in gateway.nodes}
         daemon = Daemon(
             family=self.ground.family,
@@ -83,6 +84,7 @@ class House:
                         for gateway in self.ground.gateways.values()
                         for node in gateway.nodes
                     },
+                    receiver=f"http://{LOOPBACK}:{ways['receiver'].port}/",
                 ),
             )
         )

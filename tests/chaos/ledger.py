@@ -18,6 +18,15 @@ class Standing:
     revision: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An effect in the journal."""
+
+    state: str
+    """How its newest attempt went."""
+    attempts: int
+
+
 class Ledger:
     """Reads; holds no transaction open."""
 
@@ -58,10 +67,12 @@ class Ledger:
         )
         return [f"{row.at} {row.phase} {row.kind} {row.reason}: {row.detail}" for row in rows]
 
-    def effects(self, credential: str) -> dict[str, str]:
-        """Every effect of the credential, by id, and how its newest attempt went."""
-        rows = self._rows("SELECT effect, state FROM intents WHERE credential = :credential", credential=credential)
-        return {row.effect: row.state for row in rows}
+    def effects(self, credential: str) -> dict[str, Intent]:
+        """Every effect of the credential, by id."""
+        rows = self._rows(
+            "SELECT effect, state, attempts FROM intents WHERE credential = :credential", credential=credential
+        )
+        return {row.effect: Intent(state=row.state, attempts=row.attempts) for row in rows}
 
     def versions(self, credential: str) -> dict[int, tuple[str, str]]:
         """Serial → state and key id."""

@@ -17,6 +17,7 @@ from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway.issuer import ApiKeyIssuer
 from keyturn.plugins.gateway.key_format import mint_key, parse_kid
 from keyturn.plugins.vault.kv import Kv
+from keyturn.plugins.vault.target import VaultTarget
 
 
 def write_twice() -> None:
@@ -28,6 +29,41 @@ def write_twice() -> None:
         return write(self, path, document, cas=number, deadline=deadline)
 
     Kv.write = again  # type: ignore[method-assign]
+
+
+def destroy_twice() -> None:
+    """What is removed is destroyed twice at OpenBao for one effect."""
+    destroy = Kv.destroy
+
+    def again(self: Kv, path: str, numbers: Collection[int], deadline: Any) -> None:
+        destroy(self, path, numbers, deadline)
+        destroy(self, path, numbers, deadline)
+
+    Kv.destroy = again  # type: ignore[method-assign]
+
+
+def erase_twice() -> None:
+    """A copy is put back after it was removed, and removed again."""
+    erase = Kv.erase
+
+    def again(self: Kv, path: str, deadline: Any) -> None:
+        held = self.read(path, deadline)
+        erase(self, path, deadline)
+        self.write(path, held.document or {}, cas=0, deadline=deadline)
+        erase(self, path, deadline)
+
+    Kv.erase = again  # type: ignore[method-assign]
+
+
+def mark_unasked() -> None:
+    """Whatever is staged is marked too."""
+    stage = VaultTarget.stage
+
+    def marked(self: VaultTarget, token: str, value: SecretValue) -> None:
+        stage(self, token, value)
+        self.mark(parse_kid(value))
+
+    VaultTarget.stage = marked  # type: ignore[method-assign]
 
 
 def disable_twice() -> None:
@@ -77,6 +113,9 @@ def _somebody_was_refused() -> bool:
 
 SABOTAGES: Mapping[str, Callable[[], None]] = {
     "write twice": write_twice,
+    "destroy twice": destroy_twice,
+    "erase twice": erase_twice,
+    "mark unasked": mark_unasked,
     "disable twice": disable_twice,
     "install another": install_another,
     "disable at once": disable_at_once,

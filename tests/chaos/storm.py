@@ -29,7 +29,7 @@ CALM = (2.0, 8.0)
 SHORT = (0.1, 0.9)
 LONG = (1.1, 1.5)
 """Leases that a replica is paused for."""
-WAYS = ("postgres", "openbao", "gateway")
+WAYS = ("postgres", "openbao", "gateway", "receiver")
 BROKEN = (Link.CUT, Link.SILENT)
 LOOK_EVERY = 0.5
 REST = 4
@@ -50,6 +50,8 @@ class Weathered:
     under_way: int
     """Rotations at that moment."""
     rotations: int
+    at_once: int
+    """Those of them that were under way when the first fault came."""
     requests: int
     refused: int
     orphans: int
@@ -187,7 +189,10 @@ def weather(house: House, *, seed: int, seconds: float, say: Callable[[str], Non
         wait_until(
             lambda: set(ledger.rotations()) == wanted, within=seconds, what="all rotations began", every=LOOK_EVERY
         )
-        say(f"{len(wanted)} rotations under way after {time.monotonic() - began:.0f} s")
+        at_once, storm_at = live(), time.time()
+        say(f"{len(at_once)} rotations under way at once after {time.monotonic() - began:.0f} s")
+        if at_once != wanted:
+            broken.append(f"{len(at_once)} rotations were under way at once, of {len(wanted)}")
         storm.blow(lambda: _count(live), rest=len(wanted) // REST)
         over_at = time.time()
         under_way = live()
@@ -222,6 +227,7 @@ def weather(house: House, *, seed: int, seconds: float, say: Callable[[str], Non
         bound=bound,
         under_way=len(under_way),
         rotations=len(wanted),
+        at_once=len(at_once),
         requests=len(requests),
         refused=sum(map(refused, requests)),
         orphans=orphans,

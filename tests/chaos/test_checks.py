@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.annals import Annals
+from tests.chaos.audit import Audit
 from tests.chaos.daemons import Look
 from tests.chaos.kills import kill_through, sqlite_in
 from tests.chaos.storm import waits
-from tests.chaos.verdict import writes
 
 from keyturn.demo.gateway import GatewayNode, TableKey
 from keyturn.demo.processes import Family
@@ -25,6 +25,9 @@ LEASE = 20.0
     [
         ("write twice", "the audit log shows versions [1, 2, 3], for 1 promotes"),
         ("write twice", "was written 2 times, for 1 effects"),
+        ("destroy twice", "was destroyed in 2 requests, for 1 tries"),
+        ("erase twice", "was erased 2 times, for 1 effects"),
+        ("mark unasked", "was written 1 times, for 0 effects"),
         ("disable twice", "was active, disabled, active, disabled, revoked"),
         ("install another", "is nobody's"),
         ("disable at once", "requests were refused"),
@@ -90,6 +93,36 @@ def test_a_table_that_is_given_back_was_never_in_force(tmp_path: Path) -> None:
             wait_until(lambda: states() == ["active", "disabled"], within=30, what="it stays")
 
 
+def test_what_changes_nothing_is_no_change(tmp_path: Path) -> None:
+    """A copy that is deleted again when it is gone, and a request that is refused, count once and not at all; a copy that
+    was written again is another change, and so is each mark."""
+
+    def lines(number: int, operation: str, path: str, error: str = "", **data: object) -> list[str]:
+        request = {"id": str(number), "operation": operation, "path": f"apps/{path}", "data": data}
+        answer = {"type": "response", "request": request, "error": error}
+        return [json.dumps({"type": "request", "request": request}), json.dumps(answer)]
+
+    copy, marks = "keyturn/shop/key", {"keyturn-compromised.k": "now"}
+    log = tmp_path / "audit.log"
+    log.write_text(
+        "\n".join(
+            [
+                *lines(1, "update", f"data/{copy}"),
+                *lines(2, "delete", f"metadata/{copy}", error="1 error occurred: * permission denied"),
+                *lines(3, "delete", f"metadata/{copy}"),
+                *lines(4, "delete", f"metadata/{copy}"),
+                *lines(5, "patch", "metadata/shop/key", custom_metadata=marks),
+                *lines(6, "patch", "metadata/shop/key", custom_metadata=marks),
+                *lines(7, "update", "undelete/shop/key", versions=[1]),
+            ]
+        )
+    )
+    audit = Audit.read(log)
+    assert (audit.erased[copy].changes, audit.erased[copy].requests) == (1, 2)
+    assert audit.annotated["shop/key", "keyturn-compromised.k"].changes == 2
+    assert audit.others == ["update undelete/shop/key"]
+
+
 def test_a_write_that_openbao_was_killed_over_is_known_by_its_list_alone(tmp_path: Path) -> None:
     """The audit log answers no request that was cut off: it may stand for one version, and for no more."""
 
@@ -99,12 +132,12 @@ def test_a_write_that_openbao_was_killed_over_is_known_by_its_list_alone(tmp_pat
 
     log = tmp_path / "audit.log"
     log.write_text("\n".join([entry("request", 1), entry("response", 1, 1), entry("request", 2)]))
-    told = writes(log)["shop/key"]
+    told = Audit.read(log).written["shop/key"]
     assert told.is_of([1, 2])
     assert told.is_of([1])
     assert not told.is_of([1, 2, 3])
     log.write_text("\n".join([entry("request", 1), entry("response", 1, 1), entry("response", 2, 2)]))
-    told = writes(log)["shop/key"]
+    told = Audit.read(log).written["shop/key"]
     assert told.is_of([1, 2])
     assert not told.is_of([1])
     assert not told.is_of([1, 2, 3])

@@ -3,16 +3,13 @@ records. One line for each thing that does not."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from tests.chaos.annals import Annals
+from tests.chaos.changes import unexplained
 from tests.chaos.courses import GRACE, Course, compromised, states
-from tests.chaos.ground import COPIES, FIELD, MOUNT, Ground, Secret
+from tests.chaos.ground import Ground, Secret
 from tests.chaos.ledger import Ledger
 
 from keyturn.demo.authority import table_of
@@ -23,15 +20,13 @@ def rows(
     ground: Ground, ledger: Ledger, annals: Annals, traffic: Traffic, *, courses: Mapping[str, Sequence[Course]]
 ) -> list[str]:
     """`courses`: by credential, how each of its rotations was to go; of the others there are to be none."""
-    written = writes(ground.openbao.audit_log)
     cuts = {kid: at for secret in ground.secrets for kid, at in _cuts(ground, ledger, secret, courses)}
     found = [*_traffic(ground, traffic, cuts), *ground.leftovers(), *strangers(ground, ledger)]
-    found += _copies_twice(ground, ledger, written)
+    found += unexplained(ground, ledger, courses)
     for secret in ground.secrets:
         gone = courses.get(secret.name, ())
         found += _ends(ledger, secret, gone)
         found += _keys(ground, ledger, annals, secret, gone)
-        found += _promotes(ground, ledger, secret, gone, written)
     return found
 
 
@@ -118,77 +113,4 @@ def strangers(ground: Ground, ledger: Ledger) -> list[str]:
         for node in gateway.nodes
         for key in table_of(node)
         if key.kid not in known
-    ]
-
-
-@dataclass(slots=True)
-class Written:
-    """What OpenBao's audit log tells of the writes to one path."""
-
-    versions: list[int] = field(default_factory=list)
-    """Numbers of the versions that were made, as it answered."""
-    unanswered: set[str] = field(default_factory=set)
-    """Requests that it was killed over, or failed in the middle of: each may have made a version, and OpenBao's own list
-    tells whether it did."""
-
-    def may_be(self, count: int) -> bool:
-        """Whether so many versions may have been made."""
-        return 0 <= count - len(self.versions) <= len(self.unanswered)
-
-    def is_of(self, wanted: Sequence[int]) -> bool:
-        """Whether these versions were made, each by one request."""
-        return self.may_be(len(wanted)) and not Counter(self.versions) - Counter(wanted)
-
-
-def _promotes(
-    ground: Ground, ledger: Ledger, secret: Secret, courses: Sequence[Course], written: Mapping[str, Written]
-) -> Iterator[str]:
-    """One version at OpenBao for each promote's effect id, by its audit log and by its own list."""
-    promotes = [effect for effect in ledger.effects(secret.name) if "/promote/" in effect]
-    if len(promotes) != (meant := sum(course.promotes for course in courses)):
-        yield f"{secret.path}: {len(promotes)} promotes, where {meant} were meant"
-    wanted = range(1, len(promotes) + 2)
-    told = written.get(secret.path, Written())
-    if not told.is_of(wanted):
-        yield f"{secret.path}: the audit log shows versions {sorted(told.versions)}, for {len(promotes)} promotes"
-    if sorted(map(int, ground.versions(secret))) != list(wanted):
-        yield f"{secret.path}: OpenBao has versions {sorted(ground.versions(secret))}, for {len(promotes)} promotes"
-
-
-def writes(audit_log: Path) -> Mapping[str, Written]:
-    """By path, the writes that OpenBao's audit log shows."""
-    found: defaultdict[str, Written] = defaultdict(Written)
-    prefix = f"{MOUNT}/data/"
-    with audit_log.open() as log:
-        for line in log:
-            if prefix not in line:
-                continue
-            entry = json.loads(line)
-            request = entry["request"]
-            if not request["path"].startswith(prefix) or request["operation"] not in ("create", "update"):
-                continue
-            told = found[request["path"].removeprefix(prefix)]
-            if entry["type"] == "request":
-                told.unanswered.add(request["id"])
-            elif not entry.get("error"):
-                told.unanswered.discard(request["id"])
-                version = entry.get("response", {}).get("data", {}).get("version")
-                if isinstance(version, int):
-                    told.versions.append(version)
-    return found
-
-
-def _copies_twice(ground: Ground, ledger: Ledger, written: Mapping[str, Written]) -> list[str]:
-    """Copies of ours that were written more often than effects asked for one."""
-    asked: Counter[str] = Counter()
-    for secret in ground.secrets:
-        for effect in ledger.effects(secret.name):
-            rotation, _, kind, serial, *_ = effect.split("/")
-            if kind in ("keep", "stage", "mint"):
-                own = rotation.removeprefix(f"{secret.name}-").partition("~")[0]
-                asked[f"{COPIES}/{secret.path}/{FIELD}/copy-{secret.name}.{serial}.{own}"] += 1
-    return [
-        f"{path} was written {len(told.versions)} times, for {asked[path]} effects"
-        for path, told in written.items()
-        if path.startswith(f"{COPIES}/") and not told.may_be(asked[path])
     ]
