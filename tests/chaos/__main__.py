@@ -139,7 +139,8 @@ def storm(options: argparse.Namespace, family: Family, folder: Path) -> Ended:
     for fault, count in sorted(weathered.faults.items()):
         say(f"{count:5} {fault}")
     return Ended(
-        figures=f"{weathered.rotations} rotations, {weathered.at_once} at once, {weathered.faults.total()} faults, {weathered.requests} requests, "
+        figures=f"{weathered.rotations} rotations, {weathered.at_once} at once, "
+        f"{weathered.faults.total()} faults, {weathered.requests} requests, "
         f"{weathered.refused} refused, {weathered.orphans} orphans; {weathered.under_way} under way at the end of the "
         f"storm, which waited {weathered.waited:.1f} s at most, of {weathered.bound:.1f} s allowed",
         broken=[*weathered.broken, *(f"there was no {kind}" for kind in weathered.lacking), *_too_late(weathered)],

@@ -74,6 +74,11 @@ class Ledger:
         )
         return {row.effect: Intent(state=row.state, attempts=row.attempts) for row in rows}
 
+    def messages(self) -> dict[str, bool]:
+        """Every message that somebody is told, by id, and whether it still waits to be."""
+        rows = self._rows("SELECT message, waiting FROM deliveries")
+        return {row.message: bool(row.waiting) for row in rows}
+
     def versions(self, credential: str) -> dict[int, tuple[str, str]]:
         """Serial → state and key id."""
         rows = self._rows(

@@ -10,7 +10,7 @@ from tests.chaos.annals import Annals
 from tests.chaos.audit import Audit
 from tests.chaos.daemons import Look
 from tests.chaos.kills import kill_through, sqlite_in
-from tests.chaos.storm import waits
+from tests.chaos.storm import calm_tick, waits
 
 from keyturn.demo.gateway import GatewayNode, TableKey
 from keyturn.demo.processes import Family
@@ -59,16 +59,30 @@ def test_a_wait_counts_from_the_last_faults_end() -> None:
     ticks = [looked("tick", at) for at in range(90, 200, 2)]
     for again, held in ((121.0, True), (123.5, False)):
         looks = [*ticks, looked("a", 99), looked("a", 101), looked("b", 98), looked("b", again)]
-        waited, bound = waits(looks, over_at=100, under_way={"a", "b"}, lease=LEASE, tick=1.0)
+        waited, bound = waits(looks, over_at=100, under_way={"a", "b"}, lease=LEASE, tick=1.0, calm=5.0)
         assert (waited, bound) == (again - 100, 22.0)
         assert (waited <= bound) is held
-    assert waits(ticks, over_at=100, under_way={"a"}, lease=LEASE, tick=1.0)[0] == float("inf")
+    assert waits(ticks, over_at=100, under_way={"a"}, lease=LEASE, tick=1.0, calm=5.0)[0] == float("inf")
 
 
 def test_a_tick_that_a_fault_held_up_allows_no_longer_wait() -> None:
     """Of a tick that slept through the fault counts what came after."""
     looks = [looked("tick", 40, took=63), looked("tick", 104, took=2), looked("a", 110)]
-    assert waits(looks, over_at=100, under_way={"a"}, lease=LEASE, tick=1.0) == (10, LEASE + 2 * 3)
+    assert waits(looks, over_at=100, under_way={"a"}, lease=LEASE, tick=1.0, calm=5.0) == (10, LEASE + 2 * 3)
+
+
+def test_a_tick_that_hangs_allows_no_longer_wait() -> None:
+    """A tick after the storm counts for no more than the longest before it, between the start and the first fault."""
+    looks = [
+        looked("tick", 10, took=30),
+        looked("tick", 60, took=4),
+        looked("tick", 70, took=3),
+        looked("tick", 78, took=9),
+    ]
+    calm = calm_tick(looks, since=50, until=80, tick=1.0)
+    assert calm == 4
+    looks += [looked("tick", 101, took=40), looked("a", 141)]
+    assert waits(looks, over_at=100, under_way={"a"}, lease=LEASE, tick=1.0, calm=calm) == (41, LEASE + 2 * 4)
 
 
 def test_a_table_that_is_given_back_was_never_in_force(tmp_path: Path) -> None:

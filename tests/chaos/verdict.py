@@ -3,6 +3,7 @@ records. One line for each thing that does not."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -22,6 +23,7 @@ def rows(
     """`courses`: by credential, how each of its rotations was to go; of the others there are to be none."""
     cuts = {kid: at for secret in ground.secrets for kid, at in _cuts(ground, ledger, secret, courses)}
     found = [*_traffic(ground, traffic, cuts), *ground.leftovers(), *strangers(ground, ledger)]
+    found += _messages(ground, ledger)
     found += unexplained(ground, ledger, courses)
     for secret in ground.secrets:
         gone = courses.get(secret.name, ())
@@ -55,6 +57,17 @@ def _traffic(ground: Ground, traffic: Traffic, cuts: Mapping[str, float]) -> Ite
     in_logs = refused_in_logs(logs, ground.addresses.values()).total()
     if in_logs != no:
         yield f"the gateways refused {in_logs} requests of clients, who know of {no}"
+
+
+def _messages(ground: Ground, ledger: Ledger) -> Iterator[str]:
+    """Whoever is to be told was told: at least once, as is promised."""
+    with (ground.folder / "notifications.jsonl").open() as received:
+        arrived = {json.loads(line)["id"] for line in received}
+    for message, waiting in ledger.messages().items():
+        if waiting:
+            yield f"{message} still waits to be delivered"
+        elif message not in arrived:
+            yield f"{message} never arrived, and the store has it for delivered"
 
 
 def _ends(ledger: Ledger, secret: Secret, courses: Sequence[Course]) -> Iterator[str]:
