@@ -93,6 +93,8 @@ class Audit:
                 for key in data.get("custom_metadata") or ("",):
                     sent = self.annotated[path, key]
                     sent.changes += self._answered(entry, sent)
+            case "config", _:
+                pass  # the mount's own settings, before keyturn came
             case _ if entry["type"] == "request":
                 self.others.append(f"{operation} {kind}/{path}")
 

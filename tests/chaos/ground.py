@@ -22,6 +22,8 @@ MOUNT = "apps"
 SECRETS = "shop"
 COPIES = "keyturn"
 FIELD = "key"
+KEPT = 100
+"""Versions: more than a run makes, so that OpenBao's own list tells of all of them."""
 KEEPALIVE_MIN = 0.6
 """Longer than a client leaves a connection alone: each meets a worker from before every reload."""
 RATE = 4.0
@@ -260,7 +262,7 @@ def build_ground(
     """Start everything but daemons and clients: so many credentials at each authority, so many clients of each
     of the first `busy` credentials of each of the first `lively` authorities."""
     bao = start_openbao(family, folder / "openbao")
-    bao.create_kv_mount(MOUNT)
+    bao.create_kv_mount(MOUNT, max_versions=KEPT)
     role = bao.create_keyturn_role(mount=MOUNT, secrets_prefix=f"{SECRETS}/", pending_prefix=f"{COPIES}/")
     secret_id = write_private(folder / "secret-id", role.secret_id)
     write_private(folder / "probe.secret", secrets.token_hex(32))

@@ -65,15 +65,13 @@ class Points:
         for point in sorted(self.missed):
             yield f"was passed and never died at: {point}"
         kinds = self.kinds
-        for kind in sorted(kinds):
-            what, _, when = kind.rpartition(", ")
-            for other in {"before": ("after",), "within": ("before", "after")}.get(when, ()):
-                if f"{what}, {other}" not in kinds:
-                    yield f"nobody died {other} {what}"
-        called = {kind.rpartition(", ")[0] for kind in kinds}
-        for call in (*WRITES, *TARGET_CALLS, *ISSUER_CALLS):
-            if call not in called and call not in NEVER:
-                yield f"nobody came to {call}"
+        wanted = {(call, when) for call in (*WRITES, *TARGET_CALLS, *ISSUER_CALLS) for when in ("before", "after")}
+        wanted |= {(call, "within") for call in WRITES}
+        # The steps of a call: who came to one is to have gone on from it too.
+        wanted |= {(kind.removesuffix(", before"), "after") for kind in kinds if kind.endswith(", before")}
+        for call, when in sorted(wanted):
+            if f"{call}, {when}" not in kinds and call not in NEVER:
+                yield f"nobody died {when} {call}"
 
 
 def _lines(file: Path) -> list[str]:

@@ -9,7 +9,9 @@ import pytest
 from tests.chaos.annals import Annals
 from tests.chaos.audit import Audit
 from tests.chaos.daemons import Look
+from tests.chaos.failpoints import ISSUER_CALLS, TARGET_CALLS, WRITES
 from tests.chaos.kills import kill_through, sqlite_in
+from tests.chaos.points import Points
 from tests.chaos.storm import calm_tick, waits
 
 from keyturn.demo.gateway import GatewayNode, TableKey
@@ -48,6 +50,29 @@ def test_what_a_broken_daemon_does_is_found(sabotage: str, found: str, tmp_path:
             sabotage=sabotage,
         )
     assert any(found in line for line in killed.broken), killed.broken
+
+
+def test_a_point_that_nobody_died_at_is_found() -> None:
+    """A point that was passed alive, a write that nobody came to and a call that nobody died after are each named; a point
+    that only a life reached whose other thread was killed there is told, and held against nobody."""
+    calls = (*WRITES, *TARGET_CALLS, *ISSUER_CALLS)
+    everything = [f"{call} x: {when}" for call in calls for when in ("before", "within", "after")]
+    whole = Points(died_at=everything, passed=frozenset(everything), reached=frozenset({*everything, "pin y: before"}))
+    assert list(whole.broken()) == []
+    died_at = [point for point in everything if not point.startswith("bind") and point != "mint x: after"]
+    points = Points(
+        died_at=died_at,
+        passed=frozenset([*died_at, "record y: within"]),
+        reached=frozenset([*died_at, "record y: within", "record z: before"]),
+    )
+    assert list(points.broken()) == [
+        "was passed and never died at: record y: within",
+        "nobody died after bind",
+        "nobody died before bind",
+        "nobody died within bind",
+        "nobody died after mint",
+    ]
+    assert list(points.tell())[-1] == "another thread was killed whenever one was here: record z: before"
 
 
 def looked(what: str, at: float, took: float = 1.0) -> Look:
