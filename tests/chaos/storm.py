@@ -190,6 +190,8 @@ def weather(house: House, *, seed: int, seconds: float, say: Callable[[str], Non
         wait_until(
             lambda: set(ledger.rotations()) == wanted, within=seconds, what="all rotations began", every=LOOK_EVERY
         )
+        begun_at = time.time()
+        wait_until(lambda: _ticked(house, begun_at, 1), within=seconds, what="all ticked in calm", every=LOOK_EVERY)
         at_once, storm_at = live(), time.time()
         say(f"{len(at_once)} rotations under way at once after {time.monotonic() - began:.0f} s")
         if at_once != wanted:
@@ -203,15 +205,14 @@ def weather(house: House, *, seed: int, seconds: float, say: Callable[[str], Non
             wait_until(lambda: not live(), within=left, what="all rotations ended", every=LOOK_EVERY)
             still_at = time.time()
             left = seconds - (time.monotonic() - began)
-            wait_until(lambda: _ticked(house, still_at), within=left, what="all ticked again", every=LOOK_EVERY)
+            wait_until(lambda: _ticked(house, still_at, STILL), within=left, what="all ticked again", every=LOOK_EVERY)
             left = seconds - (time.monotonic() - began)
             told = partial(_told, ledger)
             wait_until(told, within=left, what="all messages were delivered", every=LOOK_EVERY)
         except PartFailed as error:
             broken.append(f"{error}: {', '.join(sorted(live()))}")
         looks = [look for one in house.everyone for look in one.daemon.looks]
-        due_at = house.starting.timestamp() if house.starting is not None else storm_at
-        calm = calm_tick(looks, since=due_at, until=storm_at, tick=house.tick)
+        calm = calm_tick(looks, since=begun_at, until=storm_at, tick=house.tick)
         waited, bound = waits(
             looks,
             over_at=over_at,
@@ -256,9 +257,9 @@ def _told(ledger: Ledger) -> bool:
     return not any(ledger.messages().values())
 
 
-def _ticked(house: House, since: float) -> bool:
+def _ticked(house: House, since: float, count: int) -> bool:
     """Whether every replica that serves has been through so many whole ticks."""
-    return all(one.daemon.ticks(since) >= STILL for one in house.replicas)
+    return all(one.daemon.ticks(since) >= count for one in house.replicas)
 
 
 def waits(
