@@ -52,6 +52,12 @@ class Points:
         """Reached by lives alone that another of their threads was killed in just then: neither passed nor died at."""
         return self.reached.difference(self.passed, self.died_at)
 
+    @property
+    def cut_short(self) -> frozenset[str]:
+        """What somebody died before, and nobody came to the end of: no later life had it to do again."""
+        names = {point.removesuffix(": before") for point in self.died_at if point.endswith(": before")}
+        return frozenset(name for name in names if f"{name}: after" not in self.reached)
+
     def tell(self) -> Iterator[str]:
         """The figures, a line each."""
         for kind, count in sorted(self.kinds.items()):
@@ -59,6 +65,8 @@ class Points:
         yield f"{len(self.missed)} of {len(self.reached)} points were passed and not died at"
         for point in sorted(self.forestalled):
             yield f"another thread was killed whenever one was here: {point}"
+        for name in sorted(self.cut_short):
+            yield f"killed there, and not to be done again: {name}"
 
     def broken(self) -> Iterator[str]:
         """What keeps this from being a run that was killed everywhere."""
