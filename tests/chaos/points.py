@@ -15,6 +15,11 @@ NEVER: Mapping[str, str] = {
     "set_blind": "no source is away for long enough",
     "enqueue": "it tells of blind sources and of backups",
     "undelivered": "the receiver takes everything",
+    "found": "no backup is restored",
+    "dismiss": "no client is gone",
+    "acknowledge": "no client is vouched for",
+    "restored": "no backup is restored",
+    "confirm": "no backup is restored",
 }
 """Writes that these runs need not come to, and why."""
 

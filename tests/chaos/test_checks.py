@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.chaos.storm import calm_tick, waits
 from keyturn.demo.gateway import GatewayNode, TableKey
 from keyturn.demo.processes import Family
 from keyturn.demo.waiting import wait_until
+from keyturn.stores.sql import SqlStore
 
 LEASE = 20.0
 
@@ -50,6 +52,16 @@ def test_what_a_broken_daemon_does_is_found(sabotage: str, found: str, tmp_path:
             sabotage=sabotage,
         )
     assert any(found in line for line in killed.broken), killed.broken
+
+
+def test_every_write_of_the_store_is_a_failpoint() -> None:
+    """What opens a transaction to write is wrapped: no write of the journal can be added and be left out."""
+    writing = {name for name, method in vars(SqlStore).items() if "_database.write()" in _source(method)}
+    assert writing == set(WRITES)
+
+
+def _source(method: object) -> str:
+    return inspect.getsource(method) if inspect.isfunction(method) else ""
 
 
 def test_a_point_that_nobody_died_at_is_found() -> None:
