@@ -12,6 +12,8 @@ from keyturn.ports.usage import UsageBatch, UsageReport
 from keyturn.testing.fakes.faults import Faults
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EVERYWHERE = ""
+"""In the place of a verifier: all of them."""
 
 
 class Presentation(NamedTuple):
@@ -24,13 +26,14 @@ class Presentation(NamedTuple):
     success: bool
     matched: bool
     identified: bool
+    verifier: str
 
 
 class FakeUsageSource:
     """Tells what `present` was told, `lag` later.
 
     Everything known lies in one list; a cursor is a position in it. `stop()` freezes the watermark, as a source does
-    that has gone blind; `delay(…)` lets what is presented from now on be known that much later.
+    that has gone blind, be it to one verifier; `delay(…)` lets what is presented from now on be known that much later.
     """
 
     def __init__(
@@ -51,7 +54,8 @@ class FakeUsageSource:
         self.problems: list[str] = []
         """What `check` says."""
         self._delay = timedelta(0)
-        self._stopped_at: datetime | None = None
+        self._stopped_at: dict[str, datetime] = {}
+        """By verifier, or for all of them: since when nothing is heard from there."""
         self._watermark: datetime | None = None
         self._on_the_way: list[Presentation] = []
         self._known: list[Presentation] = []
@@ -65,6 +69,7 @@ class FakeUsageSource:
         matched: bool | None = None,
         identified: bool = True,
         at: datetime | None = None,
+        verifier: str = EVERYWHERE,
     ) -> datetime:
         """Someone presents a key, now or at another time; returns when."""
         now = self.clock.now()
@@ -78,6 +83,7 @@ class FakeUsageSource:
                 success=success,
                 matched=success if matched is None else matched,
                 identified=identified,
+                verifier=verifier,
             )
         )
         return at
@@ -86,13 +92,13 @@ class FakeUsageSource:
         """What is presented from now on is known that much later, though the watermark goes on: late reports."""
         self._delay = delay
 
-    def stop(self) -> None:
-        """Go blind: nothing new is known, and the watermark stays where it is."""
-        self._stopped_at = self.clock.now()
+    def stop(self, verifier: str = EVERYWHERE) -> None:
+        """Go blind to one verifier, or to all: nothing new is known from there, and the watermark stays where it is."""
+        self._stopped_at.setdefault(verifier, self.clock.now())
 
-    def resume(self) -> None:
+    def resume(self, verifier: str = EVERYWHERE) -> None:
         """See again, also what happened meanwhile."""
-        self._stopped_at = None
+        self._stopped_at.pop(verifier, None)
 
     def poll(self, cursor: str | None, *, now: datetime) -> UsageBatch:
         return self.faults.run("poll", lambda: self._poll(int(cursor or 0), now))
@@ -104,17 +110,21 @@ class FakeUsageSource:
         """Nothing is held."""
 
     def _poll(self, position: int, now: datetime) -> UsageBatch:
-        until = min(now, self._stopped_at) if self._stopped_at else now
         if self._on_the_way:
-            self._known += [one for one in self._on_the_way if one.known_at <= until]
-            self._on_the_way = [one for one in self._on_the_way if one.known_at > until]
-        complete = until - self.lag
+            known = [one for one in self._on_the_way if one.known_at <= self._heard_until(one.verifier, now)]
+            self._on_the_way = [one for one in self._on_the_way if one.known_at > self._heard_until(one.verifier, now)]
+            self._known += known
+        complete = min([now, *self._stopped_at.values()]) - self.lag
         self._watermark = max(self._watermark or complete, complete)
         return UsageBatch(
             reports=self._bucketed(self._known[position:]),
             watermark=self._watermark,
             cursor=str(len(self._known)),
         )
+
+    def _heard_until(self, verifier: str, now: datetime) -> datetime:
+        stopped = [self._stopped_at[name] for name in (verifier, EVERYWHERE) if name in self._stopped_at]
+        return min([now, *stopped])
 
     def _bucketed(self, presented: list[Presentation]) -> list[UsageReport]:
         counts: dict[tuple[str | None, str, datetime, bool, bool], list[int]] = {}

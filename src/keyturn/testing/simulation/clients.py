@@ -94,7 +94,12 @@ class Client:
         )
         self.last_use[key.id] = now
         world.source_of(verifier).present(
-            key.id, self.name, success=accepted, matched=node.knows(key.id, value), identified=True
+            key.id,
+            self.name,
+            success=accepted,
+            matched=node.knows(key.id, value),
+            identified=True,
+            verifier=verifier,
         )
         if not accepted:
             world.promises.refused(Use(client=self, key=key, verifier=verifier, fetched=self.fetched))
@@ -131,8 +136,15 @@ class Attacker:
         source = world.source_of(verifier)
         stolen = key.reported is not None or world.promises.is_destroyed(key)
         if not stolen or self._rng.random() < 0.5:
-            source.present(key.id, "stranger", success=False, matched=False, identified=False)
+            source.present(key.id, "stranger", success=False, matched=False, identified=False, verifier=verifier)
             return
         accepted = verifier not in world.ill and node.accepts(key.value)
-        source.present(key.id, "thief", success=accepted, matched=node.knows(key.id, key.value), identified=False)
+        source.present(
+            key.id,
+            "thief",
+            success=accepted,
+            matched=node.knows(key.id, key.value),
+            identified=False,
+            verifier=verifier,
+        )
         world.promises.stolen(key, verifier, accepted=accepted)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from keyturn.domain.observations import Entry
 from keyturn.domain.secret_value import SecretValue
 from keyturn.testing.fakes import FakeVerifier, KvPlace, LabelledPlace
-from keyturn.testing.simulation.faults import Disturbance
+from keyturn.testing.fakes.usage import EVERYWHERE
+from keyturn.testing.simulation.faults import JOINING, Disturbance
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from keyturn.testing.simulation.people import People
     from keyturn.testing.simulation.world import World
 
-JOINING = "gate-9"
 LATE = 25.0
 """Seconds by which reports come late after the time they are about was declared complete."""
 
@@ -78,6 +78,8 @@ class Director:
     def partition(self, one: Disturbance) -> None:
         """Cut one pair off from each other."""
         world = self.world
+        if one.where == JOINING and JOINING not in world.authority.nodes:
+            return
         if one.who in world.sources:
             source = world.sources[one.who]
             world.happened(one)
@@ -85,8 +87,9 @@ class Director:
                 source.delay(timedelta(seconds=LATE))
                 self._for(one.lasting, lambda: source.delay(timedelta(0)))
             else:
-                source.stop()
-                self._for(one.lasting, source.resume)
+                blind_to = EVERYWHERE if one.where == "verifiers" else one.where
+                source.stop(blind_to)
+                self._for(one.lasting, partial(source.resume, blind_to))
             return
         for client in world.clients:
             if client.name == one.who:

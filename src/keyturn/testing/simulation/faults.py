@@ -16,6 +16,10 @@ ANY = ""
 """Any method."""
 STORE = "store"
 MAIL = "mail"
+CONTROL_PLANE = "control plane"
+"""Where the authority lists its verifiers and keys, and makes keys."""
+JOINING = "gate-9"
+"""The verifier that an authority may be given while it runs."""
 
 WRITES = ("mint", "keep", "stage", "install", "promote", "enable", "disable", "revoke", "remove", "mark")
 """Outside calls that change something."""
@@ -129,22 +133,26 @@ def _call(fault: str, *methods: str, lasting: bool = False) -> Callable[[random.
 def _partition(rng: random.Random, at: float, shape: Shape) -> Disturbance:
     regions = [name for name, _ in shape.regions]
     sources = [name for name, _ in shape.sources]
+    verifiers = (*shape.verifiers, JOINING)
+    verifier = rng.choice(verifiers)
     # Who reads at its start alone comes back with what it had, and may find it disabled.
     sleepers = [client for client in shape.clients if client.refresh == float("inf")] or shape.clients
     pairs = [
         (_replica(rng, shape), STORE),
         (_replica(rng, shape), rng.choice(regions)),
-        (_replica(rng, shape), rng.choice(shape.verifiers)),
+        (_replica(rng, shape), rng.choice(verifiers)),
+        (_replica(rng, shape), CONTROL_PLANE),
         (_replica(rng, shape), rng.choice(sources)),
         (_replica(rng, shape), MAIL),
         (rng.choice(shape.clients).name, rng.choice(regions)),
-        (rng.choice(shape.clients).name, rng.choice(shape.verifiers)),
+        (rng.choice(shape.clients).name, rng.choice(verifiers)),
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sources), "verifiers"),
         (rng.choice(sources), "verifiers"),
+        (sources[verifiers.index(verifier) % len(sources)], verifier),
         (rng.choice(sources), "late"),
     ]
     who, where = rng.choice(pairs)

@@ -16,7 +16,7 @@ from keyturn.ports.store import Store
 from keyturn.ports.usage import UsageBatch
 from keyturn.testing.fakes import FakeIssuer, FakeNotifier, FakeUsageSource
 from keyturn.testing.fakes.backend import copied, seen, served
-from keyturn.testing.simulation.faults import MAIL, STORE
+from keyturn.testing.simulation.faults import CONTROL_PLANE, MAIL, STORE
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
 from keyturn.testing.simulation.truth import seconds_of
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AUTHORITY = "authority"
+KEY_TABLE = "key table"
+"""The line to the verifiers on which their table is changed: to each of them, where that one can be reached."""
 TIMEOUT = timedelta(seconds=10)
 """The longest that one call takes, when nobody sleeps in it."""
 
@@ -87,10 +88,10 @@ class IssuerLine:
         self._world = world
         self._credential = credential
         self._issuer = issuer
-        self.verifiers: Callable[[], Sequence[str]] = replica.line(AUTHORITY, "verifiers", issuer.verifiers)
-        self.issued: Callable[[], Sequence[Issued]] = replica.line(AUTHORITY, "issued", self._issued)
-        self.room: Callable[[], int | None] = replica.line(AUTHORITY, "room", issuer.room)
-        self.mint: Callable[[str], Minted] = replica.line(AUTHORITY, "mint", self._mint)
+        self.verifiers: Callable[[], Sequence[str]] = replica.line(CONTROL_PLANE, "verifiers", issuer.verifiers)
+        self.issued: Callable[[], Sequence[Issued]] = replica.line(CONTROL_PLANE, "issued", self._issued)
+        self.room: Callable[[], int | None] = replica.line(CONTROL_PLANE, "room", issuer.room)
+        self.mint: Callable[[str], Minted] = replica.line(CONTROL_PLANE, "mint", self._mint)
         self.key_id = issuer.key_id
         self._probes = {name: replica.line(name, "probe", issuer.probe) for name in world.verifier_names}
         self._entries = {name: replica.line(name, "entries", issuer.entries) for name in world.verifier_names}
@@ -135,7 +136,7 @@ class IssuerLine:
 
         if method in ("disable", "revoke"):
             world.promises.sending(replica, self._credential, method)
-        replica.line(AUTHORITY, method, write)()
+        replica.line(KEY_TABLE, method, write)()
         if len(within) < len(verifiers):
             away = [name for name in verifiers if name in replica.cut]
             for name in away:

@@ -19,7 +19,7 @@ from keyturn.stores.memory import MemoryStore
 from keyturn.testing.fakes import FakeAuthority, FakeNotifier, FakeUsageSource
 from keyturn.testing.fakes.verifier import Table
 from keyturn.testing.simulation.clients import Client
-from keyturn.testing.simulation.faults import ANY, Disturbance
+from keyturn.testing.simulation.faults import ANY, JOINING, Disturbance
 from keyturn.testing.simulation.lines import IssuerLine, NotifierLine, SourceLine, TargetLine, store_line
 from keyturn.testing.simulation.plan import CHAOS, WARM_UP, CredentialShape, Plan, seconds
 from keyturn.testing.simulation.promises import Promises
@@ -123,7 +123,7 @@ class World:
         self.by_value: dict[str, Key] = {}
         self.promises = Promises(self)
         self.tables = Tables(self)
-        self.verifier_names = (*shape.verifiers, "gate-9")
+        self.verifier_names = (*shape.verifiers, JOINING)
         self.lag, self.held_lag = seconds(shape.lag), seconds(shape.held_lag)
         self.authority = FakeAuthority(
             *shape.verifiers,
