@@ -161,12 +161,16 @@ class People:
             or (serving.kind is ServingKind.OURS and serving.serial != rotation.survivor)
         ]
         regions = self.world.regions[rotation.credential]
-        if what == "accept":
-            odd.sort(key=lambda name: not self._made_by_hand(regions[name].value))
+
+        def adoptable(name: str) -> bool:
+            # One that was adopted before is keyturn's own by now.
+            foreign = seen.targets[name].serving.kind is ServingKind.FOREIGN
+            return what == "accept" and foreign and self._made_by_hand(regions[name].value)
+
+        odd.sort(key=lambda name: not adoptable(name))
         target = (named or odd or list(rotation.targets))[0]
         found = seen.targets[target].serving.id or ""
-        adoptable = what == "accept" and self._made_by_hand(regions[target].value)
-        command = commands.accept if adoptable else commands.reassert
+        command = commands.accept if adoptable(target) else commands.reassert
         return lambda now: command(now, seen, target=target, found=found, by=BY, why=WHY)
 
     def _made_by_hand(self, value: str | None) -> bool:
