@@ -39,6 +39,7 @@ SHOWN_BY = {
     "dwell-without-watermark": "partition",
     "ignore-mute-source": "partition",
     "silence-cut-short": "partition",
+    "ignore-holes": "partition",
     "no-deadlines": "hand-edit,operator,partition",
     "page-nobody": "hand-edit,operator",
     "keep-no-way-back": "operator",

@@ -63,6 +63,50 @@ def test_blind_source_keeps_its_watermark() -> None:
     assert [report.successes for report in batch.reports] == [1]
 
 
+def test_source_that_is_blind_to_one_verifier_tells_of_the_others() -> None:
+    """What is presented elsewhere is told meanwhile, and the watermark waits."""
+    clock = FakeClock()
+    source = FakeUsageSource(clock)
+    watermark = source.poll(None, now=clock.now()).watermark
+    source.stop("one")
+    clock.advance(60)
+    source.present("k", "unheard", verifier="one")
+    source.present("k", "heard", verifier="two")
+    batch = source.poll(None, now=clock.now())
+    assert batch.watermark == watermark
+    assert [report.client for report in batch.reports] == ["heard"]
+    source.resume("one")
+    assert [report.client for report in source.poll(batch.cursor, now=clock.now()).reports] == ["unheard"]
+
+
+def test_loss_is_said_to_every_cursor_from_before() -> None:
+    """What happened in an outage is lost for good; the source says so until it has gone on from behind it, and waits with
+    that while it is blind to another verifier."""
+    clock = FakeClock()
+    source = FakeUsageSource(clock)
+    before = source.poll(None, now=clock.now())
+    source.stop()
+    clock.advance(60)
+    source.present("k", "lost", verifier="one")
+    source.stop("two")
+    clock.advance(60)
+    assert source.lose() == (before.watermark, clock.now())
+    waiting = source.poll(before.cursor, now=clock.now())
+    assert (waiting.watermark, waiting.complete_from, list(waiting.reports)) == (before.watermark, None, [])
+    back = clock.now()
+    source.present("k", "told", verifier="one")
+    clock.advance(60)
+    source.resume("two")
+    for cursor in (before.cursor, waiting.cursor):
+        batch = source.poll(cursor, now=clock.now())
+        assert (batch.watermark, batch.complete_from) == (clock.now(), back)
+        assert [report.client for report in batch.reports] == ["told"]
+    source.present("k", "later")
+    clock.advance(10)
+    later = source.poll(batch.cursor, now=clock.now())
+    assert source.poll(later.cursor, now=clock.now()).complete_from is None
+
+
 def test_late_report_arrives_below_the_watermark() -> None:
     """What is delayed is told when the watermark has long passed it."""
     clock = FakeClock()

@@ -33,7 +33,8 @@ class FakeUsageSource:
     """Tells what `present` was told, `lag` later.
 
     Everything known lies in one list; a cursor is a position in it. `stop()` freezes the watermark, as a source does
-    that has gone blind, be it to one verifier; `delay(…)` lets what is presented from now on be known that much later.
+    that has gone blind, be it to one verifier, and `resume()` ends that, `lose()` without what happened meanwhile;
+    `delay(…)` lets what is presented from now on be known that much later.
     """
 
     def __init__(
@@ -57,6 +58,10 @@ class FakeUsageSource:
         self._stopped_at: dict[str, datetime] = {}
         """By verifier, or for all of them: since when nothing is heard from there."""
         self._watermark: datetime | None = None
+        self._losing: datetime | None = None
+        """From when on all is told again, while something from before that may still come."""
+        self._lost: list[tuple[int, datetime]] = []
+        """The same of what is lost for good, with how much was known by then: cursors up to there do not know of it."""
         self._on_the_way: list[Presentation] = []
         self._known: list[Presentation] = []
 
@@ -100,6 +105,21 @@ class FakeUsageSource:
         """See again, also what happened meanwhile."""
         self._stopped_at.pop(verifier, None)
 
+    def lose(self, verifier: str = EVERYWHERE) -> tuple[datetime, datetime] | None:
+        """See again, and never what happened meanwhile: from when to when that was, if anything can be missing. Polls say
+        so with `complete_from`."""
+        stopped = self._stopped_at.pop(verifier, None)
+        if stopped is None:
+            return None
+        lost = stopped - self.lag, self.clock.now() - self.lag
+        self._on_the_way = [
+            one
+            for one in self._on_the_way
+            if verifier not in (one.verifier, EVERYWHERE) or not lost[0] < one.at <= lost[1]
+        ]
+        self._losing = lost[1]
+        return lost
+
     def poll(self, cursor: str | None, *, now: datetime) -> UsageBatch:
         return self.faults.run("poll", lambda: self._poll(int(cursor or 0), now))
 
@@ -115,11 +135,16 @@ class FakeUsageSource:
             self._on_the_way = [one for one in self._on_the_way if one.known_at > self._heard_until(one.verifier, now)]
             self._known += known
         complete = min([now, *self._stopped_at.values()]) - self.lag
-        self._watermark = max(self._watermark or complete, complete)
+        if self._losing is None or self._losing <= complete:
+            self._watermark = max(self._watermark or complete, complete)
+            if self._losing is not None:
+                self._lost.append((len(self._known), self._losing))
+                self._losing = None
         return UsageBatch(
             reports=self._bucketed(self._known[position:]),
             watermark=self._watermark,
             cursor=str(len(self._known)),
+            complete_from=max((until for known, until in self._lost if known >= position), default=None),
         )
 
     def _heard_until(self, verifier: str, now: datetime) -> datetime:

@@ -77,7 +77,7 @@ def _baked(p: Promises, rotation: Rotation, region: Region) -> Found:
     earlier = rotation.targets[: index - index % rotation.policy.wave_size]
     for name in earlier:
         since = _given(p, rotation, name)
-        if p.watermark < since + rotation.policy.bake.total_seconds() - SLACK:
+        if p.known_since(since) < rotation.policy.bake.total_seconds() - SLACK:
             yield "P4", f"{region.name} is promoted although nobody has told how {name} does"
 
 
@@ -143,8 +143,8 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
     since = max(region.gave.get(key.value, 0.0) if back else _given(p, rotation, region.name) for region in regions)
     for client in world.clients:
         last = max(since, p.told_use.get((key.id, client.name), 0.0))
-        if client.shape.credential == key.credential and p.watermark - last < needed - SLACK:
-            quiet = f"{max(0.0, p.watermark - last):.0f} s of {needed:.0f} s"
+        if client.shape.credential == key.credential and p.known_since(last) < needed - SLACK:
+            quiet = f"{max(0.0, p.known_since(last)):.0f} s of {needed:.0f} s"
             yield "P2", f"{key} is disabled although the silence of {client.name} is known for {quiet}"
 
 
@@ -181,7 +181,7 @@ def _way_back(p: Promises, after: Rotation) -> Found:
 
 def _watched(p: Promises, after: Rotation, span: float) -> Found:
     for name in after.targets:
-        if p.watermark < _given(p, after, name) + span - SLACK:
+        if p.known_since(_given(p, after, name)) < span - SLACK:
             yield "P4", f"{after.credential} goes on although nobody has told of {span:.0f} s after {name} was promoted"
 
 
@@ -190,7 +190,7 @@ def _moved_on(p: Promises, after: Rotation) -> Found:
     for client in p.world.clients:
         use = (key.id if key is not None else "", client.name)
         refused, told = p.told_refusal.get(use, 0.0), p.told_success.get(use, 0.0)
-        gone = p.watermark - refused >= after.policy.silence_floor.total_seconds() - SLACK
+        gone = p.known_since(refused) >= after.policy.silence_floor.total_seconds() - SLACK
         if client.shape.credential == after.credential and refused > told and not gone:
             yield "P2", f"v{after.outgoing[0]} is taken away although {client.name} has failed with {key} since"
 
@@ -210,7 +210,7 @@ def _soaked(p: Promises, before: Rotation, after: Rotation) -> Found:
         for client in p.world.clients if force is None or not force.final else ():
             if since + SLACK < p.told_of_refusal(key, client) < since + soak - SLACK:
                 yield "P2", f"{key} is destroyed although {client.name} was refused with it after it was disabled"
-        if p.watermark < since + soak - SLACK:
+        if p.known_since(since) < soak - SLACK:
             yield "P4", f"{key} is destroyed although nobody has told of the whole soak"
 
 

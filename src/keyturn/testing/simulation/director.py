@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from keyturn.domain.observations import Entry
 from keyturn.domain.secret_value import SecretValue
-from keyturn.testing.fakes import FakeVerifier, KvPlace, LabelledPlace
+from keyturn.testing.fakes import FakeUsageSource, FakeVerifier, KvPlace, LabelledPlace
 from keyturn.testing.fakes.usage import EVERYWHERE
-from keyturn.testing.simulation.faults import JOINING, Disturbance
+from keyturn.testing.simulation.faults import JOINING, LOSSY, Disturbance
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
+from keyturn.testing.simulation.truth import seconds_of
 
 if TYPE_CHECKING:
     from keyturn.testing.simulation.people import People
@@ -89,7 +90,10 @@ class Director:
             else:
                 blind_to = EVERYWHERE if one.where == "verifiers" else one.where
                 source.stop(blind_to)
-                self._for(one.lasting, partial(source.resume, blind_to))
+                back = (
+                    partial(self._lose, source, blind_to) if one.choice == LOSSY else partial(source.resume, blind_to)
+                )
+                self._for(one.lasting, back)
             return
         for client in world.clients:
             if client.name == one.who:
@@ -100,6 +104,12 @@ class Director:
         for replica in world.replicas:
             if replica.name == one.who:
                 self._cut(replica, one)
+
+    def _lose(self, source: FakeUsageSource, blind_to: str) -> None:
+        """A source hears again, and what it did not hear is lost for good."""
+        lost = source.lose(blind_to)
+        if lost is not None:
+            self.world.promises.lost.add(source, seconds_of(lost[0]), seconds_of(lost[1]))
 
     def _cut(self, replica: Replica, one: Disturbance) -> None:
         replica.cut[one.where] = one

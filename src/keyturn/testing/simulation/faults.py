@@ -18,6 +18,8 @@ STORE = "store"
 MAIL = "mail"
 CONTROL_PLANE = "control plane"
 """Where the authority lists its verifiers and keys, and makes keys."""
+LOSSY = "lossy"
+"""A partition of a source after which it never learns what it did not hear."""
 JOINING = "gate-9"
 """The verifier that an authority may be given while it runs."""
 
@@ -157,7 +159,14 @@ def _partition(rng: random.Random, at: float, shape: Shape) -> Disturbance:
     ]
     who, where = rng.choice(pairs)
     least = 60 if where == "all" else 10
-    return Disturbance(at=at, fault="partition", who=who, where=where, lasting=round(rng.uniform(least, least + 140)))
+    return Disturbance(
+        at=at,
+        fault="partition",
+        who=who,
+        where=where,
+        lasting=round(rng.uniform(least, least + 140)),
+        choice=rng.choice(("", LOSSY)) if who in sources and where != "late" else "",
+    )
 
 
 def _clock_skew(rng: random.Random, at: float, shape: Shape) -> Disturbance:

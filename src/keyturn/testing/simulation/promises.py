@@ -17,9 +17,11 @@ from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.ports.records import Commit, Lease, Outcome, Told
+from keyturn.testing.fakes import FakeUsageSource
 from keyturn.testing.simulation import at_once
 from keyturn.testing.simulation.clients import Client, Use
 from keyturn.testing.simulation.faults import Disturbance
+from keyturn.testing.simulation.losses import Losses
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
 from keyturn.testing.simulation.truth import accepts, ever_accepts
@@ -62,8 +64,9 @@ class Promises:
         self.told_success: dict[tuple[str, str], float] = {}
         self.messages: dict[str, tuple[str, float]] = {}
         """Every message that a commit promised to people, by id, with its topic and when."""
-        self.alarms: list[tuple[Key, float]] = []
-        """Destroyed versions that a thief presented, and when."""
+        self.alarms: list[tuple[Key, float, FakeUsageSource]] = []
+        """Destroyed versions that a thief presented, when, and who should tell of it."""
+        self.lost = Losses()
         self.committed: dict[tuple[str, str], tuple[str, int, Lease]] = {}
         """(replica, credential) → the rotation and revision that it acts on, and the lease that it acts under."""
         self.hands: dict[tuple[str, str], Key] = {}
@@ -150,6 +153,10 @@ class Promises:
         """Up to when every use is known to the product."""
         marks = [self.told.get(name) for name in self.world.sources]
         return -1.0 if None in marks else min(mark for mark in marks if mark is not None)
+
+    def known_since(self, moment: float) -> float:
+        """For how many seconds after a moment every use is known to the product: what is lost for good is not."""
+        return self.watermark - moment - self.lost.within(moment, self.watermark)
 
     # What is looked at
 
@@ -307,7 +314,7 @@ class Promises:
         """A thief has presented a version that is destroyed or compromised."""
         if key.serial is None or not self.is_destroyed(key):
             return
-        self.alarms.append((key, self.world.timeline.now))
+        self.alarms.append((key, self.world.timeline.now, self.world.source_of(verifier)))
         if accepted and not (self.excused(verifier) or self.after_late):
             self.check([("P11", f"{verifier} accepts {key} from a thief, and it is said to be destroyed")])
 

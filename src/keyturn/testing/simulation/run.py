@@ -126,7 +126,8 @@ def _left(world: World, standing: Standing) -> Iterator[tuple[str, str]]:
     for message, (topic, promised) in world.promises.messages.items():
         if message not in arrived and promised < world.timeline.now - REST / 2:
             yield "P10", f"a {topic} message was promised and never arrived"
-    for key, at in world.promises.alarms:
+    for key, at, source in world.promises.alarms:
         alarm = f"tripwire/{key.credential}/v{key.serial}/thief/"
-        if at < world.timeline.now - REST and not any(one.startswith(alarm) for one in arrived):
+        unknown = at >= world.timeline.now - REST or world.promises.lost.hold(source, at)
+        if not unknown and not any(one.startswith(alarm) for one in arrived):
             yield "P11", f"{key} was presented after it was destroyed, and nobody was told"

@@ -11,6 +11,7 @@ from keyturn.domain import establish
 from keyturn.domain.observations import UsageSeen
 from keyturn.domain.situation import Quiet, Situation
 from keyturn.ports.records import UsageRow
+from keyturn.runtime.holes import Holes
 from keyturn.runtime.usage import Intake
 from keyturn.testing.simulation.sabotages.patching import patched
 
@@ -52,5 +53,6 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         (UsageSeen, "watermark", property(_best)), (UsageSeen, "failure_watermark", property(_best))
     ),
     "silence-cut-short": patched((Situation, "quiet", _shorter)),
+    "ignore-holes": patched((Holes, "of", lambda *_: ())),
     "lose-usage": patched((Intake, "_rows", _deaf)),
 }
