@@ -23,6 +23,11 @@ LOSSY = "lossy"
 JOINING = "gate-9"
 """The verifier that an authority may be given while it runs."""
 
+IN_TABLE = "a key table read"
+"""The moment between reading a shared key table and writing it."""
+BETWEEN_VERIFIERS = "one verifier changed"
+"""The moment within one change between two verifiers."""
+
 WRITES = ("mint", "keep", "stage", "install", "promote", "enable", "disable", "revoke", "remove", "mark")
 """Outside calls that change something."""
 LOOKS = ("view", "read", "fetch", "probe", "entries", "poll", "room")
@@ -94,14 +99,16 @@ def _replica(rng: random.Random, shape: Shape) -> str:
 
 
 def _crash(rng: random.Random, at: float, shape: Shape) -> Disturbance:
+    within = (IN_TABLE, BETWEEN_VERIFIERS)
+    method = rng.choice((ANY, rng.choice(WRITES), rng.choice(JOURNAL), rng.choice(JOURNAL), rng.choice(within)))
     return Disturbance(
         at=at,
         fault="crash",
         who=_replica(rng, shape),
-        method=rng.choice((ANY, rng.choice(WRITES), rng.choice(JOURNAL), rng.choice(JOURNAL))),
-        skip=rng.choice((0, 0, 1, 5)),
+        method=method,
+        skip=rng.choice((0, 0, 1, 5)) if method not in within else 0,
         lasting=round(rng.uniform(1, 40)),
-        choice=rng.choice(("before", "after")),
+        choice=rng.choice(("before", "after")) if method not in within else "",
     )
 
 
@@ -110,7 +117,7 @@ def _pause(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         at=at,
         fault="replica-pause",
         who=_replica(rng, shape),
-        method=rng.choice((*WRITES, "commit", "commit", "record", "poll", "table", "table", "table", ANY)),
+        method=rng.choice((*WRITES, "commit", "commit", "record", "poll", IN_TABLE, IN_TABLE, IN_TABLE, ANY)),
         skip=rng.choice((0, 0, 0, 2)),
         lasting=round(rng.uniform(5, 120)),
         choice=rng.choice(("before", "after")),

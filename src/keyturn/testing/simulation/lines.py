@@ -130,7 +130,7 @@ class IssuerLine:
             world.tables.written(replica, read)
             world.promises.at_authority(replica, method, key_id)
             try:
-                change(within)
+                replica.at_each(within, change)
             finally:
                 world.tables.wrote(within)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from keyturn.domain.errors import KeyturnError, Throttled, Transient
 from keyturn.runtime.tick import Runtime
-from keyturn.testing.simulation.faults import ANY, LOOKS, STORE, Disturbance
+from keyturn.testing.simulation.faults import ANY, BETWEEN_VERIFIERS, IN_TABLE, LOOKS, STORE, Disturbance
 from keyturn.testing.simulation.plan import ReplicaShape
 from keyturn.testing.simulation.timeline import WorldClock
 
@@ -51,8 +51,6 @@ STORE_WRITES = frozenset(
 )
 DEEPEST = 3
 """So many replicas at most sleep inside each other."""
-IN_TABLE = "table"
-"""The moment between reading a shared key table and writing it."""
 LONGEST_CALL = 45.0
 """Seconds: a call's own timeout, which ends before the lease of the table does."""
 
@@ -238,17 +236,36 @@ class Replica:
             raise Crash
 
     def in_table(self) -> None:
-        """Between reading a shared key table and writing it: the process may stand still here, shorter than a lease."""
+        """Between reading a shared key table and writing it: the process may die here, or stand still, shorter than a
+        lease."""
         if self.world.landing_late or not self.undisturbed:
             # Whoever has slept since the last look at the lease has none: its own deadline ends the call.
             return
+        armed = self._met_in(IN_TABLE)
+        if armed is not None and armed.fault == "crash":
+            self._dies(armed.lasting)
+        elif armed is not None:
+            self.sleep(min(armed.lasting, LONGEST_CALL))
+
+    def at_each(self, verifiers: Sequence[str], change: Callable[[Sequence[str]], None]) -> None:
+        """Change the table of one verifier after another; the process may die when it has done the first."""
+        armed = self._met_in(BETWEEN_VERIFIERS) if len(verifiers) > 1 and not self.world.landing_late else None
+        if armed is None:
+            change(verifiers)
+            return
+        with suppress(KeyturnError):
+            change(verifiers[:1])
+        self._dies(armed.lasting)
+
+    def _met_in(self, moment: str) -> Disturbance | None:
+        """What befalls the process in this moment within a call, if anything does."""
         for position, armed in enumerate(self.armed):
-            if armed.method == IN_TABLE and armed.fault == "replica-pause" and len(self.world.wakes) < DEEPEST:
+            if armed.method == moment and (armed.fault == "crash" or len(self.world.wakes) < DEEPEST):
                 del self.armed[position]
                 self.world.happened(armed)
-                self.world.timeline.tell(f"{self.name}: replica-pause between reading a key table and writing it")
-                self.sleep(min(armed.lasting, LONGEST_CALL))
-                return
+                self.world.timeline.tell(f"{self.name}: {armed.fault} {moment}")
+                return armed
+        return None
 
     def _dies(self, lasting: float) -> None:
         self.generation += 1
