@@ -52,7 +52,18 @@ ASKED = (
 )
 """What operators ask for, at any moment."""
 BY_HAND = ("overwrites", "makes a key", "makes a key", "deletes", "reverts", "robs", "obstructs", "loses", "disables")
-JOURNAL = ("commit", "record", "bind", "add_usage", "begin", "delivered")
+JOURNAL = (
+    "commit",
+    "record",
+    "bind",
+    "add_usage",
+    "begin",
+    "delivered",
+    "claim",
+    "release",
+    "save_detector",
+    "set_check",
+)
 """Writes to the store between which a crash makes a difference."""
 
 
