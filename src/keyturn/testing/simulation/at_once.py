@@ -9,7 +9,7 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.runtime.values import copy_token
-from keyturn.testing.simulation.clients import Use
+from keyturn.testing.simulation.clients import Client, Use
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
@@ -142,10 +142,27 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
     needed = (max(policy.drain, policy.minimum_overlap) if back else policy.silence_floor).total_seconds()
     since = max(region.gave.get(key.value, 0.0) if back else _given(p, rotation, region.name) for region in regions)
     for client in world.clients:
+        if not back and _gone(p, client):
+            continue
         last = max(since, p.told_use.get((key.id, client.name), 0.0))
         if client.shape.credential == key.credential and p.known_since(last) < needed - SLACK:
             quiet = f"{max(0.0, p.known_since(last)):.0f} s of {needed:.0f} s"
             yield "P2", f"{key} is disabled although the silence of {client.name} is known for {quiet}"
+
+
+def _gone(p: Promises, client: Client) -> bool:
+    """Whether an operator has said that a client is gone, and no source has told otherwise."""
+    said = p.dismissed.get(client.name)
+    return said is not None and all(at <= said + SLACK for (_, name), at in p.told_use.items() if name == client.name)
+
+
+def _vouched_for(p: Promises, client: Client, after: Rotation) -> bool:
+    """Whether its owner has said that a client has moved, and no source has told of it on what it was to leave since."""
+    said = p.acknowledged.get((client.name, after.incoming))
+    left = [p.world.key_of(after.credential, serial) for serial in after.outgoing]
+    return said is not None and all(
+        p.told_use.get((key.id, client.name), said) <= said + SLACK for key in left if key is not None
+    )
 
 
 def removing(p: Promises, replica: Replica, region: Region, token: str) -> Found:
@@ -191,6 +208,7 @@ def _moved_on(p: Promises, after: Rotation) -> Found:
         use = (key.id if key is not None else "", client.name)
         refused, told = p.told_refusal.get(use, 0.0), p.told_success.get(use, 0.0)
         gone = p.known_since(refused) >= after.policy.silence_floor.total_seconds() - SLACK
+        gone = gone or _gone(p, client) or _vouched_for(p, client, after)
         if client.shape.credential == after.credential and refused > told and not gone:
             yield "P2", f"v{after.outgoing[0]} is taken away although {client.name} has failed with {key} since"
 

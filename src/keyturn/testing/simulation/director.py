@@ -11,7 +11,7 @@ from keyturn.domain.observations import Entry
 from keyturn.domain.secret_value import SecretValue
 from keyturn.testing.fakes import FakeUsageSource, FakeVerifier, KvPlace, LabelledPlace
 from keyturn.testing.fakes.usage import EVERYWHERE
-from keyturn.testing.simulation.faults import JOINING, LOSSY, Disturbance
+from keyturn.testing.simulation.faults import JOINING, LOSSY, VOUCHED, Disturbance
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
@@ -240,7 +240,10 @@ class Director:
 
     def operator(self, one: Disturbance) -> None:
         self.world.happened(one)
-        self.people.command(one.who, one.choice)
+        if one.choice in VOUCHED:
+            self.people.vouch(one.who, one.where or None, one.choice)
+        else:
+            self.people.command(one.who, one.choice)
 
     def compromise(self, one: Disturbance) -> None:
         self.world.happened(one)

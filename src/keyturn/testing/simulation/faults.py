@@ -31,6 +31,8 @@ BETWEEN_VERIFIERS = "one verifier changed"
 WRITES = ("mint", "keep", "stage", "install", "promote", "enable", "disable", "revoke", "remove", "mark")
 """Outside calls that change something."""
 LOOKS = ("view", "read", "fetch", "probe", "entries", "poll", "room")
+VOUCHED = ("dismiss", "acknowledge", "acknowledge all")
+"""Words that an operator gives for clients."""
 ASKED = (
     "rollback",
     "rollback",
@@ -49,6 +51,10 @@ ASKED = (
     "accept",
     "accept",
     "reassert",
+    "accept losses",
+    "accept losses",
+    *VOUCHED,
+    *VOUCHED,
 )
 """What operators ask for, at any moment."""
 BY_HAND = ("overwrites", "makes a key", "makes a key", "deletes", "reverts", "robs", "obstructs", "loses", "disables")
@@ -76,7 +82,7 @@ class Disturbance:
     who: str = ""
     """The replica, client, source or credential that it befalls."""
     where: str = ""
-    """The other side: a region, verifier, source, the store."""
+    """The other side: a region, verifier, source, the store; whom an operator vouches for."""
     method: str = ANY
     """The call that it waits for."""
     skip: int = 0
@@ -230,12 +236,10 @@ def _hand_edit(rng: random.Random, at: float, shape: Shape) -> Disturbance:
 
 
 def _operator(rng: random.Random, at: float, shape: Shape) -> Disturbance:
-    return Disturbance(
-        at=at,
-        fault="operator",
-        who=rng.choice(shape.credentials).name,
-        choice=rng.choice(ASKED),
-    )
+    credential, choice = rng.choice(shape.credentials).name, rng.choice(ASKED)
+    client = rng.choice([one.name for one in shape.clients if one.credential == credential])
+    where = client if choice in ("dismiss", "acknowledge") else ""
+    return Disturbance(at=at, fault="operator", who=credential, where=where, choice=choice)
 
 
 def _compromise(rng: random.Random, at: float, shape: Shape) -> Disturbance:

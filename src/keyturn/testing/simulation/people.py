@@ -14,6 +14,8 @@ from keyturn.domain.observations import AUTHORITY, Entry, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
+from keyturn.runtime.acknowledge import acknowledge
+from keyturn.runtime.dismiss import dismiss
 from keyturn.runtime.values import copy_token
 from keyturn.testing.fakes import LabelledPlace
 from keyturn.testing.simulation.plan import CHAOS, WARM_UP
@@ -62,6 +64,9 @@ class People:
             # Whoever wants it gone asks again, until it is time: then clients may still use it, and it comes back.
             self.world.timeline.at(self.world.timeline.now + ROUND, partial(self.command, name, what))
             return
+        if what == "accept losses":
+            self._accept_losses(name, rotation)
+            return
         doomed = [v for v in rotation.versions.values() if v.serial != rotation.survivor and v.key_id is not None]
         # What is compromised goes by its grace: nobody's word is asked for that.
         doomed.sort(key=lambda version: version.compromised_at is not None)
@@ -83,6 +88,21 @@ class People:
             key = self.world.key_of(name, victim)
             if key is not None:
                 key.forced = True
+
+    def vouch(self, name: str, client: str | None, what: str) -> None:
+        """Say that a client is gone, or has moved, or that every client is known."""
+
+        def dismissing(replica: Replica) -> None:
+            now = replica.clock.now()
+            dismiss(replica.store, replica.registry, name, client or "", by=BY, why=WHY, now=now, dry_run=False)
+
+        def acknowledging(replica: Replica) -> None:
+            now = replica.clock.now()
+            acknowledge(
+                replica.store, replica.registry, name, client, serial=None, by=BY, why=WHY, now=now, dry_run=False
+            )
+
+        self._through(dismissing if what == "dismiss" else acknowledging, f"{what} {name} {client or ''}".rstrip())
 
     def report(self, name: str, which: str, how: str) -> None:
         """Somebody says that a version is compromised, or that two are."""

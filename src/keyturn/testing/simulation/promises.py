@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
-from keyturn.ports.records import Commit, Lease, Outcome, Told
+from keyturn.ports.records import Acknowledgement, Commit, Dismissal, HistoryEntry, Lease, Outcome, Told
 from keyturn.testing.fakes import FakeUsageSource
 from keyturn.testing.simulation import at_once
 from keyturn.testing.simulation.clients import Client, Use
@@ -71,6 +71,10 @@ class Promises:
         """(replica, credential) → the rotation and revision that it acts on, and the lease that it acts under."""
         self.hands: dict[tuple[str, str], Key] = {}
         """(verifier, key id) that another's hand has changed, and nobody has mended."""
+        self.dismissed: dict[str, float] = {}
+        """Clients that an operator has said to be gone, and when."""
+        self.acknowledged: dict[tuple[str, int], float] = {}
+        """(client, serial) → when an owner said that the one has moved to the other."""
         self.asked_back: list[str] = []
         """Rotations that an operator was told would be rolled back."""
         self.next_is_bad: dict[str, Disturbance] = {}
@@ -208,8 +212,18 @@ class Promises:
             self._known(replica)
             return answers
 
+        def dismiss(dismissal: Dismissal, entry: HistoryEntry) -> None:
+            store.dismiss(dismissal, entry)
+            self.dismissed[dismissal.client] = world.timeline.now
+
+        def acknowledge(word: Acknowledgement, entry: HistoryEntry) -> None:
+            store.acknowledge(word, entry)
+            self.acknowledged[word.client, word.serial] = world.timeline.now
+
         return {
+            "acknowledge": acknowledge,
             "add_usage": add_usage,
+            "dismiss": dismiss,
             "commit": commit,
             "record": record,
             "live": live,

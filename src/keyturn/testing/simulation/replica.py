@@ -101,9 +101,10 @@ class Replica:
     def _started(self) -> Runtime:
         self.generation += 1
         world = self.world
+        self.store, self.registry = world.store_over(self), world.registry_over(self)
         return Runtime(
-            store=world.store_over(self),
-            registry=world.registry_over(self),
+            store=self.store,
+            registry=self.registry,
             clock=self.clock,
             executor=InOrder(self),
             fingerprint_key=world.fingerprint_key,
