@@ -11,7 +11,7 @@ from keyturn.domain.observations import Entry
 from keyturn.domain.secret_value import SecretValue
 from keyturn.testing.fakes import FakeUsageSource, FakeVerifier, KvPlace, LabelledPlace
 from keyturn.testing.fakes.usage import EVERYWHERE
-from keyturn.testing.simulation.faults import JOINING, LOSSY, VOUCHED, Disturbance
+from keyturn.testing.simulation.faults import AT_VERIFIERS, JOINING, LOSSY, VOUCHED, Disturbance
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
@@ -188,7 +188,7 @@ class Director:
         """Somebody changes something by hand."""
         world = self.world
         world.happened(one)
-        if one.choice in ("loses", "disables"):
+        if one.choice in AT_VERIFIERS:
             self._hand_at_authority(one)
             return
         region = world.regions[one.who].get(one.where)
@@ -206,7 +206,13 @@ class Director:
         keys = [key for key in world.keys.values() if key.credential == one.who]
         if node is None or not keys:
             return
-        key = keys[-1]
+        key = keys[-min(one.skip + 1, len(keys))]
+        if one.choice == "enables":
+            # Of one that never came there nobody has the value.
+            if node.entries().get(key.id) in (Entry.DISABLED, Entry.REVOKED):
+                world.promises.excuse(one.where)
+                node.put(key.id, Entry.ACTIVE, SecretValue(key.value))
+            return
         world.promises.hands[one.where, key.id] = key
         if one.choice == "loses":
             node.lose(key.id)

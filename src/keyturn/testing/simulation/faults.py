@@ -57,7 +57,9 @@ ASKED = (
     *VOUCHED,
 )
 """What operators ask for, at any moment."""
-BY_HAND = ("overwrites", "makes a key", "makes a key", "deletes", "reverts", "robs", "obstructs", "loses", "disables")
+AT_REGIONS = ("overwrites", "makes a key", "makes a key", "deletes", "reverts", "robs", "obstructs")
+AT_VERIFIERS = ("loses", "disables", "enables", "enables")
+"""What people do by hand, where readers get a secret and in a key table."""
 JOURNAL = (
     "commit",
     "record",
@@ -86,7 +88,7 @@ class Disturbance:
     method: str = ANY
     """The call that it waits for."""
     skip: int = 0
-    """So many fitting calls are let pass first."""
+    """So many fitting calls, or newer keys, are let pass first."""
     times: int = 1
     lasting: float = 0.0
     """Seconds."""
@@ -227,12 +229,15 @@ def _bad_new_key(rng: random.Random, at: float, shape: Shape) -> Disturbance:
 
 def _hand_edit(rng: random.Random, at: float, shape: Shape) -> Disturbance:
     credential = rng.choice(shape.credentials)
-    choice = rng.choice(
-        ("overwrites", "makes a key", "makes a key", "deletes", "reverts", "robs", "obstructs", "loses", "disables")
-    )
-    at_authority = choice in ("loses", "disables")
-    where = rng.choice(shape.verifiers) if at_authority else rng.choice(credential.targets)
-    return Disturbance(at=at, fault="hand-edit", who=credential.name, where=where, choice=choice)
+    choice = rng.choice((*AT_REGIONS, *AT_VERIFIERS))
+    if choice not in AT_VERIFIERS:
+        return Disturbance(
+            at=at, fault="hand-edit", who=credential.name, where=rng.choice(credential.targets), choice=choice
+        )
+    # The newest is enabled as it is, mostly.
+    skip = rng.choice((1, 1, 2, 3)) if choice == "enables" else rng.choice((0, 0, 1, 2))
+    where = rng.choice(shape.verifiers)
+    return Disturbance(at=at, fault="hand-edit", who=credential.name, where=where, skip=skip, choice=choice)
 
 
 def _operator(rng: random.Random, at: float, shape: Shape) -> Disturbance:
