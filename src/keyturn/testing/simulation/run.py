@@ -11,6 +11,7 @@ from itertools import chain
 from keyturn.domain.phases import Phase
 from keyturn.testing.simulation.clients import Attacker
 from keyturn.testing.simulation.director import Director
+from keyturn.testing.simulation.duty import OnDuty
 from keyturn.testing.simulation.people import People
 from keyturn.testing.simulation.plan import CHAOS, WARM_UP, Plan
 from keyturn.testing.simulation.promises import STANDS, Violation
@@ -53,7 +54,7 @@ def simulate(plan: Plan, *, told: bool = False, opened: OpenStore | None = None)
             world.timeline.at(shape.start, partial(people.start, shape.name))
     world.timeline.run_until(WARM_UP + CHAOS)
     director.heal()
-    people.on_duty()
+    OnDuty(world, people).look()
     _end(world)
     if not world.timeline.ended:
         world.promises.check(chain(_left(world, standing), in_sight(world)))
