@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from keyturn.domain.errors import KeyturnError, Throttled, Transient
+from keyturn.runtime.claims import LEASE
 from keyturn.runtime.tick import Runtime
 from keyturn.testing.simulation.faults import ANY, BETWEEN_VERIFIERS, IN_TABLE, LOOKS, STORE, Disturbance
 from keyturn.testing.simulation.plan import ReplicaShape
@@ -113,6 +114,7 @@ class Replica:
 
     def restart(self) -> None:
         """Start the process again."""
+        self.world.held_until = self.world.timeline.now + LEASE.total_seconds()
         self.runtime = self._started()
 
     @property

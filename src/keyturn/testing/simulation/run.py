@@ -74,7 +74,8 @@ def _tick(world: World, standing: Standing, replica: Replica) -> None:
     world.timeline.at(world.timeline.now + replica.interval, partial(_tick, world, standing, replica))
     before, worked = world.hits, replica.up
     replica.tick()
-    standing.step(calm=worked and replica.up and world.hits == before)
+    able = replica.up and world.timeline.now >= world.held_until
+    standing.step(calm=worked and able and world.hits == before)
 
 
 def _end(world: World) -> None:

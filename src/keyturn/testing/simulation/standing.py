@@ -22,7 +22,8 @@ Condition = tuple[str, str]
 """Promise and what is wrong."""
 
 CALM = 10
-"""So many ticks without any disturbance, of the one replica that has the claim, are enough to undo it."""
+"""So many ticks without any disturbance, of the one replica that has the claim, are enough to undo it: none counts while
+a process that died still has it."""
 
 
 class Standing:

@@ -109,6 +109,8 @@ class World:
         self.healed = False
         self.wakes: list[float] = []
         """When each of the replicas wakes that sleep inside each other."""
+        self.held_until = float("-inf")
+        """When the leases run out at the latest that processes held which are dead: nobody else can act before."""
         self.landing_late = False
         self.landed_late = float("-inf")
         """When a call arrived last that had been made long before."""
