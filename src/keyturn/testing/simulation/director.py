@@ -79,8 +79,6 @@ class Director:
     def partition(self, one: Disturbance) -> None:
         """Cut one pair off from each other."""
         world = self.world
-        if one.where == JOINING and JOINING not in world.authority.nodes:
-            return
         if one.who in world.sources:
             source = world.sources[one.who]
             world.happened(one)

@@ -161,26 +161,25 @@ def _call(fault: str, *methods: str, lasting: bool = False) -> Callable[[random.
 def _partition(rng: random.Random, at: float, shape: Shape) -> Disturbance:
     regions = [name for name, _ in shape.regions]
     sources = [name for name, _ in shape.sources]
-    verifiers = (*shape.verifiers, JOINING)
-    verifier = rng.choice(verifiers)
+    verifier = rng.choice(shape.verifiers)
     # Who reads at its start alone comes back with what it had, and may find it disabled.
     sleepers = [client for client in shape.clients if client.refresh == float("inf")] or shape.clients
     pairs = [
         (_replica(rng, shape), STORE),
         (_replica(rng, shape), rng.choice(regions)),
-        (_replica(rng, shape), rng.choice(verifiers)),
+        (_replica(rng, shape), rng.choice(shape.verifiers)),
         (_replica(rng, shape), CONTROL_PLANE),
         (_replica(rng, shape), rng.choice(sources)),
         (_replica(rng, shape), MAIL),
         (rng.choice(shape.clients).name, rng.choice(regions)),
-        (rng.choice(shape.clients).name, rng.choice(verifiers)),
+        (rng.choice(shape.clients).name, rng.choice(shape.verifiers)),
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sleepers).name, "all"),
         (rng.choice(sources), "verifiers"),
         (rng.choice(sources), "verifiers"),
-        (sources[verifiers.index(verifier) % len(sources)], verifier),
+        (source_of(shape, verifier), verifier),
         (rng.choice(sources), "late"),
     ]
     who, where = rng.choice(pairs)
@@ -193,6 +192,18 @@ def _partition(rng: random.Random, at: float, shape: Shape) -> Disturbance:
         lasting=round(rng.uniform(least, least + 140)),
         choice=rng.choice(("", LOSSY)) if who in sources and where != "late" else "",
     )
+
+
+def cut_off_newcomer(rng: random.Random, at: float, shape: Shape) -> Disturbance:
+    """The verifier that has just joined and somebody cannot reach each other."""
+    who = rng.choice((_replica(rng, shape), rng.choice(shape.clients).name, source_of(shape, JOINING)))
+    return Disturbance(at=at, fault="partition", who=who, where=JOINING, lasting=round(rng.uniform(10, 150)))
+
+
+def source_of(shape: Shape, verifier: str) -> str:
+    """The source that hears of what is presented at a verifier."""
+    sources = [name for name, _ in shape.sources]
+    return sources[(*shape.verifiers, JOINING).index(verifier) % len(sources)]
 
 
 def _clock_skew(rng: random.Random, at: float, shape: Shape) -> Disturbance:

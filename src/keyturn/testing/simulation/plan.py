@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline, Policy
-from keyturn.testing.simulation.faults import Disturbance, draw
+from keyturn.testing.simulation.faults import Disturbance, cut_off_newcomer, draw
 
 WARM_UP = 60.0
 """Seconds of ordinary use before the first rotation: the sources have a history to tell of."""
@@ -110,14 +110,16 @@ def plan(seed: int, run: int, faults: Sequence[str]) -> Plan:
 def _meanwhile(
     rng: random.Random, kinds: Sequence[str], disturbances: Sequence[Disturbance], shape: Shape
 ) -> list[Disturbance]:
-    """While a replica is asleep somebody does something: that is when it matters most."""
+    """While a replica is asleep somebody does something, and a verifier that joins is cut off: that is when it matters
+    most."""
     moving = [kind for kind in kinds if kind in ("operator", "compromise", "hand-edit")]
     pauses = [one for one in disturbances if one.fault == "replica-pause"]
+    newcomers = [one for one in disturbances if one.choice == "joins" and "partition" in kinds]
     return [
         draw(rng, rng.choice(moving), round(one.at + rng.uniform(0, 15 * len(shape.replicas) + one.lasting), 1), shape)
         for one in pauses
         if moving and rng.random() < 0.5
-    ]
+    ] + [cut_off_newcomer(rng, round(one.at + rng.uniform(0, 5), 1), shape) for one in newcomers]
 
 
 def _shape(rng: random.Random) -> Shape:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import cycle
 
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import ENDS, Phase
@@ -19,7 +18,7 @@ from keyturn.stores.memory import MemoryStore
 from keyturn.testing.fakes import FakeAuthority, FakeNotifier, FakeUsageSource
 from keyturn.testing.fakes.verifier import Table
 from keyturn.testing.simulation.clients import Client
-from keyturn.testing.simulation.faults import ANY, JOINING, Disturbance
+from keyturn.testing.simulation.faults import ANY, JOINING, Disturbance, source_of
 from keyturn.testing.simulation.lines import IssuerLine, NotifierLine, SourceLine, TargetLine, store_line
 from keyturn.testing.simulation.plan import CHAOS, WARM_UP, CredentialShape, Plan, seconds
 from keyturn.testing.simulation.promises import Promises
@@ -142,7 +141,7 @@ class World:
         self.sources = {
             name: FakeUsageSource(self.clock, resolution=RESOLUTION, lag=seconds(lag)) for name, lag in shape.sources
         }
-        self._source_of = dict(zip(self.verifier_names, cycle(self.sources.values()), strict=False))
+        self._source_of = {name: self.sources[source_of(shape, name)] for name in self.verifier_names}
         labelled = dict(shape.regions)
         self.regions = {
             one.name: {name: Region(self, name, one.name, labelled=labelled[name]) for name in one.targets}
