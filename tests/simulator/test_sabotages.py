@@ -18,6 +18,7 @@ SHOWN_BY = {
     "skip-lease-check": "replica-pause",
     "zombie-writes": "replica-pause,operator",
     "skip-claims": "replica-pause",
+    "begin-beside-another": "replica-pause,operator",
     "skip-revision-check": "replica-pause,operator",
     "drop-outbox-row": "partition,lost-request",
     "forget-late-calls": "duplicate-delivery",

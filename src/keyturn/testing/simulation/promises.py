@@ -9,14 +9,13 @@ may do some, which the ticks that follow must find and undo (promise P7): such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from keyturn.domain.model import Rotation, VersionState
+from keyturn.domain.model import VersionState
 from keyturn.domain.policy import Policy
-from keyturn.domain.reasons import Reason
-from keyturn.ports.records import Commit, Lease, Outcome, Told
+from keyturn.ports.records import Lease
 from keyturn.testing.simulation import at_once
 from keyturn.testing.simulation.clients import Client, Use
 from keyturn.testing.simulation.faults import Disturbance
@@ -68,6 +67,8 @@ class Promises:
         """(replica, credential) → the rotation and revision that it acts on, and the lease that it acts under."""
         self.hands: dict[tuple[str, str], Key] = {}
         """(verifier, key id) that another's hand has changed, and nobody has mended."""
+        self.differing: set[tuple[str, str]] = set()
+        """(verifier, credential) where keyturn has reported that somebody has changed a key."""
         self.asked_back: list[str] = []
         """Rotations that an operator was told would be rolled back."""
         self.next_is_bad: dict[str, Disturbance] = {}
@@ -77,10 +78,7 @@ class Promises:
         self._polled: dict[tuple[str, str], tuple[float, Sequence[UseTold]]] = {}
         """(replica, source) → the watermark and uses that it was told of, and has not written down yet."""
         self._late_until = -1.0
-        self._read: dict[tuple[str, str], int] = {}
-        """(replica, rotation) → the revision that it has read last."""
         self._excused: set[str] = set()
-        self._said_to_differ: set[tuple[str, str]] = set()
 
     def check(self, found: Iterable[tuple[str, str]]) -> None:
         """The first of these (promise, what is wrong) ends the run."""
@@ -143,7 +141,7 @@ class Promises:
     def said_to_differ(self, verifier: str, credential: str) -> bool:
         """Whether keyturn has reported that somebody has changed a key there, which it leaves to a person to mend, and
         stands since, if by now for a stronger reason."""
-        return (verifier, credential) in self._said_to_differ
+        return (verifier, credential) in self.differing
 
     @property
     def watermark(self) -> float:
@@ -153,106 +151,11 @@ class Promises:
 
     # What is looked at
 
-    def watching(self, replica: Replica) -> Mapping[str, Callable[..., object]]:
-        """The store's methods whose calls are looked at."""
-        store, world = self.world.store, self.world
-
-        def commit(asked: Commit) -> Rotation:
-            before = store.rotation(asked.rotation.id)
-            after = store.commit(asked)
-            read = self._read.get((replica.name, asked.rotation.id))
-            if before is not None and read is not None and read != before.revision:
-                self.check(
-                    [("P7", f"{replica.name} commits over what {after.credential} has become since it was read")]
-                )
-            world.journal_writes += 1 + len(asked.intents)
-            if asked.claim is not None:
-                self.committed[replica.name, after.credential] = (after.id, after.revision, asked.claim)
-            for message in asked.messages:
-                self.messages.setdefault(message.id, (message.topic, world.timeline.now))
-            if before is not None:
-                self._moved(replica, before, after, asked)
-            return after
-
-        def live() -> Sequence[Rotation]:
-            found = store.live()
-            for rotation in found:
-                self._read[replica.name, rotation.id] = rotation.revision
-            return found
-
-        def one(read: Callable[[str], Rotation | None]) -> Callable[[str], Rotation | None]:
-            def reading(credential: str) -> Rotation | None:
-                rotation = read(credential)
-                if rotation is not None:
-                    self._read[replica.name, rotation.id] = rotation.revision
-                return rotation
-
-            return reading
-
-        def record(effect_id: str, attempt: int, outcome: Outcome) -> None:
-            world.journal_writes += 1
-            if world.timeline.telling:
-                what = " ".join(effect_id.split("/")[2:5])
-                world.timeline.tell(f"{replica.name}: {what} {outcome.state} {outcome.message}".rstrip())
-            store.record(effect_id, attempt, outcome)
-
-        def add_usage(told: Sequence[Told], **named: Any) -> Sequence[object]:
-            answers = store.add_usage(told, **named)
-            self._known(replica)
-            return answers
-
-        return {
-            "add_usage": add_usage,
-            "commit": commit,
-            "record": record,
-            "live": live,
-            "live_of": one(store.live_of),
-            "latest_of": one(store.latest_of),
-        }
-
-    def _moved(self, replica: Replica, before: Rotation, after: Rotation, asked: Commit) -> None:
-        world = self.world
-        if (noted := self.being_reported.get(after.credential)) is not None:
-            found = {serial: world.key_of(after.credential, serial) for serial in after.marks}
-            noted([serial for serial, key in found.items() if key is not None and key.reported is None])
-        for serial in after.forced:
-            if (key := world.key_of(after.credential, serial)) is not None:
-                key.forced = True
-        if after.credential in self.next_is_bad and (key := world.key_of(after.credential, after.incoming)) is not None:
-            world.spoil(key, self.next_is_bad.pop(after.credential))
-        if after.hold is None:
-            self._said_to_differ -= {(verifier, after.credential) for verifier in world.verifier_names}
-        elif after.hold.reason is Reason.AUTHORITY_CHANGED:
-            named = [verifier for verifier in world.verifier_names if verifier in after.hold.detail]
-            self._said_to_differ |= {(verifier, after.credential) for verifier in named}
-        if before.hold is not None and before.hold.reason is Reason.AUTHORITY_CHANGED:
-            for verifier in world.verifier_names:
-                if verifier in before.hold.detail:
-                    self.excuse(verifier)
-        if world.timeline.telling:
-            self._tell(replica, after, asked)
-        if before.phase is not after.phase:
-            world.edges[before.phase, after.phase] += 1
-            if self.strict(replica):
-                self.check(at_once.moved(self, replica, before, after))
-
-    def _tell(self, replica: Replica, after: Rotation, asked: Commit) -> None:
-        tell, name = self.world.timeline.tell, f"{replica.name}: {after.credential}"
-        for line in asked.history:
-            if line.kind in ("transition", "hold", "halt", "released", "cut", "deadline"):
-                tell(f"{name} {line.kind} {line.phase}: {line.reason} {line.detail}".rstrip())
-        for one in asked.intents:
-            place = one.target or ", ".join(one.verifiers)
-            tell(f"{name} means to {one.kind} v{one.serial} {place}".rstrip())
-        if asked.successor is not None:
-            outgoing = ", ".join(f"v{serial}" for serial in asked.successor.outgoing)
-            tell(f"{name} is taken over: {outgoing} → v{asked.successor.incoming}")
-
     def polled(self, replica: Replica, source: str, watermark: float, uses: Sequence[UseTold]) -> None:
         """A source has told a replica of uses, which are known once they are in the store."""
         self._polled[replica.name, source] = watermark, uses
 
-    def _known(self, replica: Replica) -> None:
+    def known(self, replica: Replica) -> None:
         """What a replica was told is in the store."""
         for (name, source), (watermark, uses) in list(self._polled.items()):
             if name != replica.name:

@@ -26,6 +26,7 @@ from keyturn.testing.simulation.promises import Promises
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
 from keyturn.testing.simulation.timeline import Timeline, WorldClock, moment
+from keyturn.testing.simulation.watch import Watch
 
 OpenStore = Callable[[Callable[[], datetime]], Store]
 """Opens a store that dates by a clock."""
@@ -122,6 +123,7 @@ class World:
         self.keys: dict[str, Key] = {}
         self.by_value: dict[str, Key] = {}
         self.promises = Promises(self)
+        self.watch = Watch(self)
         self.tables = Tables(self)
         self.verifier_names = (*shape.verifiers, "gate-9")
         self.lag, self.held_lag = seconds(shape.lag), seconds(shape.held_lag)
@@ -220,7 +222,7 @@ class World:
 
     def store_over(self, replica: Replica) -> Store:
         """The store as one replica reaches it."""
-        return store_line(replica, self.store, self.promises.watching(replica))
+        return store_line(replica, self.store, self.watch.over(replica))
 
     def registry_over(self, replica: Replica) -> Registry:
         """Everything configured, as one replica reaches it."""

@@ -11,7 +11,7 @@ from typing import Any
 from keyturn.domain.errors import Failure
 from keyturn.domain.model import Rotation
 from keyturn.domain.secret_value import SecretValue
-from keyturn.ports.records import Commit, OutboxItem
+from keyturn.ports.records import Commit, HistoryEntry, Lease, OutboxItem
 from keyturn.runtime import step
 from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.execute import Execute
@@ -65,6 +65,15 @@ def _overwriting(store: type[MemoryStore] | type[SqlStore]) -> Replacement:
     return store, "commit", overwrite
 
 
+_begin = MemoryStore.begin
+
+
+def _beside(self: MemoryStore, rotation: Rotation, entry: HistoryEntry, *, claim: Lease | None = None) -> None:
+    """Whatever is under way already is no hindrance."""
+    self._live.pop(rotation.credential, None)
+    _begin(self, rotation, entry, claim=claim)
+
+
 def _kv_promote(self: KvPlace, value: SecretValue, *, expected: str | None, token: str) -> str:
     """A write that compares with nothing."""
     del expected
@@ -96,6 +105,7 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "zombie-writes": patched((Sender, "check", lambda *_: None)),
     "skip-claims": patched((Claims, "take", _taken), (Sender, "check", lambda *_: None)),
     "skip-revision-check": patched(_overwriting(MemoryStore), _overwriting(SqlStore)),
+    "begin-beside-another": patched((MemoryStore, "begin", _beside)),
     "forget-an-intent": patched((step, "Commit", _without_intents)),
     "drop-outbox-row": patched((Outbox, "_failed", _dropped)),
     "promote-without-compare": patched(
