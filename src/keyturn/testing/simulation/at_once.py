@@ -223,6 +223,9 @@ def _ended(p: Promises, replica: Replica, after: Rotation) -> Found:
         return
     if survivor.reported is not None:
         yield "P8", f"{after.credential} ends with {survivor}, which is compromised"
+    asked = p.asked_back.get(after.id) if after.phase is Phase.ROLLED_BACK else None
+    if asked is not None and asked is not survivor and asked.reported is None:
+        yield "P3", f"{after.credential} ends with {survivor}, and {asked} was to come back"
     for name, region in world.regions[after.credential].items():
         if region.value != survivor.value:
             yield "P1", f"{after.phase}: {name} gives {world.named(region.value)} to readers, not {survivor}"
@@ -231,6 +234,8 @@ def _ended(p: Promises, replica: Replica, after: Rotation) -> Found:
     for node in world.authority.nodes.values():
         if node.away or node.name in replica.cut or p.excused(node.name):
             continue
+        if not accepts(node, survivor) and not (node.name in world.ill or (node.name, survivor.id) in p.hands):
+            yield "P1", f"{after.phase}: {node.name} may refuse {survivor}"
         for serial in after.versions:
             key = world.key_of(after.credential, serial)
             if key is None or key is survivor:

@@ -78,7 +78,7 @@ class People:
         }
         done = self._give(name, what, changes[what])
         if done and what == "rollback":
-            self.world.promises.asked_back.append(rotation.id)
+            self.world.promises.asked_back[rotation.id] = self.world.key_of(name, rotation.outgoing[0])
         if done and what.startswith("force"):
             key = self.world.key_of(name, victim)
             if key is not None:

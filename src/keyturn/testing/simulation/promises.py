@@ -69,8 +69,8 @@ class Promises:
         """(verifier, key id) that another's hand has changed, and nobody has mended."""
         self.differing: set[tuple[str, str]] = set()
         """(verifier, credential) where keyturn has reported that somebody has changed a key."""
-        self.asked_back: list[str] = []
-        """Rotations that an operator was told would be rolled back."""
+        self.asked_back: dict[str, Key | None] = {}
+        """Rotations that an operator was told would be rolled back, and the key that was to come back."""
         self.next_is_bad: dict[str, Disturbance] = {}
         """By credential: what is to befall its next version."""
         self.being_reported: dict[str, Callable[[Sequence[int]], None]] = {}

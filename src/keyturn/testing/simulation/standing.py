@@ -59,6 +59,7 @@ class Standing:
             yield from self._served(name)
             yield from self._forgotten(name, rotation)
             yield from self._copies(name, rotation)
+            yield from self._brought_back(name, rotation)
             if rotation is not None:
                 yield from self._way_back(rotation)
                 yield from self._in_use(rotation)
@@ -116,6 +117,21 @@ class Standing:
         for region in self.world.regions[name].values():
             for serial in sorted(filter(None, (named_serial(name, token) for token in region.place.copies()))):
                 yield "P5", f"a copy of v{serial} is left at {region.name}"
+
+    def _brought_back(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
+        """P3: what was asked back is what readers get; whether it is accepted is asked of all that they get."""
+        ended = self.world.store.latest_of(name) if rotation is None else None
+        if ended is None or ended.phase is not Phase.ROLLED_BACK:
+            return
+        key = self.world.promises.asked_back.get(ended.id)
+        if key is None or key.reported is not None:
+            return
+        for region in self.world.regions[name].values():
+            if region.value != key.value and not region.touched:
+                yield (
+                    "P3",
+                    f"{region.name} gives {self.world.named(region.value)} to readers, and {key} was to come back",
+                )
 
     def _in_use(self, rotation: Rotation) -> Iterator[Condition]:
         """P2: while clients move, the old version is accepted by every verifier that answers."""
