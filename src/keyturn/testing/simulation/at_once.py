@@ -47,6 +47,17 @@ def sending(p: Promises, replica: Replica, credential: str, method: str) -> Foun
         yield "P7", f"{replica.name} begins to {method} for {credential}, which has moved since it was decided"
 
 
+def minted(p: Promises, replica: Replica, key: Key) -> Found:
+    """P5: nothing is minted while a key is left of a mint that nobody knows of."""
+    world = p.world
+    for orphan in world.keys.values():
+        if orphan is key or orphan.credential != key.credential or not world.is_orphan(orphan):
+            continue
+        for node in world.authority.nodes.values():
+            if node.entries().get(orphan.id) in ALIVE:
+                yield "P5", f"{replica.name} mints {key}, and {orphan.id} is left at {node.name} of a lost mint"
+
+
 def promoted(p: Promises, replica: Replica, region: Region) -> Found:
     """P1, P4, P8: what readers are given is accepted, known to do well where they had it before, and not compromised."""
     world = p.world
@@ -102,8 +113,8 @@ def _revoking(p: Promises, replica: Replica, key: Key) -> Found:
     rotation = p.world.store.live_of(key.credential)
     if rotation is None or key.reported is not None or p.is_destroyed(key):
         return
-    if p.world.key_of(key.credential, key.serial or 0) is not key:
-        return  # an orphan: made when no answer came, so that nobody has its value
+    if p.world.is_orphan(key):
+        return  # nobody has its value
     if key.serial in rotation.proven:
         return  # it lives again where a verifier came back, and is buried again
     if rotation.phase in RESTORABLE:

@@ -173,6 +173,11 @@ class Promises:
         if not self.world.landing_late:
             self.check(at_once.sending(self, replica, credential, method))
 
+    def minted(self, replica: Replica, key: Key) -> None:
+        """A replica has had a value made."""
+        if self.strict(replica):
+            self.check(at_once.minted(self, replica, key))
+
     def promoted(self, replica: Replica, region: Region) -> None:
         """Readers of a region get what a replica has promoted."""
         if region.touched:

@@ -11,7 +11,7 @@ from keyturn.testing.fakes.backend import checked, copied
 from keyturn.testing.simulation.replica import Replica
 
 if TYPE_CHECKING:
-    from keyturn.testing.simulation.world import World
+    from keyturn.testing.simulation.world import Key, World
 
 
 class Region:
@@ -39,6 +39,10 @@ class Region:
     def value(self) -> str | None:
         """What readers get."""
         return self.place.readers_get()
+
+    def holds(self, key: Key) -> bool:
+        """Whether readers get a key's value, or a copy of it is kept here."""
+        return self.value == key.value or any(copy.reveal() == key.value for copy in self.place.copies().values())
 
     def keep(self, token: str, *, serving: str) -> None:
         self.place.remember()

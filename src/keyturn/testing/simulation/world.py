@@ -174,6 +174,12 @@ class World:
         version = known.versions.get(serial) if known is not None else None
         return self.keys.get(version.key_id) if version is not None and version.key_id is not None else None
 
+    def is_orphan(self, key: Key) -> bool:
+        """Whether the authority made it for a mint whose answer was lost: no version has its value, and no place."""
+        if not self.shape.made_by_authority or key.serial is None or self.key_of(key.credential, key.serial) is key:
+            return False
+        return not any(region.holds(key) for region in self.regions[key.credential].values())
+
     def named(self, value: str | None) -> str:
         """What to call a value in a trace: never itself."""
         if value is None:

@@ -12,9 +12,10 @@ from keyturn.domain.errors import Failure
 from keyturn.domain.model import Rotation
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.records import Commit, HistoryEntry, Lease, OutboxItem
-from keyturn.runtime import step
+from keyturn.runtime import execute, gather, step
 from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.execute import Execute
+from keyturn.runtime.orphans import Orphans
 from keyturn.runtime.outbox import Outbox
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.sending import Sender
@@ -41,6 +42,11 @@ _take = Claims.take
 def _taken(self: Claims, names: Sequence[str]) -> dict[str, Claim]:
     """Every replica claims in one and the same name."""
     return _take(replace(self, owner="everybody"), names)
+
+
+def _no_orphans(*_: object) -> Orphans:
+    """No key is one that nobody knows."""
+    return Orphans()
 
 
 def _without_intents(**named: Any) -> Commit:
@@ -106,6 +112,7 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "skip-claims": patched((Claims, "take", _taken), (Sender, "check", lambda *_: None)),
     "skip-revision-check": patched(_overwriting(MemoryStore), _overwriting(SqlStore)),
     "begin-beside-another": patched((MemoryStore, "begin", _beside)),
+    "ignore-orphans": patched((execute, "sort_out", _no_orphans), (gather, "sort_out", _no_orphans)),
     "forget-an-intent": patched((step, "Commit", _without_intents)),
     "drop-outbox-row": patched((Outbox, "_failed", _dropped)),
     "promote-without-compare": patched(
