@@ -110,5 +110,6 @@ SABOTAGES: Mapping[str, Sabotage] = {
     ),
     "forget-versions-at-takeover": patched((machine, "succeed", _forgetful)),
     "no-deadlines": patched((machine, "overdue", lambda *_: None)),
+    "tell-of-no-orphan": without(withdraw.orphaned, phases=(Phase.COMPLETED, Phase.ROLLED_BACK)),
     "page-nobody": patched((machine, "notices", lambda _before, s, _verdict: (s.rotation, ()))),
 }
