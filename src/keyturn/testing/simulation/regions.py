@@ -26,6 +26,8 @@ class Region:
         """Each value that readers ever got, and until when (infinite: they get it now)."""
         self.first: dict[str, float] = {}
         """When readers got each value first."""
+        self.since = 0.0
+        """Since when readers get what they get now."""
         self.answered = -1000.0
         """When somebody's hand was last overwritten by keyturn."""
         self.promoted_at = 0.0
@@ -93,6 +95,7 @@ class Region:
     def given(self) -> None:
         """Readers get something else from now on."""
         now = self.world.timeline.now
+        self.since = now
         for value, until in self.gave.items():
             if until == float("inf"):
                 self.gave[value] = now

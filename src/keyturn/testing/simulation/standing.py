@@ -70,6 +70,7 @@ class Standing:
                 yield from self._in_use(rotation)
                 yield from self._silent(rotation)
         yield from self._compromised()
+        yield from self._given_again()
 
     def _served(self, name: str) -> Iterator[Condition]:
         """P1: what readers get is accepted by every verifier that answers."""
@@ -189,6 +190,29 @@ class Standing:
             for node in world.authority.nodes.values():
                 if not node.away and settled(node, key) is Acceptance.ACCEPTED:
                     yield "P8", f"{key} is compromised, its time is over, and {node.name} accepts it"
+
+    def _given_again(self) -> Iterator[Condition]:
+        """P8: what is compromised is not left to readers who were given it again, once there is something better."""
+        world = self.world
+        for name, places in world.regions.items():
+            for region in places.values():
+                key = world.by_value.get(region.value or "")
+                if key is None or key.reported is None or region.since <= key.reported or region.touched:
+                    continue
+                if self._better(name):
+                    yield "P8", f"{region.name} gives {key} to readers again, which is compromised"
+
+    def _better(self, name: str) -> bool:
+        """Whether there is a version that is not compromised and is accepted wherever anything answers."""
+        world = self.world
+        answering = [node for node in world.authority.nodes.values() if not node.away]
+        return any(
+            key.credential == name
+            and key.serial is not None
+            and key.reported is None
+            and all(accepts(node, key) for node in answering)
+            for key in world.keys.values()
+        )
 
     def _hear(self) -> None:
         """What people were told since."""
