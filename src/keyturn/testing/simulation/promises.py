@@ -98,7 +98,11 @@ class Promises:
         """Whether keyturn says that a version is gone for good."""
         known = self.world.store.credential(key.credential)
         version = known.versions.get(key.serial or 0) if known is not None else None
-        return version is not None and version.state is VersionState.DESTROYED and version.key_id == key.id
+        return (
+            version is not None
+            and version.state is VersionState.DESTROYED
+            and self.world.key_of(key.credential, version.serial) is key
+        )
 
     def strict(self, replica: Replica) -> bool:
         """Whether what a replica does now may do no harm: it has seen the world as it is, and nothing came between."""

@@ -53,6 +53,7 @@ class Region:
     def stage(self, token: str, value: SecretValue) -> None:
         self.place.remember()
         self.place.stage(checked(token), value)
+        self.world.staged(value.reveal())
 
     def mark(self, key_id: str) -> None:
         self.place.remember()

@@ -62,6 +62,8 @@ class Standing:
             rotation = self.world.store.live_of(name)
             yield from self._served(name)
             yield from self._forgotten(name, rotation)
+            for serial, key in self.world.taken_for_another(name):
+                yield "P5", f"v{serial} of {name} is {key.id}, and another key is remembered as it"
             yield from self._orphans(name, rotation)
             yield from self._copies(name, rotation)
             yield from self._brought_back(name, rotation)
@@ -102,7 +104,9 @@ class Standing:
                 continue
             version = versions.get(key.serial)
             in_care = rotation is not None and key.serial in rotation.versions
-            current = version is not None and version.state is VersionState.CURRENT and version.key_id == key.id
+            current = (
+                version is not None and version.state is VersionState.CURRENT and world.key_of(name, key.serial) is key
+            )
             # What a hand gives to readers is not taken away under them, wherever it has risen.
             given = any(one.touched and one.value == key.value for one in world.regions[name].values())
             if known is None or in_care or current or given or world.is_orphan(key):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import cycle
@@ -122,6 +122,8 @@ class World:
         self.edges: Counter[tuple[Phase, Phase]] = Counter()
         self.keys: dict[str, Key] = {}
         self.by_value: dict[str, Key] = {}
+        self._staged: defaultdict[tuple[str, int], list[Key]] = defaultdict(list)
+        """(credential, serial) → the keys that were put at a target for it, one, unless a mint was repeated."""
         self.promises = Promises(self)
         self.watch = Watch(self)
         self.tables = Tables(self)
@@ -168,11 +170,34 @@ class World:
         self.keys[key.id] = self.by_value[key.value] = key
         return key
 
+    def staged(self, value: str) -> None:
+        """A value is at a target from now on."""
+        key = self.by_value.get(value)
+        if key is not None and key.serial is not None and key not in (keys := self._staged[key.credential, key.serial]):
+            keys.append(key)
+
     def key_of(self, credential: str, serial: int) -> Key | None:
-        """The key behind a version, by what is stored of it."""
+        """The key behind a version: the one that was minted for it and put at a target, whatever is stored of it. What is
+        stored says which, where several were and no reader was given any, and which one a person's key has become."""
+        keys = self._staged[credential, serial]
+        if len(keys) == 1:
+            return keys[0]
+        regions = self.regions[credential].values()
+        given = [key for key in keys if any(key.value in region.gave for region in regions)]
+        return given[0] if given else self._stored(credential, serial)
+
+    def _stored(self, credential: str, serial: int) -> Key | None:
         known = self.store.credential(credential)
         version = known.versions.get(serial) if known is not None else None
         return self.keys.get(version.key_id) if version is not None and version.key_id is not None else None
+
+    def taken_for_another(self, credential: str) -> Iterator[tuple[int, Key]]:
+        """Versions whose stored key id is not that of the key behind them, by that key."""
+        known = self.store.credential(credential)
+        for serial, version in known.versions.items() if known is not None else ():
+            key = self.key_of(credential, serial)
+            if key is not None and version.key_id not in (None, key.id):
+                yield serial, key
 
     def is_orphan(self, key: Key) -> bool:
         """Whether the authority made it for a mint whose answer was lost: no version has its value, and no place."""
@@ -223,6 +248,7 @@ class World:
         for region in self.regions[credential].values():
             region.place.overwrite(key.value)
             region.given()
+        self.staged(key.value)
 
     # What a replica is given
 
