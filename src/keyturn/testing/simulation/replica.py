@@ -7,6 +7,7 @@ of the dead process never happens.
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -56,8 +57,23 @@ LONGEST_CALL = 45.0
 """Seconds: a call's own timeout, which ends before the lease of the table does."""
 
 
+PRODUCT, TESTING, SABOTAGED = "keyturn.", "keyturn.testing.", "keyturn.testing.simulation.sabotages."
+"""Modules by how their names begin: a sabotage stands in for the product."""
+
+
 class Crash(BaseException):
     """The process dies here. Not an `Exception`: nothing of the product may catch it."""
+
+
+def _in_product(error: Exception) -> str | None:
+    """Where in the product it was raised; None for a mistake of the simulator's own."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__"))
+        if module.startswith(SABOTAGED) or (module.startswith(PRODUCT) and not module.startswith(TESTING)):
+            return f"{module}:{line}"
+        if module.startswith(TESTING):
+            return None
+    return None
 
 
 class InOrder:
@@ -126,7 +142,8 @@ class Replica:
             self.within(self.runtime.tick)
 
     def within(self, call: Callable[[], object]) -> None:
-        """Do something in this process. Raises `KeyturnError` never: the daemon reports it and lives."""
+        """Do something in this process. Raises `KeyturnError` never: the daemon reports it and lives. Anything else that
+        the product lets escape breaks the daemon (promise P10), and ends the run."""
         self.in_tick, self.undisturbed = True, True
         try:
             call()
@@ -134,6 +151,10 @@ class Replica:
             self.restart()
         except KeyturnError as error:
             self.world.timeline.tell(f"{self.name}: {error}")
+        except Exception as error:
+            if (where := _in_product(error)) is None:
+                raise
+            self.world.promises.check([("P10", f"{self.name} breaks at {where}: {type(error).__name__}: {error}")])
         finally:
             self.in_tick = False
 
