@@ -9,7 +9,7 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.runtime.values import copy_token
-from keyturn.testing.simulation.clients import Use
+from keyturn.testing.simulation.clients import THIEF, Use
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
@@ -218,9 +218,9 @@ def _soaked(p: Promises, before: Rotation, after: Rotation) -> Found:
         since, soak = seconds_of(disabled), after.policy.soak.total_seconds()
         # A force stands in for silence; whoever is refused then brings the version back all the same, unless it was final.
         force = after.forced.get(serial)
-        for client in p.world.clients if force is None or not force.final else ():
+        for client in (*(one.name for one in p.world.clients), THIEF) if force is None or not force.final else ():
             if since + SLACK < p.told_of_refusal(key, client) < since + soak - SLACK:
-                yield "P2", f"{key} is destroyed although {client.name} was refused with it after it was disabled"
+                yield "P2", f"{key} is destroyed although {client} was refused with it after it was disabled"
         if p.watermark < since + soak - SLACK:
             yield "P4", f"{key} is destroyed although nobody has told of the whole soak"
 

@@ -17,7 +17,7 @@ from keyturn.domain.model import VersionState
 from keyturn.domain.policy import Policy
 from keyturn.ports.records import Lease
 from keyturn.testing.simulation import at_once
-from keyturn.testing.simulation.clients import Client, Use
+from keyturn.testing.simulation.clients import THIEF, Use
 from keyturn.testing.simulation.faults import Disturbance
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
@@ -203,9 +203,10 @@ class Promises:
         if self.strict(replica):
             self.check(at_once.removing(self, replica, region, token))
 
-    def told_of_refusal(self, key: Key, client: Client) -> float:
-        """When a client was refused with a key last, if a source has told of it: sources tell of a bucket, not of when."""
-        use = (key.id, client.name)
+    def told_of_refusal(self, key: Key, client: str) -> float:
+        """When a client, or a thief, was refused with a key last, if a source has told of it: it tells of a bucket, not of
+        when."""
+        use = (key.id, client)
         bucket = max(source.resolution for source in self.world.sources.values()).total_seconds()
         at = self.refused_at.get(use, -1.0)
         return at if self.told_refusal.get(use, -bucket) + bucket > at else -1.0
@@ -216,7 +217,9 @@ class Promises:
         self.check(at_once.refused(self, use))
 
     def stolen(self, key: Key, verifier: str, *, accepted: bool) -> None:
-        """A thief has presented a version that is destroyed or compromised."""
+        """A thief has presented a version that is destroyed, compromised or disabled."""
+        if not accepted:
+            self.refused_at[key.id, THIEF] = self.world.timeline.now
         if key.serial is None or not self.is_destroyed(key):
             return
         self.alarms.append((key, self.world.timeline.now))
