@@ -7,6 +7,7 @@ of the dead process never happens.
 
 from __future__ import annotations
 
+import random
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -76,14 +77,19 @@ def _in_product(error: Exception) -> str | None:
     return None
 
 
-class InOrder:
-    """Runs independent calls one after another, in an order of its own."""
+class OneByOne:
+    """Runs independent calls one after another, in any order: nothing may rest on which comes first."""
 
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
+    def __init__(self, order: random.Random) -> None:
+        self._order = order
 
     def run(self, calls: Sequence[Callable[[], T]]) -> list[T]:
-        return [call() for call in calls]
+        if len(calls) < 2:
+            return [call() for call in calls]
+        order = list(range(len(calls)))
+        self._order.shuffle(order)
+        results = {number: calls[number]() for number in order}
+        return [results[number] for number in range(len(calls))]
 
     def pause(self, seconds: float) -> None:
         """No time passes between the tries of one call."""
@@ -113,6 +119,7 @@ class Replica:
         """Whether this tick has seen the world as it is, and nothing has moved since."""
         self.unanswered: set[tuple[str, str]] = set()
         """(verifier, key id) whose last probe was lost: to this process the verifier is away."""
+        self._order = random.Random(f"{world.plan.seed}/{world.plan.run}/{self.name}/order")
         self.runtime = self._started()
 
     def _started(self) -> Runtime:
@@ -122,7 +129,7 @@ class Replica:
             store=world.store_over(self),
             registry=world.registry_over(self),
             clock=self.clock,
-            executor=InOrder(self),
+            executor=OneByOne(self._order),
             fingerprint_key=world.fingerprint_key,
             owner=f"{self.name}{self.generation}",
         )
