@@ -197,13 +197,13 @@ class Standing:
 
     def _given_again(self) -> Iterator[Condition]:
         """P8: what is compromised is not left to readers who were given it again, once there is something better."""
-        world = self.world
-        for name, places in world.regions.items():
-            for region in places.values():
-                key = world.by_value.get(region.value or "")
-                if key is None or key.reported is None or region.since <= key.reported or region.touched:
+        for key in self.world.keys.values():
+            if key.reported is None:
+                continue
+            for region in self.world.regions[key.credential].values():
+                if region.since <= key.reported or region.touched or region.value != key.value:
                     continue
-                if self._better(name):
+                if self._better(key.credential):
                     yield "P8", f"{region.name} gives {key} to readers again, which is compromised"
 
     def _better(self, name: str) -> bool:
