@@ -18,7 +18,6 @@ SHOWN_BY = {
     "skip-lease-check": "replica-pause",
     "zombie-writes": "replica-pause,operator",
     "skip-claims": "replica-pause",
-    "begin-beside-another": "replica-pause,operator",
     "ignore-orphans": "lost-response,crash,duplicate-delivery",
     "tell-of-no-orphan": "duplicate-delivery",
     "restore-the-new": "operator",

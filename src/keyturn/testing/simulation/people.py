@@ -41,9 +41,10 @@ class People:
         self._tried: dict[tuple[str, Reason], int] = {}
 
     def start(self, name: str) -> None:
-        """Ask for a rotation whenever none is under way, until all is healed; and for one at least."""
+        """Ask for a rotation whenever none is under way, and now and then when one is, until all is healed; and for one at
+        least."""
         world, now = self.world, self.world.timeline.now
-        if world.store.live_of(name) is None:
+        if world.store.live_of(name) is None or int(now / ROUND) % 4 == 0:
             self._rotate(name)
         if now < WARM_UP + CHAOS - ROUND or world.store.latest_of(name) is None:
             world.timeline.at(now + ROUND, partial(self.start, name))
