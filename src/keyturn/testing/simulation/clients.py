@@ -143,7 +143,7 @@ class Attacker:
         if key.reported is not None or self.world.promises.is_destroyed(key):
             return 0.5
         # Seldom: each of these is a retreat, and after some of them a person is called.
-        return 0.1 if node.entries().get(key.id) is Entry.DISABLED else 0.0
+        return 0.05 if node.entries().get(key.id) is Entry.DISABLED else 0.0
 
     def _present(self, who: str, key_id: str, value: str, verifier: str) -> bool:
         node = self.world.authority.nodes[verifier]

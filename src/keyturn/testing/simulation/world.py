@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import cycle
 
+from keyturn.domain.model import VersionState
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import ENDS, Phase
 from keyturn.domain.schedule import Schedule
@@ -192,11 +193,13 @@ class World:
         return self.keys.get(version.key_id) if version is not None and version.key_id is not None else None
 
     def taken_for_another(self, credential: str) -> Iterator[tuple[int, Key]]:
-        """Versions whose stored key id is not that of the key behind them, by that key."""
+        """Versions that live and whose stored key id is not that of the key behind them, and that key."""
         known = self.store.credential(credential)
         for serial, version in known.versions.items() if known is not None else ():
+            if version.state is VersionState.DESTROYED or version.key_id is None:
+                continue
             key = self.key_of(credential, serial)
-            if key is not None and version.key_id not in (None, key.id):
+            if key is not None and version.key_id != key.id:
                 yield serial, key
 
     def is_orphan(self, key: Key) -> bool:
