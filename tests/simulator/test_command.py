@@ -8,12 +8,16 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
 from keyturn.cli.application import run
 from keyturn.domain.tables import EDGES
+from keyturn.runtime.tick import Runtime
+from keyturn.testing.simulation.clients import Client
 from keyturn.testing.simulation.faults import FAULTS
+from keyturn.testing.simulation.main import main
 from keyturn.testing.simulation.sabotages import SABOTAGES
 
 COMMAND = "import sys; from keyturn.cli.application import run; sys.exit(run(sys.argv[1:]))"
@@ -75,6 +79,37 @@ def test_violation_is_exit_1_with_a_trace_for_people() -> None:
     assert violation["seed"] == 2
     assert any("means to promote v2" in line for line in violation["trace"])
     assert violation["trace"][-1].startswith("t+")
+
+
+@pytest.mark.parametrize("broken", ["tick", "command"])
+def test_daemon_that_breaks_is_a_violation(
+    broken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What escapes the product in a tick or a command is promise P10 broken, with its seed and run, whatever it is."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(28, "no space left")
+
+    # A stand-in for the product's own code is asked for by the product's name.
+    exec_globals = {**failing.__globals__, "__name__": "keyturn.runtime.tick"}
+    monkeypatch.setattr(Runtime, broken, FunctionType(failing.__code__, exec_globals))
+    arguments = ["--runs", "3", "--seed", "4", "--faults", "operator", "--jobs", "1", "--json"]
+    assert run(["simulate", *arguments]) == 1
+    violation = json.loads(capsys.readouterr().out)["violations"][0]
+    assert (violation["promise"], violation["seed"]) == ("P10", 4)
+    assert "OSError: [Errno 28] no space left" in violation["violation"]
+    assert any("BROKEN P10" in line for line in violation["trace"])
+
+
+def test_mistake_of_the_simulator_is_no_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the simulator itself does wrong is neither the product's nor the trace file's."""
+
+    def failing(_: Client) -> None:
+        raise OSError(5, "not the product's")
+
+    monkeypatch.setattr(Client, "act", failing)
+    with pytest.raises(OSError, match="not the product's"):
+        main(["--runs", "1", "--seed", "1", "--jobs", "1"])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.runtime.values import copy_token
-from keyturn.testing.simulation.clients import Client, Use
+from keyturn.testing.simulation.clients import THIEF, Client, Use
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
@@ -45,6 +45,17 @@ def sending(p: Promises, replica: Replica, credential: str, method: str) -> Foun
     rotation = p.world.store.rotation(held[0])
     if rotation is not None and rotation.revision != held[1]:
         yield "P7", f"{replica.name} begins to {method} for {credential}, which has moved since it was decided"
+
+
+def minted(p: Promises, replica: Replica, key: Key) -> Found:
+    """P5: nothing is minted while a key is left of a mint that nobody knows of."""
+    world = p.world
+    for orphan in world.keys.values():
+        if orphan is key or orphan.credential != key.credential or not world.is_orphan(orphan):
+            continue
+        for node in world.authority.nodes.values():
+            if node.entries().get(orphan.id) in ALIVE:
+                yield "P5", f"{replica.name} mints {key}, and {orphan.id} is left at {node.name} of a lost mint"
 
 
 def promoted(p: Promises, replica: Replica, region: Region) -> Found:
@@ -102,8 +113,8 @@ def _revoking(p: Promises, replica: Replica, key: Key) -> Found:
     rotation = p.world.store.live_of(key.credential)
     if rotation is None or key.reported is not None or p.is_destroyed(key):
         return
-    if p.world.key_of(key.credential, key.serial or 0) is not key:
-        return  # an orphan: made when no answer came, so that nobody has its value
+    if p.world.is_orphan(key):
+        return  # nobody has its value
     if key.serial in rotation.proven:
         return  # it lives again where a verifier came back, and is buried again
     if rotation.phase in RESTORABLE:
@@ -225,9 +236,9 @@ def _soaked(p: Promises, before: Rotation, after: Rotation) -> Found:
         since, soak = seconds_of(disabled), after.policy.soak.total_seconds()
         # A force stands in for silence; whoever is refused then brings the version back all the same, unless it was final.
         force = after.forced.get(serial)
-        for client in p.world.clients if force is None or not force.final else ():
+        for client in (*(one.name for one in p.world.clients), THIEF) if force is None or not force.final else ():
             if since + SLACK < p.told_of_refusal(key, client) < since + soak - SLACK:
-                yield "P2", f"{key} is destroyed although {client.name} was refused with it after it was disabled"
+                yield "P2", f"{key} is destroyed although {client} was refused with it after it was disabled"
         if p.known_since(since) < soak - SLACK:
             yield "P4", f"{key} is destroyed although nobody has told of the whole soak"
 
@@ -241,6 +252,9 @@ def _ended(p: Promises, replica: Replica, after: Rotation) -> Found:
         return
     if survivor.reported is not None:
         yield "P8", f"{after.credential} ends with {survivor}, which is compromised"
+    asked = p.asked_back.get(after.id) if after.phase is Phase.ROLLED_BACK else None
+    if asked is not None and asked is not survivor and asked.reported is None:
+        yield "P3", f"{after.credential} ends with {survivor}, and {asked} was to come back"
     for name, region in world.regions[after.credential].items():
         if region.value != survivor.value:
             yield "P1", f"{after.phase}: {name} gives {world.named(region.value)} to readers, not {survivor}"
@@ -249,6 +263,8 @@ def _ended(p: Promises, replica: Replica, after: Rotation) -> Found:
     for node in world.authority.nodes.values():
         if node.away or node.name in replica.cut or p.excused(node.name):
             continue
+        if not accepts(node, survivor) and not (node.name in world.ill or (node.name, survivor.id) in p.hands):
+            yield "P1", f"{after.phase}: {node.name} may refuse {survivor}"
         for serial in after.versions:
             key = world.key_of(after.credential, serial)
             if key is None or key is survivor:

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from keyturn.domain.observations import Entry
+from keyturn.testing.fakes import FakeVerifier
 from keyturn.testing.simulation.faults import ANY
 from keyturn.testing.simulation.plan import ClientShape
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from keyturn.testing.simulation.world import Key, World
 
 NEVER = float("inf")
+THIEF = "thief"
 EVERYWHERE = "all"
 SETTLED = 24.0
 """Seconds after which every verifier serves the table that it was born with."""
@@ -117,7 +120,8 @@ class Client:
 
 
 class Attacker:
-    """Presents garbage under key ids that it has seen, and every value that it ever got hold of."""
+    """Presents garbage under key ids that it has seen, and values that it got hold of: what is destroyed or reported, and
+    now and then what is only disabled, which is a real holder's use to whoever sees it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -133,18 +137,23 @@ class Attacker:
         node = world.authority.nodes[verifier]
         if node.away:
             return
-        source = world.source_of(verifier)
-        stolen = key.reported is not None or world.promises.is_destroyed(key)
-        if not stolen or self._rng.random() < 0.5:
-            source.present(key.id, "stranger", success=False, matched=False, identified=False, verifier=verifier)
-            return
-        accepted = verifier not in world.ill and node.accepts(key.value)
-        source.present(
-            key.id,
-            "thief",
-            success=accepted,
-            matched=node.knows(key.id, key.value),
-            identified=False,
-            verifier=verifier,
+        if self._rng.random() < self._stolen(key, node):
+            accepted = self._present(THIEF, key.id, key.value, verifier)
+            world.promises.stolen(key, verifier, accepted=accepted)
+        else:
+            self._present("stranger", key.id, f"fake_{key.id}_{self._rng.getrandbits(128):032x}", verifier)
+
+    def _stolen(self, key: Key, node: FakeVerifier) -> float:
+        """How likely it is that the value itself is presented, and not garbage."""
+        if key.reported is not None or self.world.promises.is_destroyed(key):
+            return 0.5
+        # Seldom: each of these is a retreat, and after some of them a person is called.
+        return 0.05 if node.entries().get(key.id) is Entry.DISABLED else 0.0
+
+    def _present(self, who: str, key_id: str, value: str, verifier: str) -> bool:
+        node = self.world.authority.nodes[verifier]
+        accepted = verifier not in self.world.ill and node.accepts(value)
+        self.world.source_of(verifier).present(
+            key_id, who, success=accepted, matched=node.knows(key_id, value), identified=False, verifier=verifier
         )
-        world.promises.stolen(key, verifier, accepted=accepted)
+        return accepted

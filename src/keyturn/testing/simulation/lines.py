@@ -102,7 +102,8 @@ class IssuerLine:
 
     def _mint(self, token: str) -> Minted:
         minted = self._issuer.mint(token)
-        self._world.made(self._credential, minted, token)
+        key = self._world.made(self._credential, minted, token)
+        self._world.promises.minted(self._replica, key)
         return minted
 
     def install(self, key_id: str, value: SecretValue, verifiers: Collection[str]) -> None:

@@ -34,6 +34,10 @@ EVERY = 2.0
 DEFAULT_RUNS = 100
 
 
+class Unwritable(Exception):
+    """A file of the simulator's own cannot be written."""
+
+
 class Parser(argparse.ArgumentParser):
     """One clear line for a wrong argument."""
 
@@ -43,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate; 0 when every promise held, 1 when one was broken, 2 for wrong arguments."""
+    """Simulate; 0 when every promise held, 1 when one was broken, 2 for wrong arguments or where nothing can be written."""
     try:
         options = _parsed(sys.argv[1:] if arguments is None else arguments)
     except SystemExit as end:
@@ -53,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return HELD
     try:
         report = _run(options)
-    except OSError as error:
-        sys.stderr.write(f"keyturn: cannot write {options.trace}: {error.strerror}\n")
+    except Unwritable as error:
+        sys.stderr.write(f"keyturn: {error}\n")
         return USAGE
     if options.json:
         sys.stdout.write(json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n")
@@ -136,13 +140,11 @@ def _run(options: argparse.Namespace) -> Report:
     runs = options.runs if options.runs is not None or options.seconds is not None else DEFAULT_RUNS
     began = said = time.monotonic()
     sabotage = SABOTAGES[options.sabotage]() if options.sabotage is not None else nullcontext()
-    trace = options.trace.open("w", encoding="utf-8", newline="\n") if options.trace is not None else None
-    run = partial(_drawn, seed, options.faults, options.store, trace is not None)
+    run = partial(_drawn, seed, options.faults, options.store, options.trace is not None)
     numbers = takewhile(lambda _: not _over(began, options.seconds), count() if runs is None else range(runs))
-    with quiet(), _swept_between_runs(), sabotage, trace or nullcontext():
+    with _writing(options.trace) as write, quiet(), _swept_between_runs(), sabotage:
         for outcome in outcomes(run, numbers, options.jobs):
-            if trace is not None:
-                trace.write("".join(f"{report.runs}: {line}\n" for line in outcome.lines))
+            write("".join(f"{report.runs}: {line}\n" for line in outcome.lines))
             report.add(outcome)
             if outcome.violation is not None:
                 report.breaches.append(_breach(outcome, options.store))
@@ -153,6 +155,35 @@ def _run(options: argparse.Namespace) -> Report:
                 sys.stderr.write(f"{report.runs} runs, {report.rotations} rotations, {len(report.breaches)} broken\n")
     report.seconds = time.monotonic() - began
     return report
+
+
+@contextmanager
+def _writing(file: Path | None) -> Iterator[Callable[[str], object]]:
+    """Writes into the trace file, if one was asked for. Raises `Unwritable`."""
+    if file is None:
+        yield lambda _: None
+        return
+    with _about(file):
+        trace = file.open("w", encoding="utf-8", newline="\n")
+
+    def write(text: str) -> None:
+        with _about(file):
+            trace.write(text)
+
+    try:
+        yield write
+    finally:
+        with _about(file):
+            trace.close()
+
+
+@contextmanager
+def _about(file: Path | str) -> Iterator[None]:
+    """What goes wrong within is about this file."""
+    try:
+        yield
+    except OSError as error:
+        raise Unwritable(f"cannot write {file}: {error.strerror}") from error
 
 
 @contextmanager
@@ -198,13 +229,18 @@ def _breach(outcome: Outcome, store: str) -> Breach:
     )
 
 
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    with _about("a store's folder"):
+        return tempfile.TemporaryDirectory(prefix="keyturn-simulate-", ignore_cleanup_errors=True)
+
+
 @contextmanager
 def _opening(kind: str) -> Iterator[OpenStore | None]:
     if kind == "memory":
         yield None
         return
     with (
-        tempfile.TemporaryDirectory(prefix="keyturn-simulate-", ignore_cleanup_errors=True) as folder,
+        _folder() as folder,
         ExitStack() as open_ones,
     ):
 

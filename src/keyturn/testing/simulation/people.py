@@ -38,9 +38,10 @@ class People:
         self._turn = 0
 
     def start(self, name: str) -> None:
-        """Ask for a rotation whenever none is under way, until all is healed; and for one at least."""
+        """Ask for a rotation whenever none is under way, and now and then when one is, until all is healed; and for one at
+        least."""
         world, now = self.world, self.world.timeline.now
-        if world.store.live_of(name) is None:
+        if world.store.live_of(name) is None or int(now / ROUND) % 4 == 0:
             self.rotate(name)
         if now < WARM_UP + CHAOS - ROUND or world.store.latest_of(name) is None:
             world.timeline.at(now + ROUND, partial(self.start, name))
@@ -79,7 +80,7 @@ class People:
         }
         done = self.give(name, what, changes[what])
         if done and what == "rollback":
-            self.world.promises.asked_back.append(rotation.id)
+            self.world.promises.asked_back[rotation.id] = self.world.key_of(name, rotation.outgoing[0])
         if done and what.startswith("force"):
             key = self.world.key_of(name, victim)
             if key is not None:

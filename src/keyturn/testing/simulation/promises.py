@@ -9,17 +9,16 @@ may do some, which the ticks that follow must find and undo (promise P7): such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from keyturn.domain.model import Rotation, VersionState
+from keyturn.domain.model import VersionState
 from keyturn.domain.policy import Policy
-from keyturn.domain.reasons import Reason
-from keyturn.ports.records import Acknowledgement, Commit, Dismissal, HistoryEntry, Lease, Outcome, Told
+from keyturn.ports.records import Lease
 from keyturn.testing.fakes import FakeUsageSource
 from keyturn.testing.simulation import at_once
-from keyturn.testing.simulation.clients import Client, Use
+from keyturn.testing.simulation.clients import THIEF, Use
 from keyturn.testing.simulation.faults import Disturbance
 from keyturn.testing.simulation.losses import Losses
 from keyturn.testing.simulation.regions import Region
@@ -75,8 +74,10 @@ class Promises:
         """Clients that an operator has said to be gone, and when."""
         self.acknowledged: dict[tuple[str, int], float] = {}
         """(client, serial) → when an owner said that the one has moved to the other."""
-        self.asked_back: list[str] = []
-        """Rotations that an operator was told would be rolled back."""
+        self.differing: set[tuple[str, str]] = set()
+        """(verifier, credential) where keyturn has reported that somebody has changed a key."""
+        self.asked_back: dict[str, Key | None] = {}
+        """Rotations that an operator was told would be rolled back, and the key that was to come back."""
         self.next_is_bad: dict[str, Disturbance] = {}
         """By credential: what is to befall its next version."""
         self.being_reported: dict[str, Callable[[Sequence[int]], None]] = {}
@@ -84,10 +85,7 @@ class Promises:
         self._polled: dict[tuple[str, str], tuple[float, Sequence[UseTold]]] = {}
         """(replica, source) → the watermark and uses that it was told of, and has not written down yet."""
         self._late_until = -1.0
-        self._read: dict[tuple[str, str], int] = {}
-        """(replica, rotation) → the revision that it has read last."""
         self._excused: set[str] = set()
-        self._said_to_differ: set[tuple[str, str]] = set()
 
     def check(self, found: Iterable[tuple[str, str]]) -> None:
         """The first of these (promise, what is wrong) ends the run."""
@@ -107,7 +105,11 @@ class Promises:
         """Whether keyturn says that a version is gone for good."""
         known = self.world.store.credential(key.credential)
         version = known.versions.get(key.serial or 0) if known is not None else None
-        return version is not None and version.state is VersionState.DESTROYED and version.key_id == key.id
+        return (
+            version is not None
+            and version.state is VersionState.DESTROYED
+            and self.world.key_of(key.credential, version.serial) is key
+        )
 
     def strict(self, replica: Replica) -> bool:
         """Whether what a replica does now may do no harm: it has seen the world as it is, and nothing came between."""
@@ -150,7 +152,7 @@ class Promises:
     def said_to_differ(self, verifier: str, credential: str) -> bool:
         """Whether keyturn has reported that somebody has changed a key there, which it leaves to a person to mend, and
         stands since, if by now for a stronger reason."""
-        return (verifier, credential) in self._said_to_differ
+        return (verifier, credential) in self.differing
 
     @property
     def watermark(self) -> float:
@@ -164,116 +166,11 @@ class Promises:
 
     # What is looked at
 
-    def watching(self, replica: Replica) -> Mapping[str, Callable[..., object]]:
-        """The store's methods whose calls are looked at."""
-        store, world = self.world.store, self.world
-
-        def commit(asked: Commit) -> Rotation:
-            before = store.rotation(asked.rotation.id)
-            after = store.commit(asked)
-            read = self._read.get((replica.name, asked.rotation.id))
-            if before is not None and read is not None and read != before.revision:
-                self.check(
-                    [("P7", f"{replica.name} commits over what {after.credential} has become since it was read")]
-                )
-            world.journal_writes += 1 + len(asked.intents)
-            if asked.claim is not None:
-                self.committed[replica.name, after.credential] = (after.id, after.revision, asked.claim)
-            for message in asked.messages:
-                self.messages.setdefault(message.id, (message.topic, world.timeline.now))
-            if before is not None:
-                self._moved(replica, before, after, asked)
-            return after
-
-        def live() -> Sequence[Rotation]:
-            found = store.live()
-            for rotation in found:
-                self._read[replica.name, rotation.id] = rotation.revision
-            return found
-
-        def one(read: Callable[[str], Rotation | None]) -> Callable[[str], Rotation | None]:
-            def reading(credential: str) -> Rotation | None:
-                rotation = read(credential)
-                if rotation is not None:
-                    self._read[replica.name, rotation.id] = rotation.revision
-                return rotation
-
-            return reading
-
-        def record(effect_id: str, attempt: int, outcome: Outcome) -> None:
-            world.journal_writes += 1
-            if world.timeline.telling:
-                what = " ".join(effect_id.split("/")[2:5])
-                world.timeline.tell(f"{replica.name}: {what} {outcome.state} {outcome.message}".rstrip())
-            store.record(effect_id, attempt, outcome)
-
-        def add_usage(told: Sequence[Told], **named: Any) -> Sequence[object]:
-            answers = store.add_usage(told, **named)
-            self._known(replica)
-            return answers
-
-        def dismiss(dismissal: Dismissal, entry: HistoryEntry) -> None:
-            store.dismiss(dismissal, entry)
-            self.dismissed[dismissal.client] = world.timeline.now
-
-        def acknowledge(word: Acknowledgement, entry: HistoryEntry) -> None:
-            store.acknowledge(word, entry)
-            self.acknowledged[word.client, word.serial] = world.timeline.now
-
-        return {
-            "acknowledge": acknowledge,
-            "add_usage": add_usage,
-            "dismiss": dismiss,
-            "commit": commit,
-            "record": record,
-            "live": live,
-            "live_of": one(store.live_of),
-            "latest_of": one(store.latest_of),
-        }
-
-    def _moved(self, replica: Replica, before: Rotation, after: Rotation, asked: Commit) -> None:
-        world = self.world
-        if (noted := self.being_reported.get(after.credential)) is not None:
-            found = {serial: world.key_of(after.credential, serial) for serial in after.marks}
-            noted([serial for serial, key in found.items() if key is not None and key.reported is None])
-        for serial in after.forced:
-            if (key := world.key_of(after.credential, serial)) is not None:
-                key.forced = True
-        if after.credential in self.next_is_bad and (key := world.key_of(after.credential, after.incoming)) is not None:
-            world.spoil(key, self.next_is_bad.pop(after.credential))
-        if after.hold is None:
-            self._said_to_differ -= {(verifier, after.credential) for verifier in world.verifier_names}
-        elif after.hold.reason is Reason.AUTHORITY_CHANGED:
-            named = [verifier for verifier in world.verifier_names if verifier in after.hold.detail]
-            self._said_to_differ |= {(verifier, after.credential) for verifier in named}
-        if before.hold is not None and before.hold.reason is Reason.AUTHORITY_CHANGED:
-            for verifier in world.verifier_names:
-                if verifier in before.hold.detail:
-                    self.excuse(verifier)
-        if world.timeline.telling:
-            self._tell(replica, after, asked)
-        if before.phase is not after.phase:
-            world.edges[before.phase, after.phase] += 1
-            if self.strict(replica):
-                self.check(at_once.moved(self, replica, before, after))
-
-    def _tell(self, replica: Replica, after: Rotation, asked: Commit) -> None:
-        tell, name = self.world.timeline.tell, f"{replica.name}: {after.credential}"
-        for line in asked.history:
-            if line.kind in ("transition", "hold", "halt", "released", "cut", "deadline"):
-                tell(f"{name} {line.kind} {line.phase}: {line.reason} {line.detail}".rstrip())
-        for one in asked.intents:
-            place = one.target or ", ".join(one.verifiers)
-            tell(f"{name} means to {one.kind} v{one.serial} {place}".rstrip())
-        if asked.successor is not None:
-            outgoing = ", ".join(f"v{serial}" for serial in asked.successor.outgoing)
-            tell(f"{name} is taken over: {outgoing} → v{asked.successor.incoming}")
-
     def polled(self, replica: Replica, source: str, watermark: float, uses: Sequence[UseTold]) -> None:
         """A source has told a replica of uses, which are known once they are in the store."""
         self._polled[replica.name, source] = watermark, uses
 
-    def _known(self, replica: Replica) -> None:
+    def known(self, replica: Replica) -> None:
         """What a replica was told is in the store."""
         for (name, source), (watermark, uses) in list(self._polled.items()):
             if name != replica.name:
@@ -290,6 +187,11 @@ class Promises:
         """A replica begins a call that cannot be undone."""
         if not self.world.landing_late:
             self.check(at_once.sending(self, replica, credential, method))
+
+    def minted(self, replica: Replica, key: Key) -> None:
+        """A replica has had a value made."""
+        if self.strict(replica):
+            self.check(at_once.minted(self, replica, key))
 
     def promoted(self, replica: Replica, region: Region) -> None:
         """Readers of a region get what a replica has promoted."""
@@ -312,9 +214,10 @@ class Promises:
         if self.strict(replica):
             self.check(at_once.removing(self, replica, region, token))
 
-    def told_of_refusal(self, key: Key, client: Client) -> float:
-        """When a client was refused with a key last, if a source has told of it: sources tell of a bucket, not of when."""
-        use = (key.id, client.name)
+    def told_of_refusal(self, key: Key, client: str) -> float:
+        """When a client, or a thief, was refused with a key last, if a source has told of it: it tells of a bucket, not of
+        when."""
+        use = (key.id, client)
         bucket = max(source.resolution for source in self.world.sources.values()).total_seconds()
         at = self.refused_at.get(use, -1.0)
         return at if self.told_refusal.get(use, -bucket) + bucket > at else -1.0
@@ -325,7 +228,9 @@ class Promises:
         self.check(at_once.refused(self, use))
 
     def stolen(self, key: Key, verifier: str, *, accepted: bool) -> None:
-        """A thief has presented a version that is destroyed or compromised."""
+        """A thief has presented a version that is destroyed, compromised or disabled."""
+        if not accepted:
+            self.refused_at[key.id, THIEF] = self.world.timeline.now
         if key.serial is None or not self.is_destroyed(key):
             return
         self.alarms.append((key, self.world.timeline.now, self.world.source_of(verifier)))

@@ -11,7 +11,7 @@ from keyturn.testing.fakes.backend import checked, copied
 from keyturn.testing.simulation.replica import Replica
 
 if TYPE_CHECKING:
-    from keyturn.testing.simulation.world import World
+    from keyturn.testing.simulation.world import Key, World
 
 
 class Region:
@@ -26,6 +26,8 @@ class Region:
         """Each value that readers ever got, and until when (infinite: they get it now)."""
         self.first: dict[str, float] = {}
         """When readers got each value first."""
+        self.since = 0.0
+        """Since when readers get what they get now."""
         self.answered = -1000.0
         """When somebody's hand was last overwritten by keyturn."""
         self.promoted_at = 0.0
@@ -40,6 +42,10 @@ class Region:
         """What readers get."""
         return self.place.readers_get()
 
+    def holds(self, key: Key) -> bool:
+        """Whether readers get a key's value, or a copy of it is kept here."""
+        return self.value == key.value or any(copy.reveal() == key.value for copy in self.place.copies().values())
+
     def keep(self, token: str, *, serving: str) -> None:
         self.place.remember()
         self.place.keep(checked(token), serving)
@@ -47,6 +53,7 @@ class Region:
     def stage(self, token: str, value: SecretValue) -> None:
         self.place.remember()
         self.place.stage(checked(token), value)
+        self.world.staged(value.reveal())
 
     def mark(self, key_id: str) -> None:
         self.place.remember()
@@ -89,6 +96,7 @@ class Region:
     def given(self) -> None:
         """Readers get something else from now on."""
         now = self.world.timeline.now
+        self.since = now
         for value, until in self.gave.items():
             if until == float("inf"):
                 self.gave[value] = now

@@ -7,6 +7,8 @@ of the dead process never happens.
 
 from __future__ import annotations
 
+import random
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -56,18 +58,38 @@ LONGEST_CALL = 45.0
 """Seconds: a call's own timeout, which ends before the lease of the table does."""
 
 
+PRODUCT, TESTING, SABOTAGED = "keyturn.", "keyturn.testing.", "keyturn.testing.simulation.sabotages."
+"""Modules by how their names begin: a sabotage stands in for the product."""
+
+
 class Crash(BaseException):
     """The process dies here. Not an `Exception`: nothing of the product may catch it."""
 
 
-class InOrder:
-    """Runs independent calls one after another, in an order of its own."""
+def _in_product(error: Exception) -> str | None:
+    """Where in the product it was raised; None for a mistake of the simulator's own."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__"))
+        if module.startswith(SABOTAGED) or (module.startswith(PRODUCT) and not module.startswith(TESTING)):
+            return f"{module}:{line}"
+        if module.startswith(TESTING):
+            return None
+    return None
 
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
+
+class OneByOne:
+    """Runs independent calls one after another, in any order: nothing may rest on which comes first."""
+
+    def __init__(self, order: random.Random) -> None:
+        self._order = order
 
     def run(self, calls: Sequence[Callable[[], T]]) -> list[T]:
-        return [call() for call in calls]
+        if len(calls) < 2:
+            return [call() for call in calls]
+        order = list(range(len(calls)))
+        self._order.shuffle(order)
+        results = {number: calls[number]() for number in order}
+        return [results[number] for number in range(len(calls))]
 
     def pause(self, seconds: float) -> None:
         """No time passes between the tries of one call."""
@@ -97,6 +119,7 @@ class Replica:
         """Whether this tick has seen the world as it is, and nothing has moved since."""
         self.unanswered: set[tuple[str, str]] = set()
         """(verifier, key id) whose last probe was lost: to this process the verifier is away."""
+        self._order = random.Random(f"{world.plan.seed}/{world.plan.run}/{self.name}/order")
         self.runtime = self._started()
 
     def _started(self) -> Runtime:
@@ -107,7 +130,7 @@ class Replica:
             store=self.store,
             registry=self.registry,
             clock=self.clock,
-            executor=InOrder(self),
+            executor=OneByOne(self._order),
             fingerprint_key=world.fingerprint_key,
             owner=f"{self.name}{self.generation}",
         )
@@ -128,7 +151,8 @@ class Replica:
             self.within(self.runtime.tick)
 
     def within(self, call: Callable[[], object]) -> None:
-        """Do something in this process. Raises `KeyturnError` never: the daemon reports it and lives."""
+        """Do something in this process. Raises `KeyturnError` never: the daemon reports it and lives. Anything else that
+        the product lets escape breaks the daemon (promise P10), and ends the run."""
         self.in_tick, self.undisturbed = True, True
         try:
             call()
@@ -136,6 +160,10 @@ class Replica:
             self.restart()
         except KeyturnError as error:
             self.world.timeline.tell(f"{self.name}: {error}")
+        except Exception as error:
+            if (where := _in_product(error)) is None:
+                raise
+            self.world.promises.check([("P10", f"{self.name} breaks at {where}: {type(error).__name__}: {error}")])
         finally:
             self.in_tick = False
 

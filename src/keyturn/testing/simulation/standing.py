@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
+from keyturn.domain.reasons import Reason
 from keyturn.runtime.values import copy_token, named_serial
 from keyturn.testing.fakes import FakeVerifier
 from keyturn.testing.simulation.at_once import RESTORABLE
@@ -34,6 +35,8 @@ class Standing:
         self.calm = 0
         self._since: dict[Condition, tuple[float, int]] = {}
         self._heard: dict[str, float] = {}
+        self._told_orphans: set[str] = set()
+        """Ids of keys that people were told of, which nobody has the secret of."""
         self._read = 0
 
     def step(self, *, calm: bool) -> None:
@@ -41,6 +44,7 @@ class Standing:
         world = self.world
         self.calm += calm
         world.promises.settle()
+        self._hear()
         now = world.timeline.now
         since = {found: self._since.get(found, (now, self.calm)) for found in self._found()}
         self._since = since
@@ -59,12 +63,17 @@ class Standing:
             rotation = self.world.store.live_of(name)
             yield from self._served(name)
             yield from self._forgotten(name, rotation)
+            for serial, key in self.world.taken_for_another(name):
+                yield "P5", f"v{serial} of {name} is {key.id}, and another key is remembered as it"
+            yield from self._orphans(name, rotation)
             yield from self._copies(name, rotation)
+            yield from self._brought_back(name, rotation)
             if rotation is not None:
                 yield from self._way_back(rotation)
                 yield from self._in_use(rotation)
                 yield from self._silent(rotation)
         yield from self._compromised()
+        yield from self._given_again()
 
     def _served(self, name: str) -> Iterator[Condition]:
         """P1: what readers get is accepted by every verifier that answers."""
@@ -96,19 +105,30 @@ class Standing:
                 continue
             version = versions.get(key.serial)
             in_care = rotation is not None and key.serial in rotation.versions
-            current = version is not None and version.state is VersionState.CURRENT and version.key_id == key.id
+            current = (
+                version is not None and version.state is VersionState.CURRENT and world.key_of(name, key.serial) is key
+            )
             # What a hand gives to readers is not taken away under them, wherever it has risen.
             given = any(one.touched and one.value == key.value for one in world.regions[name].values())
-            if known is None or in_care or current or given or self._orphan(key):
+            if known is None or in_care or current or given or world.is_orphan(key):
                 continue
             for node in world.authority.nodes.values():
                 if not node.away and node.entries().get(key.id) in ALIVE:
                     yield "P5", f"{key} is alive at {node.name}, and nobody remembers it"
 
-    def _orphan(self, key: Key) -> bool:
-        """Whether the authority made it for a mint that another answered: it is looked for before the next mint, and not
-        between rotations."""
-        return self.world.shape.made_by_authority and self.world.key_of(key.credential, key.serial or 0) is not key
+    def _orphans(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
+        """P5: between rotations people are told of a key that a lost mint has left; the next mint takes it away."""
+        world, ended = self.world, self.world.store.latest_of(name)
+        if rotation is not None or ended is None:
+            return
+        # A person is called for something else, and is told of the key when that is answered.
+        called = ended.hold is not None and ended.hold.reason is not Reason.ORPHAN
+        for key in world.keys.values():
+            if key.credential != name or called or key.id in self._told_orphans or not world.is_orphan(key):
+                continue
+            for node in world.authority.nodes.values():
+                if not node.away and node.entries().get(key.id) in ALIVE:
+                    yield "P5", f"{key.id} of {name} is left at {node.name} of a lost mint, and nobody was told"
 
     def _copies(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
         """P5: no copy outlives the rotation that needs it."""
@@ -118,27 +138,37 @@ class Standing:
             for serial in sorted(filter(None, (named_serial(name, token) for token in region.place.copies()))):
                 yield "P5", f"a copy of v{serial} is left at {region.name}"
 
+    def _brought_back(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
+        """P3: what was asked back is what readers get; whether it is accepted is asked of all that they get."""
+        ended = self.world.store.latest_of(name) if rotation is None else None
+        if ended is None or ended.phase is not Phase.ROLLED_BACK:
+            return
+        key = self.world.promises.asked_back.get(ended.id)
+        if key is None or key.reported is not None:
+            return
+        for region in self.world.regions[name].values():
+            if region.value != key.value and not region.touched:
+                yield (
+                    "P3",
+                    f"{region.name} gives {self.world.named(region.value)} to readers, and {key} was to come back",
+                )
+
     def _in_use(self, rotation: Rotation) -> Iterator[Condition]:
         """P2: while clients move, the old version is accepted by every verifier that answers."""
         world = self.world
         if rotation.phase not in (Phase.OVERLAP, Phase.MONITOR):
             return
+        regions = world.regions[rotation.credential].values()
         for serial in rotation.outgoing:
             key = world.key_of(rotation.credential, serial)
             given_up = serial in rotation.revoked or serial in rotation.waived or serial not in rotation.served
-            if key is None or key.reported is not None or key.forced or given_up or self._lost(key):
+            if key is None or key.reported is not None or key.forced or given_up:
                 continue
+            if not any(region.holds(key) for region in regions):
+                continue  # somebody's hand has taken the value from everywhere
             for node in world.authority.nodes.values():
                 if not accepts(node, key) and not self._excused(node, key):
                     yield "P2", f"{node.name} may refuse {key} in {rotation.phase}"
-
-    def _lost(self, key: Key) -> bool:
-        """Whether somebody's hand has taken the value from everywhere."""
-        regions = self.world.regions[key.credential].values()
-        return not any(
-            region.value == key.value or any(copy.reveal() == key.value for copy in region.place.copies().values())
-            for region in regions
-        )
 
     def _way_back(self, rotation: Rotation) -> Iterator[Condition]:
         """P3: until DESTROY the old version can come back."""
@@ -166,14 +196,43 @@ class Standing:
                 if not node.away and settled(node, key) is Acceptance.ACCEPTED:
                     yield "P8", f"{key} is compromised, its time is over, and {node.name} accepts it"
 
+    def _given_again(self) -> Iterator[Condition]:
+        """P8: what is compromised is not left to readers who were given it again, once there is something better."""
+        for key in self.world.keys.values():
+            if key.reported is None:
+                continue
+            for region in self.world.regions[key.credential].values():
+                if region.since <= key.reported or region.touched or region.value != key.value:
+                    continue
+                if self._better(key.credential):
+                    yield "P8", f"{region.name} gives {key} to readers again, which is compromised"
+
+    def _better(self, name: str) -> bool:
+        """Whether there is a version that is not compromised and is accepted wherever anything answers."""
+        world = self.world
+        answering = [node for node in world.authority.nodes.values() if not node.away]
+        return any(
+            key.credential == name
+            and key.serial is not None
+            and key.reported is None
+            and all(accepts(node, key) for node in answering)
+            for key in world.keys.values()
+        )
+
+    def _hear(self) -> None:
+        """What people were told since."""
+        world = self.world
+        for message in world.mail.delivered[self._read :]:
+            told = message.payload
+            if told["topic"] != "client.remind":
+                self._heard[str(told.get("credential"))] = world.timeline.now
+            if told.get("reason") == Reason.ORPHAN:
+                self._told_orphans.update(str(told["text"]).split())
+        self._read = len(world.mail.delivered)
+
     def _silent(self, rotation: Rotation) -> Iterator[Condition]:
         """P10: nothing stands for longer than its deadline without a word to a person."""
         world = self.world
-        for message in world.mail.delivered[self._read :]:
-            name = message.payload.get("credential")
-            if message.payload["topic"] != "client.remind":
-                self._heard[str(name)] = world.timeline.now
-        self._read = len(world.mail.delivered)
         if rotation.pause is not None and moment(world.timeline.now) < rotation.pause.until:
             self._heard[rotation.credential] = world.timeline.now
         heard = max(self._heard.get(rotation.credential, 0.0), seconds_of(rotation.started_at))

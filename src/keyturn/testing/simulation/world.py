@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from keyturn.domain.model import VersionState
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import ENDS, Phase
 from keyturn.domain.schedule import Schedule
@@ -25,6 +26,7 @@ from keyturn.testing.simulation.promises import Promises
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
 from keyturn.testing.simulation.timeline import Timeline, WorldClock, moment
+from keyturn.testing.simulation.watch import Watch
 
 OpenStore = Callable[[Callable[[], datetime]], Store]
 """Opens a store that dates by a clock."""
@@ -122,7 +124,10 @@ class World:
         self.edges: Counter[tuple[Phase, Phase]] = Counter()
         self.keys: dict[str, Key] = {}
         self.by_value: dict[str, Key] = {}
+        self._staged: defaultdict[tuple[str, int], list[Key]] = defaultdict(list)
+        """(credential, serial) → the keys that were put at a target for it, one, unless a mint was repeated."""
         self.promises = Promises(self)
+        self.watch = Watch(self)
         self.tables = Tables(self)
         self.verifier_names = (*shape.verifiers, JOINING)
         self.lag, self.held_lag = seconds(shape.lag), seconds(shape.held_lag)
@@ -167,11 +172,42 @@ class World:
         self.keys[key.id] = self.by_value[key.value] = key
         return key
 
+    def staged(self, value: str) -> None:
+        """A value is at a target from now on."""
+        key = self.by_value.get(value)
+        if key is not None and key.serial is not None and key not in (keys := self._staged[key.credential, key.serial]):
+            keys.append(key)
+
     def key_of(self, credential: str, serial: int) -> Key | None:
-        """The key behind a version, by what is stored of it."""
+        """The key behind a version: the one that was minted for it and put at a target, whatever is stored of it. What is
+        stored says which, where several were and no reader was given any, and which one a person's key has become."""
+        keys = self._staged[credential, serial]
+        if len(keys) == 1:
+            return keys[0]
+        regions = self.regions[credential].values()
+        given = [key for key in keys if any(key.value in region.gave for region in regions)]
+        return given[0] if given else self._stored(credential, serial)
+
+    def _stored(self, credential: str, serial: int) -> Key | None:
         known = self.store.credential(credential)
         version = known.versions.get(serial) if known is not None else None
         return self.keys.get(version.key_id) if version is not None and version.key_id is not None else None
+
+    def taken_for_another(self, credential: str) -> Iterator[tuple[int, Key]]:
+        """Versions that live and whose stored key id is not that of the key behind them, and that key."""
+        known = self.store.credential(credential)
+        for serial, version in known.versions.items() if known is not None else ():
+            if version.state is VersionState.DESTROYED or version.key_id is None:
+                continue
+            key = self.key_of(credential, serial)
+            if key is not None and version.key_id != key.id:
+                yield serial, key
+
+    def is_orphan(self, key: Key) -> bool:
+        """Whether the authority made it for a mint whose answer was lost: no version has its value, and no place."""
+        if not self.shape.made_by_authority or key.serial is None or self.key_of(key.credential, key.serial) is key:
+            return False
+        return not any(region.holds(key) for region in self.regions[key.credential].values())
 
     def named(self, value: str | None) -> str:
         """What to call a value in a trace: never itself."""
@@ -216,12 +252,13 @@ class World:
         for region in self.regions[credential].values():
             region.place.overwrite(key.value)
             region.given()
+        self.staged(key.value)
 
     # What a replica is given
 
     def store_over(self, replica: Replica) -> Store:
         """The store as one replica reaches it."""
-        return store_line(replica, self.store, self.promises.watching(replica))
+        return store_line(replica, self.store, self.watch.over(replica))
 
     def registry_over(self, replica: Replica) -> Registry:
         """Everything configured, as one replica reaches it."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from keyturn.domain import establish, guards, machine, succession, tables, withdraw
+from keyturn.domain import establish, guards, machine, succession, tables, transitions, withdraw
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
 from keyturn.domain.phases import Phase
@@ -78,6 +78,14 @@ def _unmarked(self: Situation, serial: int) -> bool:
     return False
 
 
+_entering = transitions._ENTERING
+
+
+def _restoring_the_new(after: Rotation) -> Rotation:
+    """What failed, or was not wanted, is taken for what is to come back."""
+    return replace(_entering[Phase.ROLLBACK](after), restoring=after.incoming)
+
+
 SABOTAGES: Mapping[str, Sabotage] = {
     "promote-before-accept": without(establish.accept_new, phases=(Phase.INTRODUCE, Phase.OVERLAP)),
     "forget-held-connections": patched((Situation, "acceptance", _hasty)),
@@ -94,6 +102,7 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "ignore-refused-use": unguarded(guards.refused_use),
     "ignore-laggards": without(withdraw.clients_moved),
     "ignore-rollback": unguarded(guards.operator_rollback),
+    "restore-the-new": patched((transitions, "_ENTERING", {**_entering, Phase.ROLLBACK: _restoring_the_new})),
     "re-enable-compromised": patched((Situation, "marked", _unmarked)),
     "never-cut-compromised": patched((machine, "ALWAYS", (withdraw.mark_beside, withdraw.bury_again))),
     "mark-nothing-beside": both(
@@ -101,5 +110,6 @@ SABOTAGES: Mapping[str, Sabotage] = {
     ),
     "forget-versions-at-takeover": patched((machine, "succeed", _forgetful)),
     "no-deadlines": patched((machine, "overdue", lambda *_: None)),
+    "tell-of-no-orphan": without(withdraw.orphaned, phases=(Phase.COMPLETED, Phase.ROLLED_BACK)),
     "page-nobody": patched((machine, "notices", lambda _before, s, _verdict: (s.rotation, ()))),
 }

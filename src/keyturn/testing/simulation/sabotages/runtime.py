@@ -11,10 +11,11 @@ from typing import Any
 from keyturn.domain.errors import Failure
 from keyturn.domain.model import Rotation
 from keyturn.domain.secret_value import SecretValue
-from keyturn.ports.records import Commit, OutboxItem
-from keyturn.runtime import step
+from keyturn.ports.records import Commit, HistoryEntry, Lease, OutboxItem
+from keyturn.runtime import execute, gather, step
 from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.execute import Execute
+from keyturn.runtime.orphans import Orphans
 from keyturn.runtime.outbox import Outbox
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.sending import Sender
@@ -43,6 +44,11 @@ def _taken(self: Claims, names: Sequence[str]) -> dict[str, Claim]:
     return _take(replace(self, owner="everybody"), names)
 
 
+def _no_orphans(*_: object) -> Orphans:
+    """No key is one that nobody knows."""
+    return Orphans()
+
+
 def _without_intents(**named: Any) -> Commit:
     return Commit(**{**named, "intents": ()})
 
@@ -63,6 +69,15 @@ def _overwriting(store: type[MemoryStore] | type[SqlStore]) -> Replacement:
         return commit(self, asked)
 
     return store, "commit", overwrite
+
+
+_begin = MemoryStore.begin
+
+
+def _beside(self: MemoryStore, rotation: Rotation, entry: HistoryEntry, *, claim: Lease | None = None) -> None:
+    """Whatever is under way already is no hindrance."""
+    self._live.pop(rotation.credential, None)
+    _begin(self, rotation, entry, claim=claim)
 
 
 def _kv_promote(self: KvPlace, value: SecretValue, *, expected: str | None, token: str) -> str:
@@ -96,6 +111,8 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "zombie-writes": patched((Sender, "check", lambda *_: None)),
     "skip-claims": patched((Claims, "take", _taken), (Sender, "check", lambda *_: None)),
     "skip-revision-check": patched(_overwriting(MemoryStore), _overwriting(SqlStore)),
+    "begin-beside-another": patched((MemoryStore, "begin", _beside)),
+    "ignore-orphans": patched((execute, "sort_out", _no_orphans), (gather, "sort_out", _no_orphans)),
     "forget-an-intent": patched((step, "Commit", _without_intents)),
     "drop-outbox-row": patched((Outbox, "_failed", _dropped)),
     "promote-without-compare": patched(
