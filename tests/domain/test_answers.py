@@ -267,6 +267,58 @@ def test_a_full_authority_holds_before_the_mint_unless_something_may_go() -> Non
     clean(world, 1)
 
 
+def test_what_is_compromised_and_cut_off_makes_room_before_what_has_failed() -> None:
+    """v0 leaked and is disabled everywhere, v1 fails and is what every reader has: for a third key v0 goes, and readers keep
+    v1 until they have v2. (No keeping row brings back what goes.)"""
+    world = world_in(Phase.MONITOR)
+    world.room = 2
+    leak(world, 0)
+    go(world, lambda: all(verifier.table[0] is Entry.DISABLED for verifier in world.verifiers.values()))
+    world.finding = failing(control=True, clients=["c0"])
+    go(world, lambda: rotation(world).incoming == 2)
+    world.finding = None
+    said = go(world, lambda: 2 in alive(world))
+    sent = [(one.kind, one.serial) for decision in said for one in decision.effects]
+    assert (EffectKind.REVOKE, 0) in sent
+    assert not {(EffectKind.DISABLE, 1), (EffectKind.REVOKE, 1)} & set(sent)
+    go(world, ended(world))
+    clean(world, 2)
+
+
+def test_a_version_that_goes_to_make_room_is_not_enabled_meanwhile() -> None:
+    """A failed version that a verifier has lost goes for want of room: nothing makes it accepted again beside that."""
+    world = world_in(Phase.MONITOR)
+    world.room = 2
+    leak(world, 0, grace=300)
+    world.finding = failing(control=True, clients=["c0"])
+    go(world, lambda: rotation(world).incoming == 2)
+    world.finding = None
+    world.join()
+    said = go(world, lambda: 2 in alive(world))
+    for decision in said:
+        going = {one.serial for one in decision.effects if one.kind in (EffectKind.DISABLE, EffectKind.REVOKE)}
+        back = {one.serial for one in decision.effects if one.kind in (EffectKind.ENABLE, EffectKind.INSTALL)}
+        assert not going & back
+    go(world, ended(world))
+    clean(world, 2)
+
+
+def test_what_is_adopted_needs_no_room() -> None:
+    """Its key is at the full authority already: nothing is taken away for it, and nothing holds."""
+    world = world_in(Phase.MONITOR)
+    world.overwrite(world.targets["t1"], missing=False)
+    world.room = 2
+    found = world.targets["t1"].id or ""
+    go(world, lambda: rotation(world).hold is not None)
+    world.command(commands.accept, seen=world.observe(), target="t1", found=found, by="ada", why="it is right")
+    said = go(world, lambda: any(line.kind is EffectKind.INSTALL and "/v2" in name for name, line in world.journal.items()))
+    assert Reason.NO_ROOM not in {decision.verdict.reason for decision in said}
+    assert not {one.kind for decision in said for one in decision.effects} & {EffectKind.DISABLE, EffectKind.REVOKE}
+    world.room = None
+    go(world, ended(world))
+    clean(world, 2)
+
+
 def test_in_an_emergency_what_no_target_serves_makes_room_though_somebody_uses_it() -> None:
     """v1 is being taken back when v0 leaks, and the authority takes no third key: v1 goes, in use or not, for until v2 can
     be made every reader has what leaked."""

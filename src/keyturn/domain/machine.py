@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.domain.absorb import absorb
-from keyturn.domain.effects import MANY, Effect, Message
+from keyturn.domain.effects import MANY, Effect, EffectKind, Message
 from keyturn.domain.errors import PERMANENT
 from keyturn.domain.guards import CHAIN
 from keyturn.domain.model import Rotation, VersionState
@@ -115,8 +115,10 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
     if verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:
-        # What one row waits for, or asks for in vain, keeps no other from making true again what was.
-        effects += tuple(one for one in _standing(s)[0] if one not in effects)
+        # What one row waits for, or asks for in vain, keeps no other from making true again what was; but what goes to make
+        # room is not brought back meanwhile.
+        going = {one.serial for one in effects if one.kind in (EffectKind.DISABLE, EffectKind.REVOKE)}
+        effects += tuple(one for one in _standing(s)[0] if one not in effects and one.serial not in going)
     if verdict.ruling is Ruling.WAIT and s.rotation.live and (late := overdue(s, verdict)) is not None:
         return late, effects if late.ruling is Ruling.WAIT else _standing(s)[0]
     return verdict, effects

@@ -10,6 +10,7 @@ from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.runtime.values import copy_token
 from keyturn.testing.simulation.clients import THIEF, Client, Use
+from keyturn.testing.simulation.making_room import idle, makes_room
 from keyturn.testing.simulation.plan import MOST_SKEW
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
@@ -117,7 +118,7 @@ def _revoking(p: Promises, replica: Replica, key: Key) -> Found:
         return  # nobody has its value
     if key.serial in rotation.proven:
         return  # it lives again where a verifier came back, and is buried again
-    if rotation.phase in RESTORABLE:
+    if rotation.phase in RESTORABLE and not makes_room(p.world, rotation, key, emergency=emergency(rotation)):
         yield "P3", f"{replica.name} revokes {key} in {rotation.phase}"
     if key.serial == rotation.survivor:
         yield "P3", f"{replica.name} revokes {key}, which is to stay"
@@ -142,6 +143,10 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
             yield "P2", f"{key} is disabled before its grace is over"
         return
     serving = [one.name for one in regions if one.value == key.value and one.name not in replica.cut]
+    if makes_room(world, rotation, key, emergency=emergency(rotation)):
+        if serving and (other := idle(world, rotation)):
+            yield "P2", f"{key} makes room while {', '.join(serving)} gives it to readers, and {other} is in no use"
+        return
     if serving:
         yield "P2", f"{key} is disabled while {', '.join(serving)} gives it to readers"
     if key.forced or not any(key.value in region.gave for region in regions):

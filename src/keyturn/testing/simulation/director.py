@@ -222,7 +222,7 @@ class Director:
         self._strangers += 1
         if one.choice == "overwrites":
             place.overwrite(f"by hand {self._strangers}")
-        elif one.choice == "makes a key":
+        elif one.choice == "makes a key" and world.authority.room() != 0:
             minted = world.authority.made_by_hand()
             key = world.made(one.who, minted, None)
             for node in world.authority.nodes.values():

@@ -71,6 +71,9 @@ class OnDuty:
                         region.place.foreign = ()
                 self._remove_strangers(name)
             case Reason.AUTHORITY_ILL | Reason.FAILURES_SPREAD | Reason.AUTHORITY_CHANGED | Reason.NO_ROOM:
+                if reason is Reason.NO_ROOM:
+                    for one in self.world.shape.credentials:
+                        self._remove_strangers(one.name)
                 if tried > 12:
                     self.people.command(name, "rollback")
                 if tried > 24:

@@ -64,6 +64,13 @@ def _in_memory(now: Callable[[], datetime]) -> Store:
     return MemoryStore(now=now)
 
 
+def _capacity(plan: Plan) -> int | None:
+    """So many keys the authority takes at once: any number, as a rule; else an old and a new one of each credential, and
+    one more or none."""
+    room = random.Random(f"{plan.seed}/{plan.run}/capacity").choice((None, None, None, 0, 1))
+    return None if room is None else 2 * len(plan.shape.credentials) + room
+
+
 class Tables:
     """The key tables of the verifiers, which several credentials share."""
 
@@ -137,6 +144,7 @@ class World:
             lag=self.lag,
             held_lag=self.held_lag,
             lease="key-table",
+            capacity=_capacity(plan),
             origin=ValueOrigin.AUTHORITY if shape.made_by_authority else ValueOrigin.KEYTURN,
             draw=self.rng,
         )

@@ -1,0 +1,35 @@
+"""What may go before its time, since the authority takes no further key until another one is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keyturn.domain.model import Rotation
+from keyturn.domain.observations import Entry
+from keyturn.domain.phases import Phase
+
+if TYPE_CHECKING:
+    from keyturn.testing.simulation.world import Key, World
+
+
+def makes_room(world: World, rotation: Rotation, key: Key, *, emergency: bool) -> bool:
+    """Whether a key goes for one that is to be minted: it has failed; or no reader gets it, and it was never given to
+    any, or was revoked before, or it is an emergency. What is adopted is there already, and needs no room."""
+    if rotation.phase is not Phase.INTRODUCE or rotation.adopting is not None or world.authority.room() != 0:
+        return False
+    regions = world.regions[key.credential].values()
+    unserved = not any(region.value == key.value for region in regions)
+    given = any(key.value in region.gave for region in regions)
+    return key.serial in rotation.failed or (unserved and (emergency or not given or key.serial in rotation.revoked))
+
+
+def idle(world: World, rotation: Rotation) -> Key | None:
+    """An outgoing version that takes room at the authority although no reader gets it and no verifier accepts it."""
+    for serial in rotation.outgoing:
+        key = world.key_of(rotation.credential, serial)
+        if key is None or any(region.value == key.value for region in world.regions[key.credential].values()):
+            continue
+        entries = [node.entries().get(key.id) for node in world.authority.nodes.values()]
+        if Entry.DISABLED in entries and Entry.ACTIVE not in entries:
+            return key
+    return None
