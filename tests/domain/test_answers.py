@@ -311,7 +311,9 @@ def test_what_is_adopted_needs_no_room() -> None:
     found = world.targets["t1"].id or ""
     go(world, lambda: rotation(world).hold is not None)
     world.command(commands.accept, seen=world.observe(), target="t1", found=found, by="ada", why="it is right")
-    said = go(world, lambda: any(line.kind is EffectKind.INSTALL and "/v2" in name for name, line in world.journal.items()))
+    said = go(
+        world, lambda: any(line.kind is EffectKind.INSTALL and "/v2" in name for name, line in world.journal.items())
+    )
     assert Reason.NO_ROOM not in {decision.verdict.reason for decision in said}
     assert not {one.kind for decision in said for one in decision.effects} & {EffectKind.DISABLE, EffectKind.REVOKE}
     world.room = None

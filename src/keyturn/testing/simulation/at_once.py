@@ -290,7 +290,10 @@ def refused(p: Promises, use: Use) -> Found:
     world, key = p.world, use.key
     age = world.timeline.now - use.fetched
     region = world.regions[key.credential][use.client.shape.target]
-    told = key.reported is not None or key.forced or key.bad is not None or key.serial is None
+    rotation = world.store.live_of(key.credential)
+    # What has failed may have gone to make room; whether it might is asked when it goes.
+    failed = rotation is not None and key.serial in rotation.failed
+    told = key.reported is not None or key.forced or key.bad is not None or key.serial is None or failed
     ill = use.verifier in world.ill or (use.verifier, key.id) in p.hands or p.excused(use.verifier)
     ill = ill or p.said_to_differ(use.verifier, key.credential)
     by_hand = region.touched or world.timeline.now - region.answered < ANSWERED
