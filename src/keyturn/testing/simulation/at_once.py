@@ -147,7 +147,8 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
         if serving and (other := idle(world, rotation)):
             yield "P2", f"{key} makes room while {', '.join(serving)} gives it to readers, and {other} is in no use"
         return
-    if serving:
+    # On the way back a force stands in for a target that cannot be read.
+    if serving and not (key.forced and rotation.phase is Phase.ROLLBACK):
         yield "P2", f"{key} is disabled while {', '.join(serving)} gives it to readers"
     if key.forced or not any(key.value in region.gave for region in regions):
         return

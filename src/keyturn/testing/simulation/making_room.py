@@ -20,7 +20,11 @@ def makes_room(world: World, rotation: Rotation, key: Key, *, emergency: bool) -
     regions = world.regions[key.credential].values()
     unserved = not any(region.value == key.value for region in regions)
     given = any(key.value in region.gave for region in regions)
-    return key.serial in rotation.failed or (unserved and (emergency or not given or key.serial in rotation.revoked))
+    # One that a hand made has its serial from keyturn.
+    failed = any(
+        version.serial in rotation.failed for version in rotation.versions.values() if version.key_id == key.id
+    )
+    return failed or (unserved and (emergency or not given or key.serial in rotation.revoked))
 
 
 def idle(world: World, rotation: Rotation) -> Key | None:

@@ -114,7 +114,11 @@ class Watch:
         world, promises = self.world, self.world.promises
         if (noted := promises.being_reported.get(after.credential)) is not None:
             found = {serial: world.key_of(after.credential, serial) for serial in after.marks}
-            noted([serial for serial, key in found.items() if key is not None and key.reported is None])
+            # Also of one that was reported before: a second report may cut it off earlier.
+            sooner = [
+                v for v, mark in after.marks.items() if v not in before.marks or mark.cut_at < before.marks[v].cut_at
+            ]
+            noted([serial for serial in sooner if found[serial] is not None])
         for serial in after.forced:
             if (key := world.key_of(after.credential, serial)) is not None:
                 key.forced = True
