@@ -241,19 +241,20 @@ def orphaned(s: Situation) -> Verdict | None:
 
 
 def make_room(s: Situation) -> Outcome:
-    """The authority takes one more key. Where it is full, a compromised version that is cut off already and that nobody gets
-    goes first, then one that failed, then one that no target serves, then the compromised one on the fewest targets when its
-    grace is over; nothing else is taken for it. What is adopted is there already."""
+    """The authority takes one more key. Where it is full, one that nobody can use any more goes first: revoked elsewhere, or
+    compromised, cut off and given to nobody; then one that failed, then one that no target serves, then the compromised one
+    on the fewest targets when its grace is over; nothing else is taken for it. What is adopted is there already."""
     there = any(s.entry(v, s.new) not in (Entry.ABSENT, Entry.UNKNOWN) for v in s.seen.verifiers)
     if there or s.rotation.adopting is not None or s.seen.room is None or s.seen.room > 0:
         return None
     occupying = [serial for serial in s.rotation.outgoing if s.minted(serial) and _occupies(s, serial)]
     counts = {serial: sum(not _known_unserved(s, t, serial) for t in s.rotation.targets) for serial in occupying}
-    cut_off = [v for v in occupying if counts[v] == 0 and s.marked(v) and not _accepting(s, v)]
+    useless = [v for v in occupying if v in s.rotation.revoked or (counts[v] == 0 and s.marked(v))]
+    useless = [v for v in useless if not _accepting(s, v)]
     failed = [serial for serial in occupying if serial in s.rotation.failed]
     unserved = [serial for serial in occupying if counts[serial] == 0 and (s.hurried or not s.kept(serial))]
     over = [v for v in occupying if s.marked(v) and _grace(s, v) is None]
-    for candidates in (cut_off, failed, unserved, over):
+    for candidates in (useless, failed, unserved, over):
         if candidates:
             victim = min(candidates, key=lambda serial: counts[serial])
             if accepting := _accepting(s, victim):
