@@ -195,9 +195,10 @@ def test_an_orphan_is_told_and_keeps_nothing_else_from_being_as_it_was_left(back
     world = coming_to(Phase.ROLLBACK) if back else world_in(Phase.DESTROY)
     go(world, ended(world))
     assert world.ended is not None
-    orphans = (Obstacle(what="nobody can use", id="k9", since=None),)
+    orphans = tuple(Obstacle(what="nobody can use", id=name, since=None) for name in ("k9", "k10"))
     seen = replace(world.observe(world.ended), orphans=orphans)
-    assert decide(world.ended, seen, world.now).verdict.reason is Reason.ORPHAN
+    told = decide(world.ended, seen, world.now).verdict
+    assert (told.reason, told.detail) == (Reason.ORPHAN, "authority: nobody can use k9; nobody can use k10")
     world.join()
     seen = replace(world.observe(world.ended), orphans=orphans)
     assert [effect.kind for effect in decide(world.ended, seen, world.now).effects] == [EffectKind.ENABLE]

@@ -235,9 +235,10 @@ def remove_copies(s: Situation) -> Outcome:
 def orphaned(s: Situation) -> Verdict | None:
     """Between rotations a key of ours turns up that nobody can use. It harms nobody, and the next mint revokes it: that is
     told when all else is as it was left."""
-    for found in s.seen.orphans:
-        return hold(Reason.ORPHAN, f"{AUTHORITY}: {found.what} {found.id}", target=AUTHORITY, id=found.id)
-    return None
+    if not s.seen.orphans:
+        return None
+    found = "; ".join(f"{one.what} {one.id}" for one in s.seen.orphans)
+    return hold(Reason.ORPHAN, f"{AUTHORITY}: {found}", target=AUTHORITY, ids=[one.id for one in s.seen.orphans])
 
 
 def make_room(s: Situation) -> Outcome:

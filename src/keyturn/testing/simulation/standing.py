@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -227,7 +228,7 @@ class Standing:
             if told["topic"] != "client.remind":
                 self._heard[str(told.get("credential"))] = world.timeline.now
             if told.get("reason") == Reason.ORPHAN:
-                self._told_orphans.update(str(told["text"]).split())
+                self._told_orphans.update(re.findall(r"[\w-]+", str(told["text"])))
         self._read = len(world.mail.delivered)
 
     def _silent(self, rotation: Rotation) -> Iterator[Condition]:
