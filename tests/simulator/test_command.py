@@ -70,6 +70,18 @@ def test_json_is_one_object_on_stdout() -> None:
 
 
 @pytest.mark.slow
+def test_the_store_that_the_daemon_has_by_default_tells_the_same_story() -> None:
+    """On SQLite a seed gives the same runs as in memory, step by step, and no promise is broken."""
+    told = [
+        json.loads(simulate("--runs", "4", "--seed", "5", "--store", kind, "--json").stdout)
+        for kind in ("memory", "sqlite")
+    ]
+    same = ("runs", "rotations", "steps", "violations", "strength")
+    assert [told[0][name] for name in same] == [told[1][name] for name in same]
+    assert told[0]["violations"] == []
+
+
+@pytest.mark.slow
 def test_violation_is_exit_1_with_a_trace_for_people() -> None:
     """A broken product ends the run with exit 1, and with the seed, the run, the promise and what led there."""
     done = simulate("--runs", "50", "--seed", "2", "--sabotage", "never-revoke", "--json")
