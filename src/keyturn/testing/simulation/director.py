@@ -211,6 +211,8 @@ class Director:
                 world.promises.excuse(one.where)
                 node.put(key.id, Entry.ACTIVE, SecretValue(key.value))
             return
+        if key.id not in node.entries():
+            return
         world.promises.hands[one.where, key.id] = key
         if one.choice == "loses":
             node.lose(key.id)

@@ -147,6 +147,10 @@ def _run(options: argparse.Namespace) -> Report:
             write("".join(f"{report.runs}: {line}\n" for line in outcome.lines))
             report.add(outcome)
             if outcome.violation is not None:
+                broken = outcome.violation
+                sys.stderr.write(
+                    f"run {outcome.plan.run}: {broken.promise}: {broken.text}; looking for less that breaks it\n"
+                )
                 report.breaches.append(_breach(outcome, options.store))
                 if options.sabotage is not None:
                     break
