@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.domain.findings import authority_ill, failing
+from tests.domain.ground import Fate
 from tests.domain.places import seconds
 from tests.domain.scenes import ended, rotation, step, world_in
 from tests.domain.tracing import alive, clean, go, leak, refused, tick
@@ -301,6 +302,37 @@ def test_a_version_that_goes_to_make_room_is_not_enabled_meanwhile() -> None:
         assert not going & back
     go(world, ended(world))
     clean(world, 2)
+
+
+def test_what_readers_have_gets_the_last_room_before_the_new_version() -> None:
+    """The authority lost v0, which every reader has, and has room for one key: v0 gets it, and the new one waits."""
+    world = world_in(Phase.INTRODUCE)
+    world.room = 1
+    go(world, lambda: rotation(world).hold is not None)
+    for verifier in world.verifiers.values():
+        world.lose(verifier, 0)
+    world.fates = [Fate.FAILED] * 3
+    said = go(world, lambda: alive(world) == {0})
+    assert {one.verdict.detail for one in said} == {
+        "the authority has room for v0 alone, which it has lost: remove a key there that nobody needs"
+    }
+    for _ in range(5):
+        tick(world)
+    assert alive(world) == {0}
+    world.room = 2
+    go(world, ended(world))
+    clean(world, 1)
+
+
+def test_no_room_is_kept_for_what_the_authority_takes_never_again() -> None:
+    """A key that somebody deleted at an authority that makes its values cannot come back: the new version gets the room."""
+    world = world_in(Phase.INTRODUCE)
+    world.clients["c0"].dismissed = True
+    world.room = 1
+    for verifier in world.verifiers.values():
+        world.lose(verifier, 0)
+    world.denied.add(EffectKind.ENABLE)
+    go(world, lambda: 1 in alive(world))
 
 
 def test_what_is_adopted_needs_no_room() -> None:

@@ -91,8 +91,10 @@ def _unseen(world: World, names: Sequence[str]) -> str | None:
     return f"{unseen or 'no target'} cannot be read" if unseen or not names else None
 
 
-def _full(world: World, _rotation: Rotation, _verdict: Verdict) -> str | None:
-    return None if world.room is not None and len(world.listed()) >= world.room else "the authority has room"
+def _full(world: World, rotation: Rotation, _verdict: Verdict) -> str | None:
+    # What it has lost of what must be accepted has the last room.
+    wanted = world.listed() | {serial for serial in rotation.outgoing if rotation.versions[serial].key_id is not None}
+    return None if world.room is not None and len(wanted) >= world.room else "the authority has room"
 
 
 def _fails_alone(world: World, rotation: Rotation, verdict: Verdict) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from keyturn.domain.effects import EffectKind
+from keyturn.domain.errors import PERMANENT
 from keyturn.domain.establish import not_served
 from keyturn.domain.observations import AUTHORITY, Acceptance, Entry, ServingKind
 from keyturn.domain.reasons import Reason
@@ -242,11 +243,13 @@ def orphaned(s: Situation) -> Verdict | None:
 
 
 def make_room(s: Situation) -> Outcome:
-    """The authority takes one more key. Where it is full, one that nobody can use any more goes first: revoked elsewhere, or
-    compromised, cut off and given to nobody; then one that failed, then one that no target serves, then the compromised one
-    on the fewest targets when its grace is over; nothing else is taken for it. What is adopted is there already."""
+    """The authority takes one more key, besides those that it has lost and must have again. Where it is full, what nobody
+    can use any more goes first: revoked elsewhere, or compromised, cut off and given to nobody; then one that failed, then
+    one that no target serves, then the compromised one on the fewest targets when its grace is over; nothing else is taken
+    for it. What is adopted is there already."""
     there = any(s.entry(v, s.new) not in (Entry.ABSENT, Entry.UNKNOWN) for v in s.seen.verifiers)
-    if there or s.rotation.adopting is not None or s.seen.room is None or s.seen.room > 0:
+    lost = [v for v in s.rotation.outgoing if s.kept(v) and s.minted(v) and _to_come_back(s, v)]
+    if there or s.rotation.adopting is not None or s.seen.room is None or s.seen.room > len(lost):
         return None
     occupying = [serial for serial in s.rotation.outgoing if s.minted(serial) and _occupies(s, serial)]
     counts = {serial: sum(not _known_unserved(s, t, serial) for t in s.rotation.targets) for serial in occupying}
@@ -265,11 +268,22 @@ def make_room(s: Situation) -> Outcome:
     until = min((cut for v in occupying if (cut := s.cut(v)) is not None), default=None)
     if until is not None:
         return wait(Reason.NO_ROOM, "the compromised version goes when its grace is over", until=until)
-    return hold(Reason.NO_ROOM, "the authority is full: remove a key there that nobody needs")
+    full = f"has room for v{lost[0]} alone, which it has lost" if s.seen.room > 0 else "is full"
+    return hold(Reason.NO_ROOM, f"the authority {full}: remove a key there that nobody needs")
+
+
+def _to_come_back(s: Situation, serial: int) -> bool:
+    """Whether the authority has lost a version, and has not refused for good to have it again."""
+    tried = [one for one in s.seen.effects.values() if (one.kind, one.serial) == (EffectKind.ENABLE, serial)]
+    return _entries(s, serial) == {Entry.ABSENT} and all(one.failure not in PERMANENT for one in tried)
+
+
+def _entries(s: Situation, serial: int) -> set[Entry]:
+    return {s.entry(verifier, serial) for verifier in s.seen.verifiers}
 
 
 def _occupies(s: Situation, serial: int) -> bool:
-    return any(s.entry(v, serial) in (Entry.ACTIVE, Entry.DISABLED) for v in s.seen.verifiers)
+    return not _entries(s, serial).isdisjoint({Entry.ACTIVE, Entry.DISABLED})
 
 
 def _known_unserved(s: Situation, target: str, serial: int) -> bool:

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 def makes_room(world: World, rotation: Rotation, key: Key, *, emergency: bool) -> bool:
     """Whether a key goes for one that is to be minted: it has failed; or no reader gets it, and it was never given to
     any, or was revoked before, or it is an emergency. What is adopted is there already, and needs no room."""
-    if rotation.phase is not Phase.INTRODUCE or rotation.adopting is not None or world.authority.room() != 0:
+    room = world.authority.room()
+    if (
+        rotation.phase is not Phase.INTRODUCE
+        or rotation.adopting is not None
+        or room is None
+        or room > _lost(world, rotation)
+    ):
         return False
     regions = world.regions[key.credential].values()
     unserved = not any(region.value == key.value for region in regions)
@@ -25,6 +31,13 @@ def makes_room(world: World, rotation: Rotation, key: Key, *, emergency: bool) -
         version.serial in rotation.failed for version in rotation.versions.values() if version.key_id == key.id
     )
     return failed or (unserved and (emergency or not given or key.serial in rotation.revoked))
+
+
+def _lost(world: World, rotation: Rotation) -> int:
+    """How many outgoing versions the authority has lost: they must have room again, too."""
+    keys = [world.key_of(rotation.credential, serial) for serial in rotation.outgoing]
+    known = {key_id for node in world.authority.nodes.values() for key_id in node.entries()}
+    return sum(key is not None and key.id not in known for key in keys)
 
 
 def idle(world: World, rotation: Rotation) -> Key | None:
