@@ -92,6 +92,9 @@ class Standing:
         world, promises = self.world, self.world.promises
         changed = (node.name, key.id) in promises.hands or promises.said_to_differ(node.name, key.credential)
         rotation = world.store.live_of(key.credential)
+        # What has failed goes first where the authority has room for few; whether it might is asked when it goes.
+        if rotation is not None and key.serial in rotation.failed and world.authority.capacity is not None:
+            return True
         # A person is called for something else, and is told of the verifier when that is answered.
         called = rotation is not None and rotation.hold is not None and rotation.hold.latched
         return node.away or node.name in world.ill or changed or (called and promises.excused(node.name))
