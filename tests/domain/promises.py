@@ -170,8 +170,9 @@ def one_at_a_time(before: Rotation, decision: Decision) -> None:
 
 def disable_before_revoke(world: World, after: Rotation, serial: int) -> None:
     """P3: nothing is taken away for good before DESTROY but by a rollback, or for room; and what is revoked was disabled
-    first, held connections too, but where it makes room. What an earlier rotation destroyed is dead already."""
-    if serial not in after.versions:
+    first, held connections too, but where it makes room. What an earlier rotation destroyed is dead already, and so is what
+    this one has proven dead."""
+    if serial not in after.versions or serial in after.proven:
         return
     room = after.phase is Phase.INTRODUCE and world.room is not None and serial in makes_room(world, after)
     assert after.phase in (Phase.DESTROY, Phase.ROLLBACK) or room, f"P3: v{serial} is revoked in {after.phase}"

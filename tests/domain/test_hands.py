@@ -314,3 +314,16 @@ def test_what_is_out_of_sight_is_reasserted_once_it_is_seen() -> None:
     world.targets["t1"].away = False
     go(world, ended(world))
     clean(world, 1)
+
+
+def test_what_is_proven_dead_stays_so_though_the_rotation_is_held() -> None:
+    """A rollback that a hand at a target holds up: what it has proven dead already is enabled by another hand, and revoked
+    again with the next tick."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    go(world, lambda: 1 in rotation(world).proven)
+    world.overwrite(world.targets["t0"], missing=False)
+    go(world, lambda: rotation(world).hold is not None)
+    world.verifiers["g1"].table[1] = Entry.ACTIVE
+    go(world, lambda: world.verifiers["g1"].table[1] is Entry.REVOKED)
+    assert rotation(world).hold is not None

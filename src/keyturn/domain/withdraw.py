@@ -192,11 +192,15 @@ def revoke_doomed(s: Situation) -> Outcome:
 
 
 def bury_again(s: Situation) -> Outcome:
-    """What an earlier rotation destroyed stays dead: a verifier that comes back with an older table is told again. Where
-    another's hand gives it to readers that is held for, and nothing is taken away under them."""
+    """What an earlier rotation destroyed, or this one has proven dead, stays dead: a verifier that comes back with an older
+    table, or that another's hand has changed, is told again. Where a hand gives it to readers that is held for, and nothing
+    is taken away under them."""
     risen: dict[int, list[str]] = {}
+    # At an end its own rows see to its own.
+    proven = s.rotation.proven if s.rotation.live else ()
     for verifier, seen in sorted(s.seen.verifiers.items()):
-        for serial in seen.risen:
+        alive = {v for v in proven if s.entry(verifier, v) is Entry.ACTIVE}
+        for serial in sorted(seen.risen | alive):
             if any(s.serves(target, serial) for target in s.rotation.targets):
                 continue
             risen.setdefault(serial, []).append(verifier)
