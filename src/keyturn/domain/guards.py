@@ -246,7 +246,8 @@ def _to_be_adopted(s: Situation, target: str) -> bool:
 
 def way_back_lost(s: Situation) -> Verdict | None:
     """Before the point of no return every target holds a readable copy of the old version (promise P3)."""
-    lost = [t for t in s.rotation.targets if (copies := s.copies(t)) is not None and s.old not in copies]
+    seen = {t: copies for t in s.rotation.targets if (copies := s.copies(t)) is not None}
+    lost = [t for t, copies in seen.items() if s.old not in copies or s.old in s.seen.lost]
     if not lost or not s.givable(s.old) or s.old in s.rotation.waived:
         return None
     return hold(Reason.ROLLBACK_VALUE_LOST, f"{', '.join(lost)} holds no copy of v{s.old}", targets=lost, serial=s.old)

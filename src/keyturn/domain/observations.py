@@ -210,6 +210,8 @@ class Observations:
 
     targets: Mapping[str, TargetSeen]
     verifiers: Mapping[str, VerifierSeen]
+    lost: frozenset[int] = frozenset()
+    """Versions of which copies are there, and each was read and holds another value."""
     usage: UsageSeen = UsageSeen()
     effects: Mapping[str, EffectSeen] = field(default_factory=dict)
     """By effect id, of this rotation."""

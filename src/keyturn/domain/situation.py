@@ -153,6 +153,8 @@ class Situation:
 
     def readable(self, serial: int) -> bool | None:
         """Whether a version's value can be read back from anywhere; None when that is unknown."""
+        if serial in self.seen.lost:
+            return False
         known = True
         for target in self.rotation.targets:
             held = self.stored(target)

@@ -55,10 +55,12 @@ class Gather:
         credential = self.store.credential(rotation.credential)
         known = {**(credential.versions if credential is not None else {}), **rotation.versions}
         seen = self.targets.look(rotation, wired, known)
-        verifiers = self._ask_verifiers(rotation, wired, known, seen)
+        values, lost = self._values(rotation, wired, seen)
+        verifiers = self._ask_verifiers(rotation, wired, known, values)
         orphans = self._orphans(rotation, wired)
         return Observations(
             targets=seen,
+            lost=lost,
             verifiers=verifiers,
             # Nothing that is done between rotations rests on use.
             usage=UsageSeen() if rotation.phase.is_end else observe_usage(self.silences, self.registry, rotation),
@@ -76,12 +78,29 @@ class Gather:
             room=self._room(wired, orphans),
         )
 
+    def _values(
+        self, rotation: Rotation, wired: WiredCredential, targets: Mapping[str, TargetSeen]
+    ) -> tuple[dict[int, SecretValue], frozenset[int]]:
+        """What can be presented, and the versions of which every copy that is there holds another value."""
+        values: dict[int, SecretValue] = {}
+        lost = set()
+        for serial, version in rotation.versions.items():
+            if version.key_id is None or _nowhere(serial, targets):
+                continue
+            try:
+                values[serial] = value_of(rotation, serial, wired.targets.values(), self.fingerprint_key)
+            except (Absent, Transient, Denied) as error:
+                log.debug("value unreadable", credential=rotation.credential, version=serial, error=error.message)
+                if isinstance(error, Absent) and self.targets.hold_another(rotation, wired, serial, targets):
+                    lost.add(serial)
+        return values, frozenset(lost)
+
     def _ask_verifiers(
         self,
         rotation: Rotation,
         wired: WiredCredential,
         known: Mapping[int, Version],
-        targets: Mapping[str, TargetSeen],
+        values: Mapping[int, SecretValue],
     ) -> dict[str, VerifierSeen]:
         try:
             names = sorted(self.at_once.run(f"{rotation.credential}/verifiers", wired.issuer.verifiers))
@@ -89,15 +108,6 @@ class Gather:
             log.warning("authority unreachable", credential=rotation.credential, error=error.message)
             return {}
         minted = {serial: v.key_id for serial, v in rotation.versions.items() if v.key_id is not None}
-        values: dict[int, SecretValue] = {}
-        for serial in minted:
-            if _nowhere(serial, targets):
-                continue
-            try:
-                values[serial] = value_of(rotation, serial, wired.targets.values(), self.fingerprint_key)
-            except (Absent, Transient, Denied) as error:
-                log.debug("value unreadable", credential=rotation.credential, version=serial, error=error.message)
-
         buried = _buried(rotation, known)
 
         def ask(verifier: str) -> Callable[[], VerifierSeen]:

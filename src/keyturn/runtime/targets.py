@@ -15,7 +15,7 @@ from keyturn.ports.executor import Executor
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.retries import AtOnce
-from keyturn.runtime.values import copy_token, identify, named_serial
+from keyturn.runtime.values import copy_token, identify, is_version, named_serial
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +54,24 @@ class Targets:
                 except Failure as error:
                     log.debug("copy unreadable", credential=rotation.credential, version=serial, error=error.message)
         return found
+
+    def hold_another(
+        self, rotation: Rotation, wired: WiredCredential, serial: int, seen: Mapping[str, TargetSeen]
+    ) -> bool:
+        """Whether every copy of a version that was seen is read, and is another value: of a mint whose answer was lost, or
+        of another's hand. What is read as absent may be on its way."""
+        tokens = {
+            name: copy_token(rotation, serial) if serial in target.copies else target.left.get(serial)
+            for name, target in seen.items()
+            if target.copies is not None
+        }
+        try:
+            values = [wired.targets[name].fetch(token) for name, token in tokens.items() if token is not None]
+        except Failure as error:
+            log.debug("copy unreadable", credential=rotation.credential, version=serial, error=error.message)
+            return False
+        known = len(tokens) == len(seen) and bool(values)
+        return known and not any(is_version(value, rotation, serial, self.fingerprint_key) for value in values)
 
     def _adopted(self, rotation: Rotation, wired: WiredCredential) -> dict[str, int]:
         """The fingerprint of what is to be adopted, while it still is where it was found and no version has it yet: other

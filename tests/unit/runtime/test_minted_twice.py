@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tests.unit.runtime.rig import NAME, Rig
+from tests.unit.runtime.test_adoption import sign_for_what_is_lost
 
 from keyturn.domain.phases import Phase
 from keyturn.ports.issuer import ValueOrigin
@@ -44,4 +45,21 @@ def test_a_version_that_was_minted_twice_is_given_to_readers_as_one(origin: Valu
     assert len(given) == 1
     assert all(node.accepts(value or "") for node in rig.authority.nodes.values() for value in given)
     assert rig.refused == {}
+    assert not any(rig.backend.place(path).copies() for path in rig.targets)
+
+
+def test_a_version_of_which_only_the_other_value_is_left_is_given_up() -> None:
+    """The value that is on record is taken away by another's hand, and the one of the lost answer stands under its name: that
+    is no copy of it, and another version is made."""
+    rig = minted_twice(ValueOrigin.KEYTURN, answered=True)
+    place = rig.backend.place("t1")
+    for token in [token for token in place.copies() if "v2" in token]:
+        place.remove(token, ())
+    for _ in range(100):
+        rig.second()
+        sign_for_what_is_lost(rig)
+    rotation = rig.until_phase(Phase.COMPLETED, seconds=1)
+    assert rotation.incoming == 3
+    (value,) = {rig.backend.place(path).readers_get() for path in rig.targets}
+    assert all(node.accepts(value or "") for node in rig.authority.nodes.values())
     assert not any(rig.backend.place(path).copies() for path in rig.targets)

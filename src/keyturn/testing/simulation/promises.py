@@ -147,7 +147,12 @@ class Promises:
             if any(key is not None and key.reported is None and not accepts(node, key) for key in keys):
                 return False
         # What is dead may have risen there, until it is buried again.
-        return not any(self.is_destroyed(key) and ever_accepts(node, key) for key in self.world.keys.values())
+        return not any(self._is_dead(key) and ever_accepts(node, key) for key in self.world.keys.values())
+
+    def _is_dead(self, key: Key) -> bool:
+        """Whether it is said to be destroyed, or to be proven dead, which it will be said to be next."""
+        rotation = self.world.store.live_of(key.credential)
+        return self.is_destroyed(key) or (rotation is not None and key.serial in rotation.proven)
 
     def said_to_differ(self, verifier: str, credential: str) -> bool:
         """Whether keyturn has reported that somebody has changed a key there, which it leaves to a person to mend, and
@@ -236,6 +241,11 @@ class Promises:
         self.alarms.append((key, self.world.timeline.now, self.world.source_of(verifier)))
         if accepted and not (self.excused(verifier) or self.after_late):
             self.check([("P11", f"{verifier} accepts {key} from a thief, and it is said to be destroyed")])
+
+    def held_up(self, seconds: float) -> None:
+        """Whoever was to undo what came late is dead, and keeps the others from it for so long."""
+        if self.after_late:
+            self._late_until += seconds
 
     def _came_late(self) -> None:
         self._late_until = self.world.timeline.now + STANDS

@@ -138,6 +138,7 @@ class Replica:
     def restart(self) -> None:
         """Start the process again."""
         self.world.held_until = self.world.timeline.now + LEASE.total_seconds()
+        self.world.promises.held_up(LEASE.total_seconds())
         self.runtime = self._started()
 
     @property
