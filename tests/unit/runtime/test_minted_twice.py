@@ -49,8 +49,8 @@ def test_a_version_that_was_minted_twice_is_given_to_readers_as_one(origin: Valu
 
 
 def test_a_version_of_which_only_the_other_value_is_left_is_given_up() -> None:
-    """The value that is on record is taken away by another's hand, and the one of the lost answer stands under its name: that
-    is no copy of it, and another version is made."""
+    """The value that is on record is taken away by another's hand, and the one of the lost answer stands under its name:
+    that is no copy of it, and another version is made."""
     rig = minted_twice(ValueOrigin.KEYTURN, answered=True)
     place = rig.backend.place("t1")
     for token in [token for token in place.copies() if "v2" in token]:
