@@ -212,10 +212,12 @@ class World:
                 yield serial, key
 
     def is_orphan(self, key: Key) -> bool:
-        """Whether the authority made it for a mint whose answer was lost: no version has its value, and no place."""
-        if not self.shape.made_by_authority or key.serial is None or self.key_of(key.credential, key.serial) is key:
+        """Whether the authority made it for a mint whose answer was lost: no version is it, no reader ever got it, and its
+        value is at no place, or not any more."""
+        if not self.shape.made_by_authority or key.serial is None or self._stored(key.credential, key.serial) is key:
             return False
-        return not any(region.holds(key) for region in self.regions[key.credential].values())
+        regions = self.regions[key.credential].values()
+        return not any(key.value in region.gave or region.holds(key) for region in regions)
 
     def named(self, value: str | None) -> str:
         """What to call a value in a trace: never itself."""
