@@ -212,6 +212,8 @@ class Observations:
     verifiers: Mapping[str, VerifierSeen]
     lost: frozenset[int] = frozenset()
     """Versions of which copies are there, and each was read and holds another value."""
+    compromised: frozenset[int] = frozenset()
+    """Versions of earlier rotations that are compromised."""
     usage: UsageSeen = UsageSeen()
     effects: Mapping[str, EffectSeen] = field(default_factory=dict)
     """By effect id, of this rotation."""

@@ -176,10 +176,11 @@ def soaked(s: Situation) -> Verdict | None:
 
 def revoke_doomed(s: Situation) -> Outcome:
     """The authority lists every doomed version as revoked, on every verifier; a tombstone keeps late calls out. Between
-    rotations, where another's hand gives one to readers, that is held for, and nothing is taken away under them."""
+    rotations, where another's hand gives one to readers, that is held for, and nothing is taken away under them, but what is
+    compromised (promise P8)."""
     for serial in s.doomed:
-        served = not s.rotation.live and any(s.serves(target, serial) for target in s.rotation.targets)
-        if served or not s.minted(serial):
+        given = not s.rotation.live and any(s.serves(target, serial) for target in s.rotation.targets)
+        if (given and not s.marked(serial)) or not s.minted(serial):
             continue
         entries = {v: s.entry(v, serial) for v in sorted(s.seen.verifiers)}
         lacking = tuple(v for v, entry in entries.items() if entry not in (Entry.REVOKED, Entry.UNKNOWN))
@@ -194,14 +195,15 @@ def revoke_doomed(s: Situation) -> Outcome:
 def bury_again(s: Situation) -> Outcome:
     """What an earlier rotation destroyed, or this one has proven dead, stays dead: a verifier that comes back with an older
     table, or that another's hand has changed, is told again. Where a hand gives it to readers that is held for, and nothing
-    is taken away under them."""
+    is taken away under them, but what is compromised (promise P8)."""
     risen: dict[int, list[str]] = {}
     # At an end its own rows see to its own.
     proven = s.rotation.proven if s.rotation.live else ()
     for verifier, seen in sorted(s.seen.verifiers.items()):
         alive = {v for v in proven if s.entry(verifier, v) is Entry.ACTIVE}
         for serial in sorted(seen.risen | alive):
-            if any(s.serves(target, serial) for target in s.rotation.targets):
+            given = any(s.serves(target, serial) for target in s.rotation.targets)
+            if given and serial not in s.seen.compromised | s.rotation.marks.keys():
                 continue
             risen.setdefault(serial, []).append(verifier)
     found = [effect(s, EffectKind.REVOKE, v, verifiers=tuple(at)) for v, at in sorted(risen.items())]

@@ -61,6 +61,11 @@ class Gather:
         return Observations(
             targets=seen,
             lost=lost,
+            compromised=frozenset(
+                serial
+                for serial, version in known.items()
+                if version.compromised_at is not None and serial not in rotation.versions
+            ),
             verifiers=verifiers,
             # Nothing that is done between rotations rests on use.
             usage=UsageSeen() if rotation.phase.is_end else observe_usage(self.silences, self.registry, rotation),

@@ -15,6 +15,7 @@ from keyturn.domain import commands
 from keyturn.domain.errors import Refused
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
+from keyturn.domain.reasons import Reason
 from keyturn.domain.schedule import Schedule
 from keyturn.stores.sql import SqlStore
 
@@ -269,3 +270,26 @@ def test_what_was_destroyed_stays_dead_at_a_verifier_that_comes_back() -> None:
     node.put(rig.first_key_id, Entry.DISABLED, first[1])
     warmed(rig, 2)
     assert node.entries()[rig.first_key_id] is Entry.REVOKED
+
+
+def test_what_was_compromised_stays_dead_though_a_hand_gives_it_to_readers() -> None:
+    """A leaked key of an earlier rotation is put back by hand, at a verifier and for readers: the hand at the target is held
+    for, and the key is revoked all the same (promise P8)."""
+    rig = warmed(Rig())
+    first = rig.backend.place("t0").serving()
+    assert first is not None
+    rig.runtime.emergency(NAME, serial=1, by="ada", why="leaked", grace=None, cut_now=True)
+    rig.until_phase(Phase.COMPLETED)
+    node = rig.authority.nodes["two"]
+    for _ in range(2):
+        rig.backend.place("t0").overwrite(first[1].reveal())
+        node.put(rig.first_key_id, Entry.ACTIVE, first[1])
+        rig.store.set_check(NAME, rig.clock.now())
+        warmed(rig, 2)
+        assert node.entries()[rig.first_key_id] is Entry.REVOKED
+        if rig.store.live_of(NAME) is None:
+            rig.runtime.start(NAME, by="ada", why="test")
+    rotation = rig.store.live_of(NAME)
+    assert rotation is not None
+    assert rotation.hold is not None
+    assert rotation.hold.reason is Reason.TARGET_FOREIGN
