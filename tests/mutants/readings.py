@@ -15,10 +15,10 @@ from types import CodeType, FunctionType, ModuleType
 import pytest
 from tests.mutants.surgery import Patch
 
-from keyturn.domain import absorb, establish, guards, observations, rows, situation, succession, withdraw
+from keyturn.domain import absorb, establish, guards, observations, room, rows, situation, succession, withdraw
 from keyturn.domain.observations import Acceptance, Entry
 
-MODULES = (observations, situation, rows, establish, withdraw, guards, absorb, succession)
+MODULES = (observations, situation, rows, establish, withdraw, room, guards, absorb, succession)
 ALL_TOLD = datetime.max.replace(tzinfo=UTC)
 ALWAYS_TOLD = datetime.min.replace(tzinfo=UTC)
 

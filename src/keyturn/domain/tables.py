@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keyturn.domain import establish, withdraw
+from keyturn.domain import establish, room, withdraw
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import Row
@@ -13,7 +13,7 @@ from keyturn.domain.verdicts import Ruling
 PHASES: Mapping[Phase, tuple[Row, ...]] = {
     Phase.INTRODUCE: (
         establish.keep_old,
-        withdraw.make_room,
+        room.make_room,
         establish.mint,
         establish.stage_new,
         establish.accept_new,

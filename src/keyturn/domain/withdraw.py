@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from keyturn.domain.effects import EffectKind
-from keyturn.domain.errors import PERMANENT
 from keyturn.domain.establish import not_served
 from keyturn.domain.observations import AUTHORITY, Acceptance, Entry, ServingKind
 from keyturn.domain.reasons import Reason
@@ -73,7 +72,7 @@ def drained(s: Situation) -> Verdict | None:
     least = max(s.policy.drain, s.policy.minimum_overlap)
     for serial in sorted(set(s.doomed) & s.rotation.served):
         if s.marked(serial):
-            if (verdict := _grace(s, serial)) is not None:
+            if (verdict := grace(s, serial)) is not None:
                 return verdict
         elif _awaited(s, serial):
             since = restored.at if restored is not None else s.rotation.entered.at
@@ -104,7 +103,7 @@ def _awaits(s: Situation, reason: Reason, serial: int, quiet: Quiet) -> Verdict 
     )
 
 
-def _grace(s: Situation, serial: int) -> Verdict | None:
+def grace(s: Situation, serial: int) -> Verdict | None:
     """A compromised version is not taken away before its time, which the cut keeps."""
     cut = s.cut(serial)
     if cut is None or cut <= s.now:
@@ -115,15 +114,16 @@ def _grace(s: Situation, serial: int) -> Verdict | None:
 def cut_marked(s: Situation) -> Outcome:
     """A compromised version whose time is over is refused everywhere, whatever else stands or is under way."""
     late = [
-        effect(s, EffectKind.DISABLE, serial, verifiers=accepting)
+        effect(s, EffectKind.DISABLE, serial, verifiers=still)
         for serial in s.rotation.versions
-        if s.marked(serial) and s.minted(serial) and _grace(s, serial) is None
-        if (accepting := _accepting(s, serial))
+        if s.marked(serial) and s.minted(serial) and grace(s, serial) is None
+        if (still := accepting(s, serial))
     ]
     return tuple(late) or None
 
 
-def _accepting(s: Situation, serial: int) -> tuple[str, ...]:
+def accepting(s: Situation, serial: int) -> tuple[str, ...]:
+    """Verifiers that accept a version, or list it as one that they do."""
     active = {v for v in s.seen.verifiers if s.entry(v, serial) is Entry.ACTIVE}
     return tuple(sorted(active | set(s.still(serial, Acceptance.ACCEPTED))))
 
@@ -146,10 +146,10 @@ def disable_doomed(s: Situation) -> Outcome:
     for serial in s.doomed:
         if not s.minted(serial) or serial in s.rotation.proven:
             continue
-        if s.marked(serial) and (verdict := _grace(s, serial)) is not None:
+        if s.marked(serial) and (verdict := grace(s, serial)) is not None:
             return verdict
-        if accepting := s.still(serial, Acceptance.ACCEPTED):
-            return (effect(s, EffectKind.DISABLE, serial, verifiers=accepting),)
+        if still := s.still(serial, Acceptance.ACCEPTED):
+            return (effect(s, EffectKind.DISABLE, serial, verifiers=still),)
         if unsettled := s.still(serial, Acceptance.UNSETTLED):
             return settling(unsettled)
         if away := s.still(serial, Acceptance.UNREACHABLE):
@@ -246,55 +246,6 @@ def orphaned(s: Situation) -> Verdict | None:
         return None
     found = "; ".join(f"{one.what} {one.id}" for one in s.seen.orphans)
     return hold(Reason.ORPHAN, f"{AUTHORITY}: {found}", target=AUTHORITY, ids=[one.id for one in s.seen.orphans])
-
-
-def make_room(s: Situation) -> Outcome:
-    """The authority takes one more key, besides those that it has lost and must have again. Where it is full, what nobody
-    can use any more goes first: revoked elsewhere, or compromised, cut off and given to nobody; then one that failed, then
-    one that no target serves, then the compromised one on the fewest targets when its grace is over; nothing else is taken
-    for it. What is adopted is there already."""
-    there = any(s.entry(v, s.new) not in (Entry.ABSENT, Entry.UNKNOWN) for v in s.seen.verifiers)
-    lost = [v for v in s.rotation.outgoing if s.kept(v) and s.minted(v) and _to_come_back(s, v)]
-    if there or s.rotation.adopting is not None or s.seen.room is None or s.seen.room > len(lost):
-        return None
-    occupying = [serial for serial in s.rotation.outgoing if s.minted(serial) and _occupies(s, serial)]
-    counts = {serial: sum(not _known_unserved(s, t, serial) for t in s.rotation.targets) for serial in occupying}
-    useless = [v for v in occupying if v in s.rotation.revoked or (counts[v] == 0 and s.marked(v))]
-    useless = [v for v in useless if not _accepting(s, v)]
-    failed = [serial for serial in occupying if serial in s.rotation.failed]
-    unserved = [serial for serial in occupying if counts[serial] == 0 and (s.hurried or not s.kept(serial))]
-    over = [v for v in occupying if s.marked(v) and _grace(s, v) is None]
-    for candidates in (useless, failed, unserved, over):
-        if candidates:
-            victim = min(candidates, key=lambda serial: counts[serial])
-            if accepting := _accepting(s, victim):
-                return (effect(s, EffectKind.DISABLE, victim, verifiers=accepting),)
-            left = tuple(v for v in sorted(s.seen.verifiers) if s.entry(v, victim) in (Entry.ACTIVE, Entry.DISABLED))
-            return (effect(s, EffectKind.REVOKE, victim, verifiers=left),)
-    until = min((cut for v in occupying if (cut := s.cut(v)) is not None), default=None)
-    if until is not None:
-        return wait(Reason.NO_ROOM, "the compromised version goes when its grace is over", until=until)
-    full = f"has room for v{lost[0]} alone, which it has lost" if s.seen.room > 0 else "is full"
-    return hold(Reason.NO_ROOM, f"the authority {full}: remove a key there that nobody needs")
-
-
-def _to_come_back(s: Situation, serial: int) -> bool:
-    """Whether the authority has lost a version, and has not refused for good to have it again."""
-    tried = [one for one in s.seen.effects.values() if (one.kind, one.serial) == (EffectKind.ENABLE, serial)]
-    return _entries(s, serial) == {Entry.ABSENT} and all(one.failure not in PERMANENT for one in tried)
-
-
-def _entries(s: Situation, serial: int) -> set[Entry]:
-    return {s.entry(verifier, serial) for verifier in s.seen.verifiers}
-
-
-def _occupies(s: Situation, serial: int) -> bool:
-    return not _entries(s, serial).isdisjoint({Entry.ACTIVE, Entry.DISABLED})
-
-
-def _known_unserved(s: Situation, target: str, serial: int) -> bool:
-    given_again = s.to_reassert(target) and s.called_for(target) == serial
-    return s.serving(target).kind is not ServingKind.UNKNOWN and not s.serves(target, serial) and not given_again
 
 
 def refused_everywhere(s: Situation, serial: int) -> bool:
