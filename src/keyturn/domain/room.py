@@ -14,20 +14,20 @@ from keyturn.domain.withdraw import accepting, grace
 
 def make_room(s: Situation) -> Outcome:
     """The authority takes one more key, besides those that it has lost and must have again. Where it is full, what nobody
-    can use any more goes first: revoked elsewhere, or compromised, cut off and given to nobody; then one that failed, then
-    one that no target serves, then the compromised one on the fewest targets when its grace is over; nothing else is taken
-    for it. What is adopted is there already."""
+    can use any more goes first: revoked elsewhere, or compromised, its time over and given to nobody; then one that failed,
+    then one that no target serves, then the compromised one on the fewest targets when its grace is over; nothing else is
+    taken for it. What is adopted is there already."""
     there = any(s.entry(v, s.new) not in (Entry.ABSENT, Entry.UNKNOWN) for v in s.seen.verifiers)
     lost = [v for v in s.rotation.outgoing if s.kept(v) and s.minted(v) and _to_come_back(s, v)]
     if there or s.rotation.adopting is not None or s.seen.room is None or s.seen.room > len(lost):
         return None
     occupying = [serial for serial in s.rotation.outgoing if s.minted(serial) and _occupies(s, serial)]
     counts = {serial: sum(not _known_unserved(s, t, serial) for t in s.rotation.targets) for serial in occupying}
-    useless = [v for v in occupying if v in s.rotation.revoked or (counts[v] == 0 and s.marked(v))]
-    useless = [v for v in useless if not accepting(s, v)]
+    over = [v for v in occupying if s.marked(v) and grace(s, v) is None]
+    dead = [v for v in occupying if v in s.rotation.revoked and not accepting(s, v)]
+    useless = dead + [v for v in over if counts[v] == 0]
     failed = [serial for serial in occupying if serial in s.rotation.failed]
     unserved = [serial for serial in occupying if counts[serial] == 0 and (s.hurried or not s.kept(serial))]
-    over = [v for v in occupying if s.marked(v) and grace(s, v) is None]
     for candidates in (useless, failed, unserved, over):
         if candidates:
             victim = min(candidates, key=lambda serial: counts[serial])

@@ -41,7 +41,10 @@ def _lost(world: World, rotation: Rotation) -> int:
 
 
 def idle(world: World, rotation: Rotation) -> Key | None:
-    """An outgoing version that takes room at the authority although no reader gets it and no verifier accepts it."""
+    """An outgoing version that takes room at the authority although no reader gets it and no verifier accepts it. While a
+    verifier is away nobody can tell."""
+    if any(node.away for node in world.authority.nodes.values()):
+        return None
     for serial in rotation.outgoing:
         key = world.key_of(rotation.credential, serial)
         if key is None or any(region.value == key.value for region in world.regions[key.credential].values()):
