@@ -67,7 +67,7 @@ def _in_memory(now: Callable[[], datetime]) -> Store:
 def _capacity(plan: Plan) -> int | None:
     """So many keys the authority takes at once: any number, as a rule; else an old and a new one of each credential, and
     one more or none."""
-    room = random.Random(f"{plan.seed}/{plan.run}/capacity").choice((None, None, None, 0, 1))
+    room = random.Random(f"{plan.seed}/{plan.run}/capacity").choice((*[None] * 8, 0, 1))
     return None if room is None else 2 * len(plan.shape.credentials) + room
 
 
