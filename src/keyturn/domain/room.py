@@ -17,7 +17,7 @@ def make_room(s: Situation) -> Outcome:
     can use any more goes first: revoked elsewhere, or compromised, its time over and given to nobody; then one that failed,
     then one that no target serves, then the compromised one on the fewest targets when its grace is over; nothing else is
     taken for it. What is adopted is there already."""
-    there = any(s.entry(v, s.new) not in (Entry.ABSENT, Entry.UNKNOWN) for v in s.seen.verifiers)
+    there = not _entries(s, s.new) <= {Entry.ABSENT, Entry.UNKNOWN}
     lost = [v for v in s.rotation.outgoing if s.kept(v) and s.minted(v) and _to_come_back(s, v)]
     if there or s.rotation.adopting is not None or s.seen.room is None or s.seen.room > len(lost):
         return None

@@ -18,12 +18,12 @@ from keyturn.domain.observations import Entry, Observations, ServingKind
 from keyturn.domain.situation import Situation
 from keyturn.domain.succession import taken_in
 from keyturn.ports.clock import Clock
-from keyturn.ports.records import Commit
+from keyturn.ports.records import Commit, Credential, HistoryEntry
 from keyturn.ports.store import Store
 from keyturn.runtime.adopt import plan_rotation, remember, started
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.registry import WiredCredential
-from keyturn.runtime.survey import rebuild, survey, unremembered
+from keyturn.runtime.survey import Rebuilt, rebuild, survey, unremembered
 from keyturn.runtime.trail import commanded
 
 log = structlog.get_logger(__name__)
@@ -49,6 +49,8 @@ class Compared:
     """The world beside what a backup remembers."""
 
     rotation: Rotation
+    """The one under way, or the one that would start."""
+    live: bool
     seen: Observations
     differences: tuple[str, ...]
     """What the rotation does not explain."""
@@ -64,6 +66,19 @@ class Compared:
     def unfinished(self) -> bool:
         """Whether a rotation has to bring something to its end: of a version that is dead the mark alone may be left."""
         return bool(self.differences) or any(one.fingerprint is not None for one in self.found)
+
+    @property
+    def adoption(self) -> Adoption:
+        """What people are shown of it."""
+        if not self.lines:
+            follows = "everything is as the store remembers it: the credential is taken up again"
+        elif not self.unfinished:
+            follows = "that is remembered, and the credential is taken up again"
+        elif self.live:
+            follows = f"{self.rotation.id} gives way to a rotation that takes over every version from what is there"
+        else:
+            follows = "a rotation starts that brings everything to what is there"
+        return _adoption(self.rotation.credential, self.lines, follows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,73 +114,61 @@ class Confirm:
         """What would be adopted. Raises `Refused` when there is nothing to adopt, and `Transient` or `Denied` when
         something cannot be read."""
         known = self.store.credential(wired.name)
-        if known is None:
-            found = survey(wired, self.fingerprint_key)
-            if found.unasked:
-                raise Transient(f"{', '.join(found.unasked)} cannot be asked now: nothing is known of what is accepted")
-            rebuilt = rebuild(found, self.clock.now())
-            follows = f"v{rebuilt.current.serial} is taken into care as what readers get; nothing outside is changed"
-            return _adoption(wired.name, tuple(rebuilt.lines(found)), follows)
-        if known.restored_at is None:
-            raise Refused(f"{wired.name} is in care and its store was not restored: see `keyturn status {wired.name}`")
-        compared = self._compare(wired)
-        live = self.store.live_of(wired.name)
-        if not compared.lines:
-            follows = "everything is as the store remembers it: the credential is taken up again"
-        elif not compared.unfinished:
-            follows = "that is remembered, and the credential is taken up again"
-        elif live is not None:
-            follows = f"{live.id} gives way to a rotation that takes over every version from what is there"
-        else:
-            follows = "a rotation starts that brings everything to what is there"
-        return _adoption(wired.name, compared.lines, follows)
+        return self._rebuild(wired)[0] if known is None else self._compare(wired, known).adoption
 
     def confirm(self, wired: WiredCredential, code: str, *, by: str, why: str) -> Adoption:
         """Adopt what was shown under this code. Raises `Refused` when the world has become another since."""
-        adoption = self.look(wired)
-        if adoption.code != code:
-            raise Refused(
-                f"{wired.name} is not as it was when {code} stood for it: look at `keyturn adopt {wired.name}` again"
-            )
-        now = self.clock.now()
-        if self.store.credential(wired.name) is None:
-            entry = commanded(
-                wired.name, None, f"adopt: {why}", by=by, now=now, evidence={"found": list(adoption.found)}
-            )
-            remember(self.store, wired, rebuild(survey(wired, self.fingerprint_key), now), now, [entry])
+        now, known = self.clock.now(), self.store.credential(wired.name)
+        if known is None:
+            adoption, rebuilt = self._rebuild(wired)
+            _check(adoption, code)
+            remember(self.store, wired, rebuilt, now, [_entry(adoption, None, by=by, why=why, now=now)])
             return adoption
-        compared = self._compare(wired)
+        compared = self._compare(wired, known)
+        adoption = compared.adoption
+        _check(adoption, code)
         self.store.found(wired.name, compared.found)
         if compared.unfinished:
             self._go_by_the_world(wired, compared, by=by, why=why, now=now)
         elif (rotation := self.store.latest_of(wired.name)) is not None:
-            entry = commanded(
-                wired.name, rotation, f"adopt: {why}", by=by, now=now, evidence={"found": list(adoption.found)}
-            )
+            entry = _entry(adoption, rotation, by=by, why=why, now=now)
             self.store.commit(Commit(rotation=rotation, history=[entry], check_at=now))
         self.store.confirm(wired.name)
         if self.store.live_of(wired.name) is None:
             self.store.set_check(wired.name, now)
         return adoption
 
-    def _compare(self, wired: WiredCredential) -> Compared:
-        """The world beside the rotation under way, or the one that would start."""
+    def _rebuild(self, wired: WiredCredential) -> tuple[Adoption, Rebuilt]:
+        """What the world shows of a credential that no store remembers."""
+        found = survey(wired, self.fingerprint_key)
+        if found.unasked:
+            raise Transient(f"{', '.join(found.unasked)} cannot be asked now: nothing is known of what is accepted")
+        rebuilt = rebuild(found, self.clock.now())
+        follows = f"v{rebuilt.current.serial} is taken into care as what readers get; nothing outside is changed"
+        return _adoption(wired.name, tuple(rebuilt.lines(found)), follows), rebuilt
+
+    def _compare(self, wired: WiredCredential, known: Credential) -> Compared:
+        """The world beside what a restored store remembers."""
+        if known.restored_at is None:
+            raise Refused(f"{wired.name} is in care and its store was not restored: see `keyturn status {wired.name}`")
         now = self.clock.now()
         live = self.store.live_of(wired.name)
         rotation = live or plan_rotation(self.store, wired, by="keyturn", now=now, unconfirmed=True)
         seen = self.gather.observe(rotation)
-        lines = tuple(differences(Situation(rotation=rotation, seen=seen, now=now)))
-        known = self.store.credential(wired.name)
-        found = unremembered(wired, known, live, self.fingerprint_key, now) if known is not None else ()
-        return Compared(rotation=rotation, seen=seen, differences=lines, found=found)
+        return Compared(
+            rotation=rotation,
+            live=live is not None,
+            seen=seen,
+            differences=tuple(differences(Situation(rotation=rotation, seen=seen, now=now))),
+            found=unremembered(wired, known, live, self.fingerprint_key, now),
+        )
 
     def _go_by_the_world(self, wired: WiredCredential, compared: Compared, *, by: str, why: str, now: datetime) -> None:
         rotation, seen = compared.rotation, compared.seen
         adopting = _foreign(rotation, seen)
         said = f"{by}: restored from a backup, and the world has moved: {why}"
-        evidence = {"found": list(compared.lines)}
-        entry = commanded(wired.name, rotation, f"adopt: {why}", by=by, now=now, evidence=evidence)
-        if self.store.live_of(wired.name) is not None:
+        if compared.live:
+            entry = _entry(compared.adoption, rotation, by=by, why=why, now=now)
             given_up = replace(rotation, abandoned=said, accepted=adopting, hold=None, halted=None, pause=None)
             self.store.commit(Commit(rotation=taken_in(given_up, compared.found, now), history=[entry]))
             return
@@ -173,6 +176,17 @@ class Confirm:
         # What the authority has not any more is no way back, whatever the backup says.
         gone = frozenset(serial for serial in planned.outgoing if _gone(seen, serial))
         self.store.begin(replace(planned, revoked=gone), started(planned, why=said, now=now))
+
+
+def _check(adoption: Adoption, code: str) -> None:
+    if adoption.code != code:
+        name = adoption.name
+        raise Refused(f"{name} is not as it was when {code} stood for it: look at `keyturn adopt {name}` again")
+
+
+def _entry(adoption: Adoption, rotation: Rotation | None, *, by: str, why: str, now: datetime) -> HistoryEntry:
+    evidence = {"found": list(adoption.found)}
+    return commanded(adoption.name, rotation, f"adopt: {why}", by=by, now=now, evidence=evidence)
 
 
 def _adoption(name: str, found: Sequence[str], follows: str) -> Adoption:

@@ -105,7 +105,11 @@ class Targets:
             try:
                 view = self.at_once.run(f"{rotation.credential}/{name}/view", target.view)
                 copies, left, unnamed = _copies(rotation, known, view.copies)
-                unknown = self._by_value(target, unnamed, left, known, adopted)
+                # One whose token names no version may be one all the same, under another serial since a store was restored.
+                ours = {**_fingerprints(known), **adopted} if unnamed else {}
+                told = {token: identify(target.fetch(token), ours, self.fingerprint_key) for token in unnamed}
+                left |= {serial: token for token, serial in told.items() if serial is not None}
+                unknown = [token for token, serial in told.items() if serial is None]
                 foreign = tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign)
                 return TargetSeen(
                     serving=self._recognise(rotation, name, target, view.serving, bindings, known, adopted),
@@ -119,26 +123,6 @@ class Targets:
                 return UNREADABLE
 
         return look
-
-    def _by_value(
-        self,
-        target: Target,
-        tokens: Collection[str],
-        left: dict[int, str],
-        known: Mapping[int, Version],
-        adopted: Mapping[str, int],
-    ) -> list[str]:
-        """The tokens of copies that are of no version of ours. One whose token names none may be one all the same, which has
-        another serial since a store was restored: it is put beside what others have left."""
-        unknown = []
-        for token in tokens:
-            fingerprints = {**_fingerprints(known), **adopted}
-            serial = identify(target.fetch(token), fingerprints, self.fingerprint_key)
-            if serial is None:
-                unknown.append(token)
-            else:
-                left[serial] = token
-        return unknown
 
     def _recognise(
         self,

@@ -74,10 +74,10 @@ class OnDuty:
                 if reason is Reason.NO_ROOM:
                     for one in self.world.shape.credentials:
                         self._remove_strangers(one.name)
+                    if tried == 12:
+                        self._revoke_unserved(name, rotation)
                 if tried > 12:
                     self.people.command(name, "rollback")
-                if tried == 12 and reason is Reason.NO_ROOM:
-                    self._revoke_unserved(name, rotation)
                 if tried > 24:
                     # Where what would come back is compromised, the way out is forward.
                     self.people.command(name, "abandon")
@@ -108,18 +108,19 @@ class OnDuty:
                 self.people.command(name, "accept")
                 self._let_pass(name, key)
                 continue
-            for node in self.world.authority.nodes.values():
-                node.put(key.id, Entry.REVOKED, None)
+            self._revoke(key)
 
     def _revoke_unserved(self, name: str, rotation: Rotation) -> None:
         """Take away, at the authority, what a rotation still keeps and no reader gets: somebody has to say what may go."""
         served = {region.value for region in self.world.regions[name].values()}
         for serial in rotation.outgoing[1:]:
             key = self.world.key_of(name, serial)
-            if key is None or key.value in served:
-                continue
-            for node in self.world.authority.nodes.values():
-                node.put(key.id, Entry.REVOKED, None)
+            if key is not None and key.value not in served:
+                self._revoke(key)
+
+    def _revoke(self, key: Key) -> None:
+        for node in self.world.authority.nodes.values():
+            node.put(key.id, Entry.REVOKED, None)
 
     def _let_pass(self, name: str, key: Key) -> None:
         """In an emergency a key that is in the way is passed by its name."""
