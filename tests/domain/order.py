@@ -8,6 +8,7 @@ from tests.domain.places import Target
 from tests.domain.world import World
 
 from keyturn.domain.effects import EffectKind
+from keyturn.domain.errors import PERMANENT
 from keyturn.domain.guards import BEFORE_DESTROY, WATCHED
 from keyturn.domain.machine import Decision
 from keyturn.domain.model import Rotation
@@ -47,11 +48,13 @@ def _seen_to_be_so(world: World, new: int, decision: Decision) -> None:
 
 
 def _given_back(world: World, before: Rotation, decision: Decision) -> None:
-    """What an operator wants overwritten is overwritten with the next decision, whatever else stands."""
-    new = before.incoming
-    waiting = [line.seen.retry_at for line in world.journal.values() if line.kind is EffectKind.PROMOTE]
-    later = any(at is not None and at > world.now for at in waiting)
-    if before.phase not in (Phase.MONITOR, Phase.RETIRE) or later or EffectKind.PROMOTE in world.denied:
+    """What an operator wants overwritten is overwritten with the next decision, whatever else stands, unless the target
+    refused it for good and nobody resumed."""
+    new, entry = before.incoming, f"{before.id}/{before.entry}-"
+    promotes = {name: line.seen for name, line in world.journal.items() if line.kind is EffectKind.PROMOTE}
+    tries = [seen for name, seen in promotes.items() if name.startswith(entry)]
+    later = any((one.retry_at is not None and one.retry_at > world.now) or one.failure in PERMANENT for one in tries)
+    if before.phase not in (Phase.MONITOR, Phase.RETIRE) or later:
         return
     accepted = all(v.always_accepts(new, world.now) and not v.away for v in world.verifiers.values())
     for name, found in before.reasserted.items() if accepted and world.verifiers else ():

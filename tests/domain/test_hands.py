@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 from tests.domain.places import seconds
-from tests.domain.scenes import ended, rotation, world_in
+from tests.domain.scenes import ended, rotation, step, world_in
 from tests.domain.tracing import clean, go, leak, tick
 from tests.domain.world import World
 
@@ -83,6 +83,27 @@ def test_a_hand_is_overwritten_though_the_rotation_is_paused(phase: Phase) -> No
     wanted = 1 if phase in SERVING[1:] else 0
     go(world, lambda: world.targets["t0"].serial == wanted, ticks=3)
     assert rotation(world).pause is not None
+
+
+@pytest.mark.parametrize("phase", SERVING)
+def test_what_a_target_refuses_for_good_is_not_sent_again_before_a_person_says_so(phase: Phase) -> None:
+    """The backend denies the promote that an operator asked for with `reassert`: it is quarantined, and sent once more by
+    `resume`, not each minute."""
+    world = world_in(phase)
+    world.overwrite(world.targets["t0"], missing=False)
+    go(world, lambda: rotation(world).hold is not None)
+    answer(world, "t0")
+    world.denied.add(EffectKind.PROMOTE)
+    sent = [[effect.kind for effect in step(world, 5).effects].count(EffectKind.PROMOTE) for _ in range(8)]
+    assert sum(sent) == 1
+    stands = rotation(world).halted or rotation(world).hold
+    assert stands is not None
+    assert "promote is not permitted" in stands.detail
+    world.denied.clear()
+    assert not step(world, 5).effects
+    world.command(commands.resume)
+    go(world, ended(world))
+    clean(world, 1)
 
 
 def test_a_hand_is_overwritten_though_another_obstacle_holds_the_mint() -> None:

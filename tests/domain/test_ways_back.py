@@ -296,3 +296,18 @@ def test_what_was_refused_for_good_is_told_under_a_pause() -> None:
     world.denied.clear()
     world.command(commands.resume)
     until(world, ended(world))
+
+
+def test_what_was_refused_for_good_is_told_under_a_hold_that_it_would_end() -> None:
+    """A hand takes our copy of the old version, and the target lets nobody write another: without it the rotation holds,
+    and that would end only with what is not tried again. One command takes it up."""
+    world = world_in(Phase.MONITOR)
+    world.denied.add(EffectKind.STAGE)
+    world.targets["t0"].copies.discard(0)
+    world.robbed.add("t0")
+    held = until(world, lambda: (stands := rotation(world).hold) is not None and stands.latched, 20)[-1]
+    assert held.verdict.reason is Reason.QUARANTINED
+    assert "stage is not permitted" in held.verdict.detail
+    world.denied.clear()
+    world.command(commands.resume)
+    assert until(world, ended(world))[-1].rotation.phase is Phase.COMPLETED

@@ -34,6 +34,7 @@ from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUPERSEDE})
 FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reason.NEW_VALUE_LOST})
 REFUSED_FOR_GOOD = frozenset({Reason.QUARANTINED, Reason.EFFECT_FAILED})
+CUTTING = frozenset({EffectKind.DISABLE, EffectKind.REVOKE, EffectKind.MARK})
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
 
@@ -98,8 +99,10 @@ def _beside(s: Situation, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
     for row in ALWAYS:
         found = row(s)
         if isinstance(found, tuple):
-            # No refusal ends these tries: what is compromised is cut off as soon as it can be.
-            others += [one for one in found if one not in effects and not _later(s.seen.effects.get(one.id), s.now)]
+            tries = _tries(s, found)
+            # No refusal ends the tries to cut off what is compromised; what readers are to be given is resumed by a person.
+            again = [one for one, before in tries.refused if one.kind in CUTTING and not _later(before, s.now)]
+            others += [one for one in (*tries.ready, *again) if one not in effects]
     return (*others, *effects)
 
 
@@ -110,8 +113,8 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
         if phase in phases and (verdict := guard(s)) is not None:
             if verdict.ruling in (Ruling.HOLD, Ruling.WAIT):
                 effects, refused = _standing(s)
-                # What was refused for good is not silenced by a pause.
-                return refused if refused is not None and verdict.ruling is Ruling.WAIT else verdict, effects
+                # What was refused for good waits for a person, so that nothing silences it that no person ends.
+                return refused if refused is not None and not verdict.latch else verdict, effects
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
     if verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:

@@ -87,7 +87,7 @@ class Step:
                 intents=decision.effects,
                 messages=decision.messages,
                 notifiers=wired.notifiers,
-                history=trail(before, decision, now),
+                history=trail(before, decision, seen, now),
                 due_at=due,
                 check_at=None if after.live else _next_check(decision, seen, now),
                 successor=successor,

@@ -1,11 +1,14 @@
-"""What of a decision goes on record: every change of phase, every standstill that begins or ends (promise P9)."""
+"""What of a decision goes on record: every change of phase, every standstill that begins or ends, and every key that is
+taken away though no version is (promise P9)."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.machine import Decision
 from keyturn.domain.model import Hold, Rotation
+from keyturn.domain.observations import Observations
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.verdicts import Evidence
@@ -15,7 +18,7 @@ ON_RECORD = frozenset({Reason.FORCED, Reason.DEADLINE_EXTENDED})
 """Verdicts that change no phase but must be found again."""
 
 
-def trail(before: Rotation, decision: Decision, now: datetime) -> tuple[HistoryEntry, ...]:
+def trail(before: Rotation, decision: Decision, seen: Observations, now: datetime) -> tuple[HistoryEntry, ...]:
     """The lines that a decision adds to the credential's trail."""
     after, verdict = decision.rotation, decision.verdict
 
@@ -37,6 +40,8 @@ def trail(before: Rotation, decision: Decision, now: datetime) -> tuple[HistoryE
         for serial in sorted(after.disabled_at)
         if serial in after.marks and serial not in before.disabled_at
     ]
+    mints = any(one.kind is EffectKind.MINT for one in decision.effects)
+    lines += [entry("revoke", Reason.ORPHAN, one.id) for one in seen.orphans if mints]
     if stood is not None and (stands is None or stands.reason is not stood.reason):
         lines.append(entry("released", stood.reason, ""))
     if after.entry != before.entry:

@@ -61,8 +61,8 @@ def held_for(rig: Rig, seconds: int = 20) -> Rotation:
 
 
 def test_our_own_orphan_is_revoked_and_another_key_minted() -> None:
-    """A key whose secret was lost between mint and stage is found by its token, revoked, and nobody is refused; also where
-    it had taken the last room that there was."""
+    """A key whose secret was lost between mint and stage is found by its token, revoked, as the trail says, and nobody is
+    refused; also where it had taken the last room that there was."""
     rig = issuing(capacity=2)
     orphan = orphaned(rig)
     rotation = rig.until_phase(Phase.COMPLETED)
@@ -72,6 +72,7 @@ def test_our_own_orphan_is_revoked_and_another_key_minted() -> None:
         str(rotation.versions[2].key_id): Entry.ACTIVE,
     }
     assert rig.refused == {}
+    assert [line.detail for line in rig.store.history(NAME) if line.kind == "revoke"] == [orphan]
 
 
 def test_orphan_of_a_rotation_that_was_rolled_back_is_revoked_by_the_next_mint() -> None:
