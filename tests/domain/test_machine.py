@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.domain.ground import POLICY, Fate
 from tests.domain.outlook import topics
@@ -15,7 +17,7 @@ from keyturn.domain.errors import FailureKind
 from keyturn.domain.guards import CHAIN
 from keyturn.domain.machine import decide
 from keyturn.domain.model import Force, VersionState
-from keyturn.domain.observations import Entry
+from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Deadline, OnDeadline
 from keyturn.domain.reasons import MEANING, Reason
@@ -338,6 +340,18 @@ def test_refused_cut_of_a_compromised_version_pages_and_is_never_given_up() -> N
     world.denied.clear()
     step(world, 70)
     assert {v.table[0] for v in world.verifiers.values()} == {Entry.DISABLED}
+
+
+def test_a_cut_that_the_phase_asks_for_too_is_one_call() -> None:
+    """A gateway cannot be presented anything while its table says that it accepts the leaked key: what is cut off beside
+    the phase, and what the phase disables where it was seen to be accepted, is one intent with one outcome."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.emergency, serial=0, by="ada", why="leaked", now=world.now, cut_now=True)
+    seen = world.observe(rotation(world))
+    unheard = replace(seen.verifiers["g1"], acceptance={0: Acceptance.UNREACHABLE, 1: Acceptance.ACCEPTED})
+    decision = decide(rotation(world), replace(seen, verifiers={**seen.verifiers, "g1": unheard}), world.now)
+    disables = [(one.serial, one.verifiers) for one in decision.effects if one.kind is EffectKind.DISABLE]
+    assert disables == [(0, ("g0", "g1"))]
 
 
 def test_refused_mark_of_a_compromised_version_pages() -> None:

@@ -99,6 +99,8 @@ class World(Ground):
     def commit(self, decision: Decision) -> None:
         """The rotation, its intents and its messages, all or nothing."""
         after = replace(decision.rotation, revision=decision.rotation.revision + 1)
+        ids = [effect.id for effect in decision.effects]
+        assert len(set(ids)) == len(ids), f"P5: one outcome for two calls: {ids}"
         for effect in decision.effects:
             before = self.journal.get(effect.id)
             attempts = before.seen.attempts + 1 if before is not None else 1

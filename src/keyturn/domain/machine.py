@@ -94,16 +94,16 @@ def _without_way_back(s: Situation, verdict: Verdict) -> Verdict:
 
 
 def _beside(s: Situation, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
-    """The effects, and before them what is done beside everything else."""
-    others = []
+    """What is done beside everything else, and the effects that it does not do already."""
+    others: dict[str, Effect] = {}
     for row in ALWAYS:
         found = row(s)
         if isinstance(found, tuple):
             tries = _tries(s, found)
             # No refusal ends the tries to cut off what is compromised; what readers are to be given is resumed by a person.
             again = [one for one, before in tries.refused if one.kind in CUTTING and not _later(before, s.now)]
-            others += [one for one in (*tries.ready, *again) if one not in effects]
-    return (*others, *effects)
+            others |= {one.id: one for one in (*tries.ready, *again)}
+    return (*others.values(), *(one for one in effects if one.id not in others))
 
 
 def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:

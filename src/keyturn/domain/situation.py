@@ -108,10 +108,11 @@ class Situation:
         return self.givable(self.old) and not self.phase_is(Phase.DESTROY) and self.readable(self.old) is not False
 
     def kept(self, serial: int) -> bool:
-        """Whether an outgoing version is to stay accepted until it is known silent."""
+        """Whether an outgoing version is to stay accepted until it is known silent. One that has no key id was another's
+        value, lost before it was adopted: nobody can be asked for it."""
         force = self.rotation.forced.get(serial)
         final = force is not None and force.final
-        return serial in self.rotation.served and self.givable(serial) and not final
+        return serial in self.rotation.served and self.minted(serial) and self.givable(serial) and not final
 
     def givable(self, serial: int) -> bool:
         """Whether readers may ever be given a version: it is not compromised, and nothing took it away for good."""

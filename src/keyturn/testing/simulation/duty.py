@@ -116,6 +116,7 @@ class OnDuty:
         for serial in rotation.outgoing[1:]:
             key = self.world.key_of(name, serial)
             if key is not None and key.value not in served:
+                key.forced = True
                 self._revoke(key)
 
     def _revoke(self, key: Key) -> None:

@@ -38,6 +38,9 @@ class Watch:
                 promises.check(
                     [("P7", f"{replica.name} commits over what {after.credential} has become since it was read")]
                 )
+            ids = [one.id for one in asked.intents]
+            if len(set(ids)) < len(ids):
+                promises.check([("P5", f"{replica.name} commits one intent for two calls: {', '.join(ids)}")])
             world.journal_writes += 1 + len(asked.intents)
             if asked.claim is not None:
                 promises.committed[replica.name, after.credential] = (after.id, after.revision, asked.claim)
