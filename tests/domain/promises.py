@@ -210,6 +210,8 @@ def stands_where_told(world: World, before: Rotation, decision: Decision) -> Non
     latched = before.hold is not None and before.hold.latched
     if Phase.ROLLBACK in (before.phase, decision.rotation.phase) or not (before.pause or before.halted or latched):
         return
+    if set(decision.rotation.marks) - set(before.marks):
+        return  # found beside the secret: an emergency lifts what stands
     # A grace begins with the last promote, which the decision may be the first to see.
     marked = (before, decision.rotation)
     disables = [effect for effect in decision.effects if effect.kind is EffectKind.DISABLE]

@@ -164,7 +164,7 @@ def test_deadline_holds_and_pages_again_and_again() -> None:
     until(world, lambda: rotation(world).hold is not None)
     held = rotation(world).hold
     assert held is not None
-    assert held.evidence == {"clients": ["c4"]}
+    assert held.evidence == {"clients": ["c4"], "waiting": Reason.CLIENTS_NOT_MOVED}
     for _ in range(30):
         verdict = step(world).verdict
         assert (verdict.reason, verdict.evidence) == (Reason.DEADLINE, held.evidence)

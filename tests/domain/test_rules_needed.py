@@ -177,7 +177,7 @@ REMOVALS = (
     Removal(
         rule="6: an emergency lifts a pause",
         trace=traces.test_6_neither_pause_nor_foreign_target_nor_missing_promote_keeps_the_cut,
-        patch=lambda patch: patch.setattr(commands, "_unstopped", lambda rotation: rotation),
+        patch=lambda patch: patch.setattr(commands, "unstopped", lambda rotation: rotation),
         breaks="pause",
     ),
     Removal(

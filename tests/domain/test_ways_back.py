@@ -285,7 +285,7 @@ def test_what_is_enabled_again_is_judged_as_if_it_had_never_been_disabled() -> N
 
 def test_what_was_refused_for_good_is_told_under_a_pause() -> None:
     """A verifier joins while the rotation is paused, and the authority lets nobody enable anything: a person hears of it
-    now, and not when the pause is over; one command takes it up."""
+    now, and not when the pause is over; one command takes it up, and the freeze stays."""
     world = world_in(Phase.MONITOR)
     world.command(commands.pause, by="ada", why="freeze", now=world.now, lasting=seconds(3600))
     world.join()
@@ -294,6 +294,9 @@ def test_what_was_refused_for_good_is_told_under_a_pause() -> None:
     assert held.verdict.reason is Reason.QUARANTINED
     assert "enable is not permitted" in held.verdict.detail
     world.denied.clear()
+    world.command(commands.resume)
+    joined = until(world, lambda: all(v.table.get(0) is Entry.ACTIVE for v in world.verifiers.values()), 20)
+    assert {decision.verdict.reason for decision in joined[1:]} <= {Reason.PAUSED}
     world.command(commands.resume)
     until(world, ended(world))
 

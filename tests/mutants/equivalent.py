@@ -30,7 +30,6 @@ EQUIVALENT: Mapping[str, str] = {
     "destroy: served_everywhere before accept_new": BESIDE,
     "monitor: clients_moved before served_everywhere": BOTH_WAIT,
     "retire: old_silent before served_everywhere": BOTH_WAIT,
-    "rollback: drained before served_everywhere": BOTH_WAIT,
     "unknown in withdraw.clients_moved: s.seen.usage.watermark is all told": "what is awaited here `old_silent` awaits "
     "too, which waits for the same word; which of them is named first is all that changes",
     "unknown in situation._moved: self.seen.usage.watermark is all told": "asked only where `clients_moved` has seen a "

@@ -109,7 +109,7 @@ SABOTAGES: Mapping[str, Patch] = {
     "unknown read as zero": silence_is_known,
     "mute source ignored": mute_source_ignored,
     "silence cut short": silence_cut_short,
-    "disable what readers get": drop(Phase.ROLLBACK, "promote_restored", "served_everywhere"),
+    "disable what readers get": drop(Phase.ROLLBACK, "promote_restored"),
     "old not promoted before new is disabled": drop(Phase.ROLLBACK, "promote_restored"),
     "old not enabled before it is promoted": drop(Phase.ROLLBACK, "accept_survivor"),
     "drain dropped": drop(Phase.ROLLBACK, "drained"),

@@ -7,6 +7,7 @@ from shlex import quote
 
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Observations, ServingKind
+from keyturn.domain.overdue import SILENCE
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.situation import Situation
@@ -30,7 +31,7 @@ def mend(rotation: Rotation, verdict: Verdict, seen: Observations | None, now: d
         lost = verdict.evidence.get("serial")
         said = f"{_command(rotation, 'accept', lost=lost)} goes on without it."
     elif verdict.reason is Reason.DEADLINE:
-        said = _late(rotation)
+        said = _late(rotation, verdict)
     return said or _plainly(rotation, verdict)
 
 
@@ -80,10 +81,12 @@ def _hand(s: Situation) -> str:
     return ""
 
 
-def _late(rotation: Rotation) -> str:
-    """A deadline is over: more time, or somebody's word in the place of silence, where that is what is waited for."""
+def _late(rotation: Rotation, verdict: Verdict) -> str:
+    """A deadline is over: more time, or somebody's word in the place of silence, where that is what is waited for, and on
+    the way back in that of a target that is away."""
     waited_for = [serial for serial in rotation.versions if serial not in (rotation.survivor, *rotation.marks)]
-    if rotation.phase not in (Phase.MONITOR, Phase.ROLLBACK) or not waited_for:
+    able = {Phase.MONITOR: SILENCE, Phase.ROLLBACK: SILENCE | {Reason.TARGET_UNKNOWN}}.get(rotation.phase, frozenset())
+    if verdict.evidence.get("waiting") not in able or not waited_for:
         return ""
     more = (
         "" if rotation.phase is Phase.ROLLBACK else f"`keyturn resume {rotation.credential}` gives it that time again, "

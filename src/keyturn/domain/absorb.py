@@ -13,6 +13,7 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.rows import effect
 from keyturn.domain.situation import Situation
 from keyturn.domain.succession import found_marked
+from keyturn.domain.transitions import unstopped
 from keyturn.domain.withdraw import refused_everywhere
 
 
@@ -46,7 +47,8 @@ def _with_marks_beside(s: Situation) -> Situation:
     for serial in found:
         versions[serial] = replace(versions[serial], compromised_at=s.now)
     marks = {serial: found_marked(s.policy, s.now) for serial in found}
-    return replace(s, rotation=replace(s.rotation, versions=versions, marks={**marks, **s.rotation.marks}))
+    # An emergency, whoever reports it: what readers have instead must not wait behind a pause while the cut comes.
+    return s.beside(replace(unstopped(s.rotation), versions=versions, marks={**marks, **s.rotation.marks}))
 
 
 def _versions(s: Situation) -> dict[int, Version]:

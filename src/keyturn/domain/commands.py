@@ -13,6 +13,7 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.policy import FORCEABLE
 from keyturn.domain.reasons import Reason
 from keyturn.domain.situation import Situation
+from keyturn.domain.transitions import unstopped
 
 PAUSE_FOR = timedelta(hours=24)
 
@@ -67,24 +68,10 @@ def emergency(
         mark = replace(before, grace=min(before.grace, grace), cut_at=min(before.cut_at, cut_at))
     marked = replace(version, compromised_at=version.compromised_at or now)
     return replace(
-        _unstopped(rotation),
+        unstopped(rotation),
         versions={**rotation.versions, serial: marked},
         marks={**rotation.marks, serial: mark},
-        rollback_asked=None,
-    )
-
-
-def _unstopped(rotation: Rotation) -> Rotation:
-    """Without pause, hold or halt; what was refused for good is tried once more, under an id of its own."""
-    hold = rotation.hold
-    refused = rotation.halted is not None or (hold is not None and hold.reason is Reason.QUARANTINED)
-    return replace(
-        rotation,
-        pause=None,
-        hold=None,
-        halted=None,
-        retreats=0,
-        entry=rotation.entry + (1 if refused else 0),
+        rollback_asked=None if serial == rotation.outgoing[0] else rotation.rollback_asked,
     )
 
 
@@ -165,7 +152,7 @@ def accept_lost(rotation: Rotation, seen: Observations, *, serial: int, by: str,
     if serial not in rotation.versions or serial == rotation.survivor:
         raise Refused(f"v{serial} is no version that the rotation of {rotation.credential} leaves behind")
     held = [seen.targets[t].copies if t in seen.targets else None for t in rotation.targets]
-    if all(copies is not None and serial in copies for copies in held):
+    if serial not in seen.lost and all(copies is not None and serial in copies for copies in held):
         raise Refused(f"the value of v{serial} is kept at every target: nothing is lost")
     return replace(rotation, waived={**rotation.waived, serial: f"{by}: {why}"})
 
@@ -213,8 +200,8 @@ def pause(rotation: Rotation, *, by: str, why: str, now: datetime, lasting: time
 
 
 def resume(rotation: Rotation) -> Rotation:
-    """End a pause, a latched hold or a halt: the phase is tried again, retreats are counted anew, and a phase that was
-    over its deadline has that time once more."""
+    """End a latched hold, a halt or a pause: the phase is tried again, retreats are counted anew, and a phase that was over
+    its deadline has that time once more. What was refused for good under a pause is tried again under it."""
     _live(rotation)
     hold = rotation.hold
     if rotation.pause is None and rotation.halted is None and (hold is None or not hold.latched):
@@ -224,7 +211,12 @@ def resume(rotation: Rotation) -> Rotation:
             )
         raise Refused(f"{rotation.credential} is not paused, held or halted")
     overdue = hold is not None and hold.reason is Reason.DEADLINE
-    return replace(_unstopped(rotation), extensions=rotation.extensions + (1 if overdue else 0))
+    quarantined = hold is not None and hold.reason is Reason.QUARANTINED
+    return replace(
+        unstopped(rotation),
+        pause=rotation.pause if quarantined else None,
+        extensions=rotation.extensions + (1 if overdue else 0),
+    )
 
 
 def _live(rotation: Rotation) -> None:

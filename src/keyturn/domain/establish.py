@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from keyturn.domain.effects import EffectKind
+from keyturn.domain.effects import Effect, EffectKind
+from keyturn.domain.errors import PERMANENT
 from keyturn.domain.observations import Acceptance, Entry, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
@@ -41,8 +42,10 @@ def reassert(s: Situation) -> Outcome:
 def keep_old(s: Situation) -> Outcome:
     """Every target holds our own copy of the old version, so that the way back depends on nobody else. Of a compromised
     one whatever can be had is kept, for the proof of its death; and of any other that may still be in use one copy, or
-    nobody could try it once its last target serves another."""
+    nobody could try it once its last target serves another. Of one that a person has signed for nothing more is kept."""
     lacking = [t for t in s.rotation.targets if (held := s.copies(t)) is not None and s.old not in held]
+    if s.old in s.rotation.waived:
+        lacking = []
     serving = [t for t in lacking if s.serves(t, s.old)]
     elsewhere = lacking if s.readable(s.old) else []
     wanted = [
@@ -56,7 +59,7 @@ def keep_old(s: Situation) -> Outcome:
         serving = [t for t in s.rotation.targets if s.serves(t, serial)]
         if serving and s.kept(serial) and not any(serial in (s.copies(t) or ()) for t in s.rotation.targets):
             wanted.append(effect(s, EffectKind.KEEP, serial, target=serving[0], expected=s.serving(serving[0]).id))
-    if wanted:
+    if wanted := _not_awaited(s, wanted):
         return tuple(wanted)
     unknown = [t for t in s.rotation.targets if s.copies(t) is None]
     if unknown and not s.hurried:
@@ -83,14 +86,25 @@ def mint(s: Situation) -> Outcome:
 
 
 def stage_new(s: Situation) -> Outcome:
-    """Every target holds our copy of the new version; an emergency goes on with those that can be reached."""
+    """Every target holds our copy of the new version; an emergency goes on with those that can be reached and take it."""
     lacking = [t for t in s.rotation.targets if s.new not in (s.copies(t) or ())]
     known = [t for t in lacking if s.copies(t) is not None]
-    if known:
-        return tuple(effect(s, EffectKind.STAGE, s.new, target=t) for t in known)
+    wanted = [effect(s, EffectKind.STAGE, s.new, target=t) for t in known]
+    if len(lacking) < len(s.rotation.targets):
+        wanted = _not_awaited(s, wanted)
+    if wanted:
+        return tuple(wanted)
     if lacking and not (s.hurried and len(lacking) < len(s.rotation.targets)):
         return unknown_target(lacking)
     return None
+
+
+def _not_awaited(s: Situation, wanted: list[Effect]) -> list[Effect]:
+    """What is still to be asked for: in an emergency not what a target has refused for good, for which readers of no other
+    are kept waiting while the cut comes. OVERLAP asks once more, and then it is quarantined."""
+    tried = {one.id: s.seen.effects.get(one.id) for one in wanted if s.hurried}
+    refused = {name for name, before in tried.items() if before is not None and before.failure in PERMANENT}
+    return [one for one in wanted if one.id not in refused]
 
 
 def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks: bool) -> Outcome:
@@ -187,14 +201,17 @@ def _baked(s: Situation, targets: tuple[str, ...], span: timedelta, reason: Reas
 
 
 def promote_restored(s: Situation) -> Outcome:
-    """Readers get the restored version again: by a promote of this very entry wherever one was ever promised, which
-    spends the compare-and-swap that a late worker may still hold (MACHINE.md, trace 5), and wherever they get another."""
+    """Readers of every target are known to get the restored version again, before anything is taken away: by a promote of
+    this very entry wherever one was ever promised, which spends the compare-and-swap that a late worker may still hold
+    (MACHINE.md, trace 5), and wherever they get another. An operator's force stands in for a target that is away."""
     wanted = [
         t
         for t in s.rotation.targets
         if (t not in s.rotation.promoted and any(target == t for target, _ in s.rotation.promised))
-        or (s.serving(t).kind is not ServingKind.UNKNOWN and not s.serves(t, s.survivor))
+        or not s.serves(t, s.survivor)
     ]
+    if s.rotation.forced:
+        wanted = [t for t in wanted if s.serving(t).kind is not ServingKind.UNKNOWN]
     ready = [t for t in wanted if s.serving(t).kind is ServingKind.OURS]
     if ready:
         return tuple(promote(s, s.survivor, t) for t in ready)

@@ -229,7 +229,8 @@ def anothers_hand(s: Situation) -> Verdict | None:
         serving = s.serving(name)
         if serving.kind is ServingKind.OURS and serving.serial in s.explained(name):
             continue
-        if s.to_reassert(name) or _to_be_adopted(s, name) or s.came_late(name):
+        # Between rotations no row gives readers anything, and a late promote of ours lands nowhere: it is another's hand.
+        if s.rotation.live and (s.to_reassert(name) or _to_be_adopted(s, name) or s.came_late(name)):
             continue
         if (found := anothers(s, name, latch=not s.rotation.phase.is_end)) is not None:
             return found

@@ -17,6 +17,7 @@ from datetime import datetime
 from keyturn.domain.absorb import absorb
 from keyturn.domain.effects import MANY, Effect, EffectKind, Message
 from keyturn.domain.errors import PERMANENT
+from keyturn.domain.establish import reassert
 from keyturn.domain.guards import CHAIN
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.notices import notices
@@ -35,6 +36,7 @@ MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUP
 FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reason.NEW_VALUE_LOST})
 REFUSED_FOR_GOOD = frozenset({Reason.QUARANTINED, Reason.EFFECT_FAILED})
 CUTTING = frozenset({EffectKind.DISABLE, EffectKind.REVOKE, EffectKind.MARK})
+IN_DOUBT = frozenset({Reason.AUTHORITY_ILL, Reason.FAILURES_SPREAD})
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
 
@@ -113,8 +115,10 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
         if phase in phases and (verdict := guard(s)) is not None:
             if verdict.ruling in (Ruling.HOLD, Ruling.WAIT):
                 effects, refused = _standing(s)
-                # What was refused for good waits for a person, so that nothing silences it that no person ends.
-                return refused if refused is not None and not verdict.latch else verdict, effects
+                # What was refused for good waits for a person: nothing silences it that no person ends, but a doubt, which
+                # passes and is evidence.
+                silenced = not verdict.latch and verdict.reason not in IN_DOUBT
+                return refused if refused is not None and silenced else verdict, effects
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
     if verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:
@@ -135,7 +139,9 @@ def _standing(s: Situation) -> tuple[tuple[Effect, ...], Verdict | None]:
     if rows == PHASES[phase]:
         return _walk(s, rows)[1], None
     tries = [_attempt(s, found) for row in rows if isinstance(found := row(s), tuple)]
-    refused = next((verdict for verdict, _ in tries if verdict.reason in REFUSED_FOR_GOOD), None)
+    # What an operator wants overwritten is asked for beside all this; whether it was refused is told here.
+    overwritten = [_attempt(s, found)] if isinstance(found := reassert(s), tuple) else []
+    refused = next((verdict for verdict, _ in (*tries, *overwritten) if verdict.reason in REFUSED_FOR_GOOD), None)
     return tuple(one for _, effects in tries for one in effects), refused
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from keyturn.domain.effects import MANY, EffectKind, Message
 from keyturn.domain.errors import PERMANENT
 from keyturn.domain.model import Rotation
+from keyturn.domain.observations import EffectSeen
 from keyturn.domain.overdue import time_left
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import MEANING, Reason
@@ -16,10 +17,11 @@ from keyturn.domain.verdicts import Verdict
 
 REMINDABLE = frozenset({Reason.CLIENTS_NOT_MOVED, Reason.OLD_IN_USE, Reason.CLIENTS_UNSEEN})
 KEPT_FROM = {
-    EffectKind.DISABLE: ("compromised.not_cut", "cannot be disabled"),
-    EffectKind.MARK: ("compromised.not_marked", "that cannot be written beside the secret"),
+    EffectKind.DISABLE: ("compromised.not_cut", "is compromised, and cannot be disabled"),
+    EffectKind.MARK: ("compromised.not_marked", "is compromised, and that cannot be written beside the secret"),
+    EffectKind.REVOKE: ("destroyed.not_revoked", "was destroyed, is alive again at a verifier, and cannot be revoked"),
 }
-"""What is done to a compromised version beside everything else: topic and words for when it cannot be."""
+"""What is done beside everything else to a version that is compromised or dead: topic and words for when it cannot be."""
 
 
 def notices(before: Rotation, s: Situation, verdict: Verdict) -> tuple[Rotation, tuple[Message, ...]]:
@@ -79,19 +81,26 @@ def _compromised_use(s: Situation) -> list[Message]:
 
 
 def _kept_from(s: Situation) -> list[Message]:
-    """That a compromised version cannot be disabled, or marked beside the secret, is nothing to find out later; each call
-    once. It goes on being tried."""
+    """That a compromised version cannot be disabled or marked beside the secret, or a dead one that has risen cannot be
+    revoked, is nothing to find out later; each call once. It goes on being tried."""
     return [
         Message(
             id=f"{name}/refused",
             topic=KEPT_FROM[tried.kind][0],
-            text=f"{s.rotation.credential}: v{tried.serial} is compromised, and {KEPT_FROM[tried.kind][1]}: {tried.message}",
+            text=f"{s.rotation.credential}: v{tried.serial} {KEPT_FROM[tried.kind][1]}: {tried.message}",
             details=(("credential", s.rotation.credential), ("version", str(tried.serial))),
         )
         for name, tried in sorted(s.seen.effects.items())
-        if tried.kind in KEPT_FROM and s.marked(tried.serial)
+        if tried.kind in KEPT_FROM and _beside_all(s, tried)
         if tried.failure in PERMANENT or (tried.failure is not None and tried.attempts >= MANY and not tried.succeeded)
     ]
+
+
+def _beside_all(s: Situation, tried: EffectSeen) -> bool:
+    """Whether a call is made beside everything else, so that no standstill tells of it."""
+    if tried.kind is EffectKind.REVOKE:
+        return tried.serial not in s.rotation.versions or tried.serial in s.rotation.proven
+    return s.marked(tried.serial)
 
 
 def _remind(s: Situation, verdict: Verdict) -> tuple[Rotation, list[Message]]:

@@ -46,7 +46,7 @@ def overdue(s: Situation, waiting: Verdict) -> Verdict | None:
     if deadline.policy is OnDeadline.EXTEND:
         return wait(Reason.DEADLINE_EXTENDED, blocked)
     held = hold(Reason.DEADLINE, blocked, latch=s.rotation.phase is not Phase.ROLLBACK)
-    return replace(held, evidence=waiting.evidence)
+    return replace(held, evidence={**waiting.evidence, "waiting": waiting.reason})
 
 
 def spend(rotation: Rotation, verdict: Verdict) -> Rotation:
@@ -54,7 +54,8 @@ def spend(rotation: Rotation, verdict: Verdict) -> Rotation:
     if verdict.reason is Reason.FORCED:
         owner = rotation.policy.deadline(rotation.phase).owner or "deadline"
         force = Force(by=owner, why=verdict.detail)
-        return replace(rotation, forced={serial: force for serial in rotation.versions if serial != rotation.survivor})
+        late = {serial: force for serial in rotation.versions if serial != rotation.survivor}
+        return replace(rotation, forced={**late, **rotation.forced})
     if verdict.reason is Reason.DEADLINE_EXTENDED:
         return replace(rotation, extensions=rotation.extensions + 1)
     return rotation

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from keyturn.domain.model import Adopting, Mark, Rotation, Stamp, Version, VersionState
+from keyturn.domain.model import Adopting, Force, Mark, Rotation, Stamp, Version, VersionState
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
+from keyturn.domain.rows import REFUSING
 from keyturn.domain.situation import Situation
+from keyturn.domain.transitions import final
 
 
 def begin(
@@ -113,6 +115,7 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
         proven=tuple(serial for serial in before.proven if serial in outgoing),
         waived={serial: who for serial, who in before.waived.items() if serial in outgoing},
         passed=before.passed,
+        forced=_forced(s, home),
         pause=before.pause,
         cause=before.cause,
     )
@@ -122,6 +125,26 @@ def succeed(s: Situation, *, failed: bool) -> Rotation:
         if versions[serial].state is VersionState.CURRENT:
             taken_over = taken_over.with_version(serial, VersionState.PREVIOUS)
     return taken_over
+
+
+def _promised(rotation: Rotation) -> bool:
+    """Whether the rotation ever set out to give its new version to readers."""
+    return any(serial == rotation.incoming for _, serial in rotation.promised)
+
+
+def _refused(s: Situation) -> bool:
+    """Whether every verifier is known to refuse the new version."""
+    return bool(s.seen.verifiers) and len(s.verifiers(s.new, *REFUSING)) == len(s.seen.verifiers)
+
+
+def _forced(s: Situation, home: int) -> dict[int, Force]:
+    """The words that go with the versions: those that nothing undoes, and that of whoever gave up what was adopted and is
+    accepted by nobody: there are no users of it to be waited for."""
+    rotation = s.rotation
+    forced = {serial: force for serial, force in final(rotation.forced).items() if serial != home}
+    if rotation.adopting is not None and rotation.abandoned is not None and not _promised(rotation) and _refused(s):
+        forced[s.new] = Force(by=rotation.started_by, why=rotation.abandoned, final=True)
+    return forced
 
 
 def buried(s: Situation) -> frozenset[int]:
@@ -135,8 +158,8 @@ def _home(s: Situation) -> int:
     """What readers got last: what the rotation was giving them, if it had begun to. What is known to be lost is nobody's
     way back."""
     rotation = s.rotation
-    promised = any(serial == rotation.incoming for _, serial in rotation.promised)
-    began = promised or any(s.serves(target, rotation.incoming) for target in rotation.targets)
+    adopted = any(s.serves(target, rotation.incoming) for target in rotation.targets) and s.minted(rotation.incoming)
+    began = _promised(rotation) or (adopted and not _refused(s))
     last = [serial for serial in (rotation.restoring, rotation.incoming if began else None) if serial is not None]
     return next((serial for serial in last if s.readable(serial) is not False), rotation.outgoing[0])
 

@@ -49,7 +49,6 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
     Phase.ROLLBACK: (
         establish.accept_survivor,
         establish.promote_restored,
-        withdraw.served_everywhere,
         withdraw.drained,
         withdraw.disable_doomed,
         withdraw.revoke_doomed,

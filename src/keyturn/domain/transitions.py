@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from keyturn.domain.effects import Effect, EffectKind
-from keyturn.domain.model import Hold, Rotation, VersionState
+from keyturn.domain.model import Force, Hold, Rotation, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.situation import Situation
@@ -49,8 +50,13 @@ def _enter_monitor(after: Rotation) -> Rotation:
         soak=None,
         up=frozenset(),
         deadline_spent=after.deadline_spent or bool(after.forced),
-        forced={},
+        forced=final(after.forced),
     )
+
+
+def final(forced: Mapping[int, Force]) -> dict[int, Force]:
+    """The forces that no refused use, and no rotation that takes over, undoes."""
+    return {serial: force for serial, force in forced.items() if force.final}
 
 
 def _enter_rollback(after: Rotation) -> Rotation:
@@ -99,6 +105,20 @@ def stand(rotation: Rotation, verdict: Verdict | None, now: datetime) -> Rotatio
     if ruling is Ruling.HALT:
         return rotation if held == before and rotation.hold is None else replace(rotation, halted=held, hold=None)
     return rotation if held == before else replace(rotation, hold=held)
+
+
+def unstopped(rotation: Rotation) -> Rotation:
+    """Without pause, hold or halt; what was refused for good is tried once more, under an id of its own."""
+    hold = rotation.hold
+    refused = rotation.halted is not None or (hold is not None and hold.reason is Reason.QUARANTINED)
+    return replace(
+        rotation,
+        pause=None,
+        hold=None,
+        halted=None,
+        retreats=0,
+        entry=rotation.entry + (1 if refused else 0),
+    )
 
 
 def commit_to(rotation: Rotation, effects: tuple[Effect, ...], now: datetime) -> Rotation:

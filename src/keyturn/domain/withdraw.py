@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.establish import not_served
-from keyturn.domain.observations import AUTHORITY, Acceptance, Entry, ServingKind
+from keyturn.domain.observations import AUTHORITY, Acceptance, Entry
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import (
     REFUSING,
@@ -23,18 +23,15 @@ from keyturn.domain.verdicts import Verdict, hold, wait
 
 
 def served_everywhere(s: Situation) -> Outcome:
-    """Every target's readers are known to get the survivor: nothing is taken away before (MACHINE.md, traces 11, 12). On
-    the way back an operator's force stands in for a target that is away."""
+    """Every target's readers are known to get the survivor: nothing is taken away before (MACHINE.md, traces 11, 12)."""
     others = [t for t in s.rotation.targets if not s.serves(t, s.survivor)]
-    if s.rotation.restoring is not None and s.rotation.forced:
-        others = [t for t in others if s.serving(t).kind is not ServingKind.UNKNOWN]
     return not_served(s, others) if others else None
 
 
 def clients_moved(s: Situation) -> Verdict | None:
     """Every known client has succeeded with the new version, or is vouched for, or is gone. Nobody is awaited where no
     version is left that they could stay on."""
-    if s.rotation.forced or not any(s.kept(serial) for serial in s.rotation.outgoing):
+    if not any(s.kept(serial) and serial not in s.rotation.forced for serial in s.rotation.outgoing):
         return None
     if s.seen.usage.watermark is None:
         return wait(Reason.SILENCE_UNKNOWN, who_is_blind(s))

@@ -40,8 +40,8 @@ def trail(before: Rotation, decision: Decision, seen: Observations, now: datetim
         for serial in sorted(after.disabled_at)
         if serial in after.marks and serial not in before.disabled_at
     ]
-    mints = any(one.kind is EffectKind.MINT for one in decision.effects)
-    lines += [entry("revoke", Reason.ORPHAN, one.id) for one in seen.orphans if mints]
+    makes = after.adopting is None and any(one.kind is EffectKind.MINT for one in decision.effects)
+    lines += [entry("revoke", Reason.ORPHAN, one.id) for one in seen.orphans if makes]
     if stood is not None and (stands is None or stands.reason is not stood.reason):
         lines.append(entry("released", stood.reason, ""))
     if after.entry != before.entry:

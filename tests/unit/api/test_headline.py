@@ -173,8 +173,25 @@ def test_obstacle_is_passed_in_an_emergency_only() -> None:
 def test_deadline_names_the_version_to_force(phase: Phase, words: str) -> None:
     """Where silence is what is missing, somebody's word can stand in for it."""
     late = replace(ROTATION, phase=phase, restoring=1 if phase is Phase.ROLLBACK else None)
-    line = said(late, hold(Reason.DEADLINE, "60 days are over", latch=phase is not Phase.ROLLBACK))
-    assert line.endswith(f"60 days are over. {words}")
+    waiting = Reason.DRAINING if phase is Phase.ROLLBACK else Reason.OLD_IN_USE
+    over = hold(Reason.DEADLINE, "60 days are over", latch=phase is not Phase.ROLLBACK, waiting=waiting)
+    assert said(late, over).endswith(f"60 days are over. {words}")
+
+
+@pytest.mark.parametrize(
+    ("phase", "waiting", "forced"),
+    [
+        (Phase.MONITOR, Reason.VERIFIER_UNREACHABLE, False),
+        (Phase.MONITOR, Reason.TARGET_UNKNOWN, False),
+        (Phase.ROLLBACK, Reason.VERIFIER_UNREACHABLE, False),
+        (Phase.ROLLBACK, Reason.TARGET_UNKNOWN, True),
+    ],
+)
+def test_deadline_offers_a_force_where_it_helps(phase: Phase, waiting: Reason, forced: bool) -> None:
+    """A person's word is no answer of a node that is away; on the way back it stands in for a target that is."""
+    late = replace(ROTATION, phase=phase, restoring=1 if phase is Phase.ROLLBACK else None)
+    line = said(late, hold(Reason.DEADLINE, "60 days are over", waiting=waiting))
+    assert ("keyturn force" in line) is forced
 
 
 def test_successor_says_from_whom_it_took_over() -> None:
