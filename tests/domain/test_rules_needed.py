@@ -166,7 +166,7 @@ REMOVALS = (
         rule="4: a promote that was on its way is undone",
         trace=traces.test_4_a_promote_of_a_marked_version_that_lands_late_is_undone,
         patch=drop(Phase.ROLLBACK, "promote_restored", "reassert"),
-        breaks="never: rollback",
+        breaks="P2: v1 is taken away while t0 serves v1",
     ),
     Removal(
         rule="5: ever promoted counts the intent",
