@@ -12,7 +12,7 @@ from keyturn.domain.observations import Acceptance, Observations, ServingKind
 from keyturn.domain.phases import Phase
 from keyturn.domain.rows import effect
 from keyturn.domain.situation import Situation
-from keyturn.domain.succession import found_marked
+from keyturn.domain.succession import found_marked, with_keys
 from keyturn.domain.transitions import unstopped
 from keyturn.domain.withdraw import refused_everywhere
 
@@ -58,11 +58,7 @@ def _versions(s: Situation) -> dict[int, Version]:
     for one in s.seen.effects.values():
         if one.kind is EffectKind.MINT and one.key_id is not None and one.fingerprint is not None:
             known[one.serial] = (one.key_id, one.fingerprint)
-    versions = dict(s.rotation.versions)
-    for serial, (key_id, fingerprint) in known.items():
-        if serial in versions and versions[serial].key_id is None:
-            versions[serial] = replace(versions[serial], key_id=key_id, fingerprint=fingerprint)
-    return versions
+    return dict(with_keys(s.rotation, known).versions)
 
 
 def _served(s: Situation) -> set[int]:

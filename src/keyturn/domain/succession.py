@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -60,6 +60,15 @@ def found_marked(policy: Policy, now: datetime) -> Mark:
     return Mark(
         at=now, by="keyturn", why="it is marked so beside the secret", grace=policy.grace, cut_at=now + policy.grace_cap
     )
+
+
+def with_keys(rotation: Rotation, known: Mapping[int, tuple[str, str]]) -> Rotation:
+    """A rotation in which versions that were not known to be made have the key ids and fingerprints that are known now."""
+    versions = dict(rotation.versions)
+    for serial, (key_id, fingerprint) in known.items():
+        if serial in versions and versions[serial].key_id is None:
+            versions[serial] = replace(versions[serial], key_id=key_id, fingerprint=fingerprint)
+    return replace(rotation, versions=versions)
 
 
 def taken_in(rotation: Rotation, found: Sequence[Version], now: datetime) -> Rotation:

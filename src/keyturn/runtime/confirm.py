@@ -16,7 +16,7 @@ from keyturn.domain.errors import Refused, Transient
 from keyturn.domain.model import Adopting, Rotation, Version, VersionState
 from keyturn.domain.observations import Entry, Observations, ServingKind
 from keyturn.domain.situation import Situation
-from keyturn.domain.succession import taken_in
+from keyturn.domain.succession import taken_in, with_keys
 from keyturn.ports.clock import Clock
 from keyturn.ports.records import Commit, Credential, HistoryEntry
 from keyturn.ports.store import Store
@@ -65,7 +65,8 @@ class Compared:
     @property
     def unfinished(self) -> bool:
         """Whether a rotation has to bring something to its end: of a version that is dead the mark alone may be left."""
-        return bool(self.differences) or any(one.fingerprint is not None for one in self.found)
+        left = [one for one in self.found if one.fingerprint is not None or one.state is not VersionState.DESTROYED]
+        return bool(self.differences or left)
 
     @property
     def adoption(self) -> Adoption:
@@ -155,6 +156,10 @@ class Confirm:
         live = self.store.live_of(wired.name)
         rotation = live or plan_rotation(self.store, wired, by="keyturn", now=now, unconfirmed=True)
         seen = self.gather.observe(rotation)
+        if seen.found:
+            # Its own copy tells what the rotation has made since: readers who get that get no stranger's value.
+            rotation = with_keys(rotation, seen.found)
+            seen = self.gather.observe(rotation)
         return Compared(
             rotation=rotation,
             live=live is not None,

@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 
 from keyturn.domain.effects import Effect, EffectKind
-from keyturn.domain.errors import Absent, Conflict, Failure, FailureKind, StaleRevision, Transient
+from keyturn.domain.errors import Absent, Conflict, Failure, FailureKind, Invalid, StaleRevision, Transient
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Acceptance
 from keyturn.domain.secret_value import SecretValue
@@ -185,7 +185,17 @@ class Execute:
                 value = self._have_made(rotation, wired, target, token, mark, sender)
             else:
                 value = self._make(wired, target, token, mark, sender)
-        return Made(key_id=wired.issuer.key_id(value), fingerprint=value.fingerprint(self.fingerprint_key))
+        made = Made(key_id=wired.issuer.key_id(value), fingerprint=value.fingerprint(self.fingerprint_key))
+        if expected is not None:
+            self._check_new(made, effect, rotation)
+        return made
+
+    def _check_new(self, made: Made, effect: Effect, rotation: Rotation) -> None:
+        """Raises `Invalid` where what is to be adopted is a version already: taken for two, the one would be taken away from
+        under the readers of the other."""
+        name, serial = self.store.key_ids([made.key_id]).get(made.key_id, (rotation.credential, effect.serial))
+        if (name, serial) != (rotation.credential, effect.serial):
+            raise Invalid(f"what readers of {effect.target} get is v{serial} of {name} already: one key is one version")
 
     def _make(self, wired: WiredCredential, target: Target, token: str, mark: str, sender: Sender) -> SecretValue:
         """A value of our own: nobody else has it before it is staged."""

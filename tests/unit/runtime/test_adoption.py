@@ -298,6 +298,24 @@ class TestRestored:
         assert rig.refused == {}
         assert rig.first_key_id not in alive(rig)
 
+    @pytest.mark.parametrize("phase", [Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE])
+    def test_what_a_rotation_has_made_since_is_no_strangers(self, yesterday: Yesterday, phase: Phase) -> None:
+        """The backup has the rotation before its new version was made, and readers get that by now: it is known by its own
+        copy, and not adopted as another version, to be taken away as the one from under the readers of the other."""
+        rig = yesterday.rig
+        rig.runtime.start(NAME, by="ada", why="test")
+        yesterday.back_up()
+        made = rig.until_phase(phase).versions[2].key_id
+        rig.until(lambda one: one.phase is not Phase.OVERLAP or bool(one.promoted))
+        yesterday.come_back()
+        assert any("get v2" in line for line in confirmed(rig))
+        at_rest(rig)
+        credential = rig.store.credential(NAME)
+        assert credential is not None
+        keys = [version.key_id for version in credential.versions.values() if version.key_id is not None]
+        assert keys.count(made) == len(set(keys)) - len(keys) + 1
+        assert rig.refused == {}
+
     def test_backup_from_before_a_whole_rotation_adopts_what_readers_get(self, yesterday: Yesterday) -> None:
         """Readers get a value that the store has never seen: confirmed, it becomes the next version, and is not rotated
         away in favour of what the backup remembers."""
