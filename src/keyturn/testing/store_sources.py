@@ -3,6 +3,7 @@ theirs."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -183,4 +184,26 @@ class SourceClauses(Clauses):
         }
         assert dict(store.acknowledgements("other")) == {}
         assert [entry.detail for entry in store.history(NAME)[before:]] == [one.why for one in said]
+        assert first_broken(store.history(NAME)) is None
+
+    def test_words_on_clients_at_the_same_time_are_all_kept(self, store: Store, other: Store) -> None:
+        """Operators who dismiss and acknowledge clients of one credential at once are all answered; the trail has a line of
+        each, unbroken."""
+        rotation = begun(store)
+        before = len(store.history(NAME))
+
+        def say(number: int) -> None:
+            which = store if number % 2 else other
+            client, why = f"client-{number}", f"word {number}"
+            if number % 3:
+                gone = Dismissal(client=client, at=NOW, by="ada", why=why)
+                which.dismiss(gone, line(rotation, why))
+            else:
+                has_moved = Acknowledgement(client=client, serial=2, at=NOW, by="ada", why=why)
+                which.acknowledge(has_moved, line(rotation, why))
+
+        with ThreadPoolExecutor(8) as threads:
+            assert len(list(threads.map(say, range(48)))) == 48
+        assert {entry.detail for entry in store.history(NAME)[before:]} == {f"word {number}" for number in range(48)}
+        assert len(store.dismissals(NAME)) + len(store.acknowledgements(NAME)) == 48
         assert first_broken(store.history(NAME)) is None

@@ -245,6 +245,7 @@ class SqlStore:
 
     def dismiss(self, dismissal: Dismissal, entry: HistoryEntry) -> None:
         with self._database.write() as connection:
+            credentials.lock(connection, entry.credential)
             dismissals.add(connection, entry.credential, dismissal)
             trail.append(connection, [entry])
 
@@ -254,6 +255,7 @@ class SqlStore:
 
     def acknowledge(self, acknowledgement: Acknowledgement, entry: HistoryEntry) -> None:
         with self._database.write() as connection:
+            credentials.lock(connection, entry.credential)
             acknowledgements.add(connection, entry.credential, acknowledgement)
             trail.append(connection, [entry])
 
