@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 import threading
@@ -14,7 +15,7 @@ from keyturn.domain.errors import ConfigError
 from keyturn.ports.records import Commit
 from keyturn.stores.chain import first_broken
 from keyturn.stores.migrations import HEAD
-from keyturn.stores.sql import SqlStore
+from keyturn.stores.sql import SqlStore, backup
 from keyturn.stores.sql.backup import back_up, examine, restore
 from keyturn.testing.store_samples import NAME, NOW, begun, line, version
 
@@ -184,3 +185,106 @@ def test_backup_of_an_earlier_release_is_brought_forward(file: Path, url: str) -
     assert sorted(again.unconfirmed()) == sorted(again.credentials())
     assert examine(file).schema == "0001"
     again.close()
+
+
+# What a crash leaves behind
+
+
+def crashed(path: Path) -> None:
+    """A store as a daemon leaves it that died hard: what it wrote last stands in the log alone."""
+    live = path.with_name("live.db")
+    SqlStore.open(f"sqlite:///{live}").close()
+    store = SqlStore.open(f"sqlite:///{live}")
+    for number in range(20):
+        store.register(f"later-{number}", version(name=f"later-{number}"), due_at=None)
+    for piece in ("", "-wal", "-shm"):
+        shutil.copy(f"{live}{piece}", f"{path}{piece}")
+    store.close()
+    assert path.with_name(f"{path.name}-wal").stat().st_size > 0
+
+
+@pytest.fixture
+def lost(store: SqlStore, url: str, file: Path, tmp_path: Path) -> Path:
+    """The place of a store that was backed up with one credential, and crashed later with many."""
+    begun(store)
+    back_up(url, file)
+    store.close()
+    path = tmp_path / "keyturn.db"
+    crashed(path)
+    return path
+
+
+def confirmed_as_backed_up(url: str) -> None:
+    """The store at a URL is the backup's, marked as one, and sound."""
+    again = SqlStore.open(url)
+    assert list(again.credentials()) == list(again.unconfirmed()) == [NAME]
+    again.close()
+    assert examine(Path(url.removeprefix("sqlite:///"))).credentials == 1
+
+
+def test_log_of_a_lost_database_does_not_come_over_the_restored_store(lost: Path, url: str, file: Path) -> None:
+    """The database is gone and its log is still there: it is moved aside, and the store is the backup, with its mark."""
+    log = lost.with_name("keyturn.db-wal").read_bytes()
+    lost.unlink()
+    aside = restore(file, url, now=NOW)
+    assert aside is not None
+    assert aside.name.endswith("-wal")
+    assert aside.read_bytes() == log
+    confirmed_as_backed_up(url)
+
+
+def test_damaged_store_is_moved_aside_in_all_its_pieces(lost: Path, url: str, file: Path) -> None:
+    """What SQLite cannot read cannot be made one file of; its pieces stay together under the new name, as they were."""
+    lost.write_bytes(b"no database" * 1000)
+    before = {piece: lost.with_name(f"{lost.name}{piece}").read_bytes() for piece in ("", "-wal")}
+    aside = restore(file, url, now=NOW, replace=True)
+    assert aside is not None
+    assert {piece: aside.with_name(f"{aside.name}{piece}").read_bytes() for piece in before} == before
+    confirmed_as_backed_up(url)
+
+
+def test_sound_store_is_moved_aside_with_what_its_log_holds(lost: Path, url: str, file: Path) -> None:
+    """A store whose daemon died hard is one file afterwards, whole alone."""
+    aside = restore(file, url, now=NOW, replace=True)
+    assert aside is not None
+    assert [path.name for path in lost.parent.iterdir() if path.name.startswith(aside.name)] == [aside.name]
+    assert examine(aside).credentials == 20
+    confirmed_as_backed_up(url)
+
+
+def test_store_that_somebody_has_open_is_not_moved(
+    lost: Path, url: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's sqlite3 would take the restored store's log away when it ends: it is named, and everything stays."""
+    monkeypatch.setattr(backup, "BUSY", 0.0)
+    stranger = sqlite3.connect(lost)
+    stranger.execute("SELECT count(*) FROM credentials").fetchone()
+    with pytest.raises(ConfigError, match="another process has the store .* open"):
+        restore(file, url, now=NOW, replace=True)
+    stranger.close()
+    assert examine(lost).credentials == 20
+
+
+def test_backup_of_a_damaged_store_names_the_store(lost: Path, url: str, file: Path) -> None:
+    """One line says that the store is damaged, and no file is left that looks like a backup."""
+    content = bytearray(lost.read_bytes() + bytes(4096))
+    content[100:2000] = bytes(1900)
+    for damaged in (bytes(content), b"no database" * 1000):
+        for piece in ("-wal", "-shm"):
+            lost.with_name(f"{lost.name}{piece}").unlink(missing_ok=True)
+        lost.write_bytes(damaged)
+        to = file.with_name("another.db")
+        with pytest.raises(ConfigError, match=r"keyturn\.db (is damaged|cannot be copied)") as caught:
+            back_up(url, to)
+        assert "\n" not in str(caught.value)
+        assert not [path for path in file.parent.iterdir() if "another" in path.name]
+
+
+def test_what_the_system_refuses_is_said_in_one_line(store: SqlStore, url: str, file: Path, tmp_path: Path) -> None:
+    """A place that is below a file, and not a folder, is named with the system's word, by both commands."""
+    begun(store)
+    back_up(url, file)
+    below = tmp_path / "backup.db" / "state" / "keyturn.db"
+    for attempt in (lambda: restore(file, f"sqlite:///{below}", now=NOW), lambda: back_up(url, below)):
+        with pytest.raises(ConfigError, match=r"cannot be written: Not a directory"):
+            attempt()
