@@ -259,7 +259,7 @@ def test_store_that_somebody_has_open_is_not_moved(
     monkeypatch.setattr(backup, "BUSY", 0.0)
     stranger = sqlite3.connect(lost)
     stranger.execute("SELECT count(*) FROM credentials").fetchone()
-    with pytest.raises(ConfigError, match="another process has the store .* open"):
+    with pytest.raises(ConfigError, match=r"another process has the store .* open"):
         restore(file, url, now=NOW, replace=True)
     stranger.close()
     assert examine(lost).credentials == 20

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from keyturn.domain.errors import KeyturnError
+from keyturn.stores.sql.connections import Connections
 from keyturn.stores.sql.failures import failures_mapped
 from keyturn.stores.sql.group_commit import GroupCommit
 from keyturn.stores.sql.query import Write, say
@@ -21,7 +21,7 @@ class Database:
     """An engine with its lock. Each `with` of it is one transaction, committed at its end or not at all.
 
     `to_read` and `to_write` are the statements that such transactions start with, and `to_upgrade` what is said after
-    `to_write` before the schema is looked at. `clock` reads the clock that leases run by.
+    `to_write` before the schema is looked at. There are `connections` at most. `clock` reads the clock that leases run by.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Database:
         to_write: str,
         to_upgrade: Sequence[str] = (),
         one_writer: bool,
+        connections: int,
         clock: Callable[[Connection], datetime],
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -45,8 +46,7 @@ class Database:
         self._on_close = on_close
         self._closed = False
         self._closing = threading.Lock()
-        self._idle: list[Connection] = []
-        # Ready for the next transaction: to ask the engine for a connection takes longer than most statements.
+        self._connections = Connections(engine, place, most=connections)
         self._say = say if engine.dialect.name == "sqlite" else Connection.exec_driver_sql
         # SQLite lets one transaction write at a time.
         self._grouped = GroupCommit(lambda: self._begun(to_write)) if one_writer else None
@@ -79,34 +79,19 @@ class Database:
 
     @contextmanager
     def _begun(self, statement: str) -> Iterator[Connection]:
-        connection = self._connection()
+        connection = self._connections.take()
         try:
             with connection.begin():
                 self._say(connection, statement)
                 yield connection
         except BaseException:
             gone = connection.invalidated
-            connection.close()
+            self._connections.drop(connection)
             if gone:
                 # As likely the server as this one connection: the engine has forgotten all that it has.
-                self._forget_idle()
+                self._connections.forget()
             raise
-        self._idle.append(connection)
-        if self._closed:
-            self._forget_idle()
-
-    def _connection(self) -> Connection:
-        if self._closed:
-            raise KeyturnError(f"the store at {self._place} is closed")
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._engine.connect()
-
-    def _forget_idle(self) -> None:
-        while self._idle:
-            with suppress(IndexError):  # another thread was faster
-                self._idle.pop().close()
+        self._connections.give_back(connection)
 
     def close(self) -> None:
         """Wait for the write under way, then give everything back; more than once is no error."""
@@ -116,7 +101,7 @@ class Database:
             self._closed = True
             if self._grouped is not None:
                 self._grouped.flush()
-            self._forget_idle()
+            self._connections.close()
             self._engine.dispose()
             self._on_close()
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from keyturn.domain.errors import ConfigError, Invalid, KeyturnError, Transient
 
@@ -67,8 +66,6 @@ def failures_mapped(place: str) -> Iterator[None]:
 
 def mapped(error: SQLAlchemyError, place: str) -> KeyturnError:
     """A driver's error as one of ours. Statements carry no parameters here, so neither does the message."""
-    if isinstance(error, PoolTimeout):
-        return Transient(f"the store at {place} is overloaded: every connection is taken")
     if isinstance(error, IntegrityError):
         return KeyturnError(f"the store at {place} refuses an inconsistent record: {error.orig}")
     if isinstance(error, DataError):

@@ -79,6 +79,7 @@ def open_postgres(url: URL) -> Database:
         to_write="BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
         to_upgrade=TO_UPGRADE,
         one_writer=False,
+        connections=CONNECTIONS,
         clock=_now,
     )
 

@@ -15,7 +15,8 @@ from keyturn.stores.sql.writer_lock import WriterLock
 
 BUSY_TIMEOUT = 10.0
 """Seconds to wait for whoever else has the file locked (a backup, a person's sqlite3)."""
-CONNECTIONS = 16
+CONNECTIONS = 32
+"""Each is a few open files."""
 
 
 def open_sqlite(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
@@ -29,7 +30,7 @@ def open_sqlite(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
         # The driver begins no transactions of its own; `to_read` and `to_write` do.
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": busy_timeout},
         pool_size=CONNECTIONS,
-        max_overflow=CONNECTIONS,
+        max_overflow=0,
         hide_parameters=True,
     )
 
@@ -47,6 +48,7 @@ def open_sqlite(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
         to_read="BEGIN",
         to_write="BEGIN IMMEDIATE",
         one_writer=True,
+        connections=CONNECTIONS,
         clock=lambda _: datetime.now(UTC),
         on_close=lock.release,
     )
