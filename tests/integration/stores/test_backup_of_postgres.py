@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, event, make_url, select
+from tests.integration.postgres_server import PostgresServer
 
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.phases import Phase
 from keyturn.ports.records import Commit
 from keyturn.stores.chain import first_broken
-from keyturn.stores.sql import SqlStore
+from keyturn.stores.migrations import upgrade
+from keyturn.stores.sql import SqlStore, transfer
 from keyturn.stores.sql.backup import back_up, examine, restore
+from keyturn.stores.sql.postgres import SETTINGS, open_postgres
+from keyturn.stores.sql.sqlite import open_sqlite
 from keyturn.stores.sql.tables import metadata
 from keyturn.testing.store_samples import NAME, NOW, begun, effect, ended, line, message, version
 
@@ -98,3 +102,52 @@ def test_no_row_of_a_server_is_overwritten(postgres_url: str, tmp_path: Path) ->
     assert list(server.credentials()) == ["theirs"]
     server.close()
     assert examine(file).credentials == 2
+
+
+def test_backup_of_a_big_store_is_read_bit_by_bit_and_at_leisure(
+    postgres: PostgresServer, postgres_store: str, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table is fetched from the server a batch at a time; while a batch is written to the file, none of the timeouts that
+    protect the other replicas ends the reading session."""
+    monkeypatch.setattr(transfer, "AT_ONCE", 2)
+    store = SqlStore.open(postgres_url)
+    for number in range(6):
+        store.register(f"c{number}", version(name=f"c{number}"), due_at=None)
+    store.close()
+    source, copy = open_postgres(make_url(postgres_url)), open_sqlite(tmp_path / "copy.db")
+    upgrade(copy)
+    last: list[str] = []
+    reading: list[Connection] = []
+
+    @event.listens_for(source._engine, "before_cursor_execute")
+    def remember(connection: Connection, *_: object) -> None:
+        reading.append(connection)
+
+    @event.listens_for(copy._engine, "before_cursor_execute")
+    def look(_: Connection, __: object, statement: str, *___: object) -> None:
+        if "INTO credentials" not in statement:
+            return
+        with postgres.admin(postgres_store) as admin:
+            asked = "SELECT query FROM pg_stat_activity WHERE application_name = 'keyturn' AND state = 'idle in transaction'"
+            last.extend(str(query) for (query,) in admin.execute(asked))
+        session = reading[-1].connection.driver_connection
+        assert session is not None
+        for name in SETTINGS:
+            assert session.execute(f"SHOW {name}").fetchone() == ("0",)
+
+    transfer.transfer(source, copy)
+    source.close()
+    copy.close()
+    assert examine(tmp_path / "copy.db").credentials == 6
+    assert len(last) == 3
+    assert all(query.startswith("FETCH") for query in last)
+
+
+def test_upgrade_is_not_ended_by_a_timeout(postgres_url: str) -> None:
+    """A revision may have much to think about between two statements."""
+    database = open_postgres(make_url(postgres_url))
+    with database.upgrading() as connection:
+        assert {connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in SETTINGS} == {"0"}
+    with database.write() as connection:
+        assert "0" not in {connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in SETTINGS}
+    database.close()

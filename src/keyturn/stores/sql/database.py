@@ -21,7 +21,8 @@ class Database:
     """An engine with its lock. Each `with` of it is one transaction, committed at its end or not at all.
 
     `to_read` and `to_write` are the statements that such transactions start with, and `to_upgrade` what is said after
-    `to_write` before the schema is looked at. There are `connections` at most. `clock` reads the clock that leases run by.
+    `to_write` before the schema is looked at; `at_leisure` lets one transaction take longer than others may. There are
+    `connections` at most. `clock` reads the clock that leases run by.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Database:
         *,
         to_read: str,
         to_write: str,
+        at_leisure: Sequence[str] = (),
         to_upgrade: Sequence[str] = (),
         one_writer: bool,
         connections: int,
@@ -41,6 +43,7 @@ class Database:
         self._place = place
         self._to_read = to_read
         self._to_write = to_write
+        self._at_leisure = at_leisure
         self._to_upgrade = to_upgrade
         self.clock = clock
         self._on_close = on_close
@@ -73,9 +76,15 @@ class Database:
     def upgrading(self) -> Iterator[Connection]:
         """A transaction that changes the schema, while no other process does."""
         with self.write() as connection:
+            self.take_time(connection)
             for statement in self._to_upgrade:
                 connection.exec_driver_sql(statement)
             yield connection
+
+    def take_time(self, connection: Connection) -> None:
+        """Let the transaction take as long as it needs: it is about everything, and not about one credential."""
+        for statement in self._at_leisure:
+            connection.exec_driver_sql(statement)
 
     @contextmanager
     def _begun(self, statement: str) -> Iterator[Connection]:

@@ -36,11 +36,7 @@ SECRETS = frozenset({"password", "sslpassword", "passfile", "options", "service"
 """Parameters of a URL that may hold a secret, or lead to one that nobody checks."""
 UPGRADE_LOCK = 0x6B657974_75726E21
 """`keyturn!`: whoever upgrades the schema holds the advisory lock of this number."""
-TO_UPGRADE = (
-    "SET LOCAL statement_timeout = 0",
-    "SET LOCAL lock_timeout = 0",
-    f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})",
-)
+TO_UPGRADE = (f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})",)
 
 
 def open_postgres(url: URL) -> Database:
@@ -77,6 +73,7 @@ def open_postgres(url: URL) -> Database:
         _place(url),
         to_read="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         to_write="BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        at_leisure=[f"SET LOCAL {name} = 0" for name in SETTINGS],
         to_upgrade=TO_UPGRADE,
         one_writer=False,
         connections=CONNECTIONS,

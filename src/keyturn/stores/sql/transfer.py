@@ -10,7 +10,7 @@ from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.tables import metadata
 
 AT_ONCE = 1000
-"""Rows written with one statement."""
+"""Rows read and written with one statement, and held in memory at a time."""
 
 
 def transfer(source: Database, to: Database) -> None:
@@ -19,6 +19,9 @@ def transfer(source: Database, to: Database) -> None:
     Raises `ConfigError` when the source has another schema, or the target has rows; then nothing is written.
     """
     with source.read() as reading, to.write() as writing:
+        # One of the two waits while the other is busy.
+        source.take_time(reading)
+        to.take_time(writing)
         schema = reading.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
         if schema != HEAD:
             raise ConfigError(
@@ -31,8 +34,8 @@ def transfer(source: Database, to: Database) -> None:
                     f"the store {to.place} is not empty: name another database, or empty this one yourself"
                 )
         for table in metadata.sorted_tables:
-            rows = reading.execute(select(table)).mappings()
-            while some := rows.fetchmany(AT_ONCE):
+            rows = reading.execute(select(table), execution_options={"yield_per": AT_ONCE}).mappings()
+            for some in rows.partitions():
                 writing.execute(insert(table), [dict(row) for row in some])
         if writing.dialect.name == "postgresql":
             _go_on_counting(writing)
