@@ -186,10 +186,12 @@ def _owner(config: Config) -> str:
 
 
 def _check_removed(store: Store, registry: Registry) -> None:
-    """A credential that rotates must stay configured until it is done: nobody else would take its old key away."""
-    gone = [rotation for rotation in store.live() if rotation.credential not in registry.credentials]
+    """A credential that rotates must stay configured until it is done: nobody else would take its old key away.
+
+    By name: a rotation that cannot be read is a matter of its credential, and keeps nobody from starting."""
+    gone = [name for name in store.rotating() if name not in registry.credentials]
     if gone:
-        which = ", ".join(f"{rotation.credential} (in {rotation.phase})" for rotation in gone)
         raise ConfigError(
-            f"{which} still rotates and is not in the configuration any more: put it back until the rotation has ended"
+            f"{', '.join(gone)} still rotates and is not in the configuration any more: put it back until the rotation has "
+            "ended"
         )

@@ -6,6 +6,8 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,16 @@ from alembic.migration import MigrationContext
 from psycopg import sql
 from sqlalchemy import make_url
 from tests.integration.postgres_server import PostgresServer
+from tests.integration.stores.test_postgres import waits_for_a_lock
 
 from keyturn.domain.errors import KeyturnError
+from keyturn.ports.records import Commit, Dismissal
 from keyturn.ports.store import Store
-from keyturn.stores.migrations import SCRIPTS, upgrade
-from keyturn.stores.sql import SqlStore
+from keyturn.stores.migrations import HEAD, SCRIPTS, upgrade
+from keyturn.stores.sql import SqlStore, rotations
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.tables import metadata
-from keyturn.testing.store_samples import NOW, at, begun
+from keyturn.testing.store_samples import NOW, at, begun, line, planned, version
 
 FIRST_RELEASE = Path(__file__).parents[2] / "unit" / "stores" / "store_0001.sql"
 
@@ -123,6 +127,73 @@ def first_schema(postgres: PostgresServer, folder: Path) -> str:
             )
     sample.close()
     return name
+
+
+REWRITE = """op.execute("UPDATE rotations SET document = 'of another kind'")"""
+
+
+def following_release(folder: Path) -> tuple[Path, str]:
+    """The scripts of a release that writes its rotations in another way, and its revision."""
+    scripts, revision = folder / "following", f"{int(HEAD) + 1:04}"
+    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / f"{revision}_more.py").write_text(
+        f"from alembic import op\n\nrevision, down_revision = '{revision}', '{HEAD}'\n\ndef upgrade():\n    {REWRITE}\n"
+    )
+    return scripts, revision
+
+
+def test_replica_of_the_release_before_writes_no_more(postgres: PostgresServer, tmp_path: Path) -> None:
+    """An upgrade waits for the commit under way; the replica that was left running is then refused whatever decides, and
+    takes no claim, so that others have its work."""
+    name = postgres.create_database()
+    database, newer = (open_postgres(make_url(postgres.url(name))) for _ in range(2))
+    upgrade(database)
+    left = SqlStore(database)
+    rotation = begun(left)
+    left.register("other", version(name="other"), due_at=None)
+    (held,) = left.claim(["x"], "left", ttl=timedelta(seconds=60))
+    next_one, word = planned(left, id="r2", name="other"), Dismissal(client="web", at=NOW, by="ada", why="gone")
+    scripts, revision = following_release(tmp_path)
+    with ThreadPoolExecutor(1) as threads:
+        with database.write() as connection:
+            rotations.commit(connection, Commit(rotation=rotation), NOW)
+            upgrading = threads.submit(upgrade, newer, scripts=scripts, head=revision)
+            waits_for_a_lock(postgres, name)
+        upgrading.result()
+    rotation = replace(rotation, revision=1)
+    for write in (
+        lambda: left.commit(Commit(rotation=rotation, claim=held)),
+        lambda: left.begin(next_one, line(next_one)),
+        lambda: left.dismiss(word, line(rotation)),
+        lambda: left.claim(["x"], "left", ttl=timedelta(seconds=60)),
+        lambda: left.claim(["y"], "left", ttl=timedelta(seconds=60)),
+    ):
+        with pytest.raises(KeyturnError, match=f"schema {revision}, and this keyturn knows {HEAD}: a newer keyturn"):
+            write()
+    with postgres.admin(name) as connection:
+        found = connection.execute("SELECT revision, document FROM rotations").fetchall()
+        assert found == [(1, "of another kind")]
+        assert connection.execute("SELECT name FROM leases").fetchall() == [("x",)]
+    database.close()
+    newer.close()
+
+
+def test_commit_that_waits_for_an_upgrade_sees_it(postgres: PostgresServer) -> None:
+    """It is judged by the schema as the upgrade leaves it, not as it was when the commit began to wait."""
+    name = postgres.create_database()
+    store = SqlStore.open(postgres.url(name))
+    rotation = begun(store)
+    for _ in range(10):  # until the driver has its statements prepared
+        rotation = store.commit(Commit(rotation=rotation))
+    with ThreadPoolExecutor(1) as threads:
+        with postgres.admin(name) as connection, connection.transaction():
+            connection.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+            connection.execute("UPDATE alembic_version SET version_num = '9999'")
+            waiting = threads.submit(store.commit, Commit(rotation=rotation))
+            waits_for_a_lock(postgres, name)
+        with pytest.raises(KeyturnError, match="schema 9999"):
+            waiting.result()
+    store.close()
 
 
 EVERYTHING: list[Callable[[Store], Any]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,23 @@ def test_options_of_targets_and_issuers_are_checked_with_their_place(house: Hous
     said = str(caught.value)
     assert "backends.bao.probelm: unknown key" in said
     assert "credentials.payments.issuer: fake issuer: takes no options" in said
+
+
+def test_credential_that_rotates_must_stay_configured(house: House) -> None:
+    """Removed from the configuration amid its rotation it is named, also when its rotation cannot be read; put back, the
+    daemon starts, whatever the rotation says."""
+    house.furnish()
+    with house.daemon() as daemon:
+        daemon.tick()
+        assert house.ask("POST", "/v1/credentials/payments/rotate").status_code == 200
+    with sqlite3.connect(house.state / "keyturn.db") as connection:
+        connection.execute("UPDATE rotations SET document = substr(document, 1, 100)")
+    connection.close()
+    house.configure(lambda config: config.update(credentials={}))
+    with pytest.raises(ConfigError, match=r"payments still rotates .* put it back"):
+        open_daemon(load_config(house.file))
+    house.configure(lambda _: None)
+    open_daemon(load_config(house.file)).stop()
 
 
 def test_thread_executor_runs_at_once_in_order_and_raises_at_the_end() -> None:

@@ -1,7 +1,8 @@
 """Brings a database to this release's schema, with Alembic, at every open.
 
 A new revision: `versions/NNNN_what.py`, numbered on from the last, and `HEAD` below set to it; a test holds that the
-revisions together make what `keyturn.stores.sql.tables` says.
+revisions together make what `keyturn.stores.sql.tables` says. It may rewrite what rows hold: whoever decides by the schema of
+before is kept out while it runs, and refused afterwards (`keyturn.stores.sql.schema`).
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ def upgrade(database: Database, *, scripts: Path = SCRIPTS, head: str = HEAD) ->
         from alembic import command
         from alembic.config import Config
 
+        from keyturn.stores.sql.schema import keep_writers_out
+
+        if at is not None:
+            keep_writers_out(connection)
         config = Config()
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
         config.set_main_option("path_separator", "os")

@@ -13,6 +13,7 @@ from keyturn.domain.errors import Refused
 from keyturn.domain.model import Version, VersionState
 from keyturn.ports.records import Credential
 from keyturn.stores.rules import check_marks
+from keyturn.stores.sql import schema
 from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.query import Query, Write
 from keyturn.stores.sql.tables import bindings, credentials, rotations, versions
@@ -26,7 +27,7 @@ _BIND = Upsert(bindings)
 _CREDENTIAL = select(credentials).where(credentials.c.name == bindparam("wanted"))
 _BY_NAME = Query(_CREDENTIAL)
 # What is written of one credential comes one after another, where the database has more than one writer.
-_LOCKED = Query(_CREDENTIAL.with_for_update(key_share=True))
+_LOCKED = Query(_CREDENTIAL.add_columns(schema.REVISION).with_for_update(key_share=True))
 _THIS = update(credentials).where(credentials.c.name == bindparam("wanted"))
 _SET_DUE = Write(_THIS.values(due_at=bindparam("due_at")))
 _SET_CHECK = Write(_THIS.values(check_at=bindparam("check_at")))
@@ -91,15 +92,18 @@ def find(connection: Connection, name: str) -> Credential | None:
 
 def registered(connection: Connection, name: str) -> Any:
     """The credential's row, locked; `Refused` when there is none."""
-    row = _LOCKED.first(connection, wanted=name)
+    row = lock(connection, name)
     if row is None:
         raise Refused(f"no credential {name} is registered")
     return row
 
 
-def lock(connection: Connection, name: str) -> None:
-    """Let nobody else write of the credential until the transaction ends."""
-    _LOCKED.first(connection, wanted=name)
+def lock(connection: Connection, name: str) -> Any | None:
+    """Let nobody else write of the credential until the transaction ends. Its row, or None when there is none."""
+    row = _LOCKED.first(connection, wanted=name)
+    if row is not None:
+        schema.check(row.schema)
+    return row
 
 
 def all_of_them(connection: Connection) -> Mapping[str, Credential]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, case, or_, select, update
 
 from keyturn.ports.records import Lease
 from keyturn.stores.rules import NEVER, NOBODY, lost
+from keyturn.stores.sql import schema
 from keyturn.stores.sql.credentials import AT_ONCE
 from keyturn.stores.sql.database import InsertOnce
 from keyturn.stores.sql.query import Query
@@ -34,7 +35,7 @@ _TAKE = (
         token=case((_OURS, leases.c.token), else_=leases.c.token + 1),
         expires_at=bindparam("until"),
     )
-    .returning(leases)
+    .returning(leases, schema.REVISION)
 )
 _THIS = (
     leases.c.name == bindparam("wanted"),
@@ -59,6 +60,8 @@ def claim(connection: Connection, names: Sequence[str], owner: str, now: datetim
             if name not in known:
                 _ADD.run(connection, {"name": name, "owner": NOBODY, "token": 0, "expires_at": NEVER})
         taken += connection.execute(_TAKE, {"wanted": some, "who": owner, "now": now, "until": until}).all()
+    for row in taken:
+        schema.check(row.schema)
     return sorted(map(_lease, taken), key=lambda lease: lease.name)
 
 
