@@ -21,7 +21,7 @@ from keyturn.domain.errors import ConfigError, Invalid, KeyturnError, StaleRevis
 from keyturn.ports.records import Commit
 from keyturn.stores.sql import SqlStore, leases
 from keyturn.stores.sql.postgres import open_postgres
-from keyturn.testing.store_samples import NAME, NOW, begun, line, message, version
+from keyturn.testing.store_samples import NAME, NOW, add, at, begun, bucket, line, message, version
 
 T = TypeVar("T")
 
@@ -177,6 +177,15 @@ def test_values_that_cannot_be_held_are_invalid(store: SqlStore) -> None:
     with pytest.raises(Invalid):
         store.bind(begun(store).credential, "north", "7", 2**70)
     assert list(store.credentials()) == [NAME]
+
+
+def test_source_is_late_without_bounds(store: SqlStore, postgres: PostgresServer, database: str) -> None:
+    """What a source that is always late tells is taken for ever: the count goes beyond 32 bits."""
+    add(store, watermark=at(60))
+    with postgres.admin(database) as connection:
+        connection.execute("UPDATE sources SET late = 2147483647")
+    add(store, bucket(0))
+    assert store.sources()["log"].late == 2**31
 
 
 # Trouble

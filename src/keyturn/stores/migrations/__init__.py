@@ -1,8 +1,8 @@
 """Brings a database to this release's schema, with Alembic, at every open.
 
 A new revision: `versions/NNNN_what.py`, numbered on from the last, and `HEAD` below set to it; a test holds that the
-revisions together make what `keyturn.stores.sql.tables` says. It may rewrite what rows hold: whoever decides by the schema of
-before is kept out while it runs, and refused afterwards (`keyturn.stores.sql.schema`).
+revisions together make what `keyturn.stores.sql.tables` says. It may rewrite what rows hold: whoever decides by the schema
+of before is kept out while it runs, and refused afterwards (`keyturn.stores.sql.schema`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from keyturn.domain.errors import ConfigError
 if TYPE_CHECKING:  # the store imports this package
     from keyturn.stores.sql.database import Database
 
-HEAD = "0008"
+HEAD = "0009"
 SCRIPTS = Path(__file__).parent
 
 

@@ -195,7 +195,7 @@ sources = Table(
     Column("cursor", Text),
     Column("watermark", Moment),
     Column("since", Moment),
-    Column("late", Integer, nullable=False),
+    Column("late", BigInteger, nullable=False),
     Column("blind_since", Moment),
     Column("trouble", Text),
 )
