@@ -40,7 +40,17 @@ from keyturn.stores.sql.database import Database
 WRITES = (
     *("register", "set_due", "set_check", "begin", "commit", "record", "bind", "add_usage", "save_detector"),
     *("enqueue", "delivered", "undelivered", "claim", "release", "resign", "add_token", "pin", "set_blind"),
-    *("roll_up", "forget_slots", "forget_batches", "found", "dismiss", "acknowledge", "restored", "confirm"),
+    *(
+        "roll_up",
+        "forget_slots",
+        "forget_batches",
+        "forget_detectors",
+        "found",
+        "dismiss",
+        "acknowledge",
+        "restored",
+        "confirm",
+    ),
 )
 TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
 ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")

@@ -218,10 +218,13 @@ class Store(Protocol):
         is."""
 
     def detector(self, rotation: str) -> str | None:
-        """The detector's saved state."""
+        """The saved state of a live rotation's detector. It is forgotten in the transaction that ends the rotation."""
 
     def save_detector(self, rotation: str, state: str) -> None:
         """Save the detector's state, beside the watermark that is part of it."""
+
+    def forget_detectors(self) -> None:
+        """Forget those of rotations that are not live: what was saved late, by a replica that had not seen the end."""
 
     # Outbox
 

@@ -45,6 +45,7 @@ class Housekeeping:
             return
         self._next = now + EVERY
         self._store.forget_batches(now - BATCHES_KEPT)
+        self._store.forget_detectors()
         for name in self._store.with_usage():
             before = self._known(name, now) - self._retention.buckets
             any(not self._store.roll_up(name, before) for _ in range(DAYS_A_ROUND))

@@ -210,6 +210,7 @@ class MemoryStore:
                 )
             elif not after.live:
                 del self._live[after.credential]
+                self._detectors.pop(after.id, None)
                 ended = self._credentials[after.credential]
                 self._credentials[after.credential] = replace(
                     ended,
@@ -332,6 +333,10 @@ class MemoryStore:
     def save_detector(self, rotation: str, state: str) -> None:
         with self._lock:
             self._detectors[rotation] = state
+
+    def forget_detectors(self) -> None:
+        with self._lock:
+            self._detectors = {one: self._detectors[one] for one in self._live.values() if one in self._detectors}
 
     # Outbox
 

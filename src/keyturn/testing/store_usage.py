@@ -5,9 +5,22 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from keyturn.ports.records import Pooled, Uses
+from keyturn.domain.phases import Phase
+from keyturn.ports.records import Commit, Pooled, Uses
 from keyturn.ports.store import Store
-from keyturn.testing.store_samples import BUCKET, NAME, SECOND, Clauses, add, at, bucket, everything, version
+from keyturn.testing.store_samples import (
+    BUCKET,
+    NAME,
+    SECOND,
+    Clauses,
+    add,
+    at,
+    begun,
+    bucket,
+    ended,
+    everything,
+    version,
+)
 
 SLOT = timedelta(minutes=5)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -199,6 +212,27 @@ class UsageClauses(Clauses):
         assert saved is not None
         assert saved.endswith('x"}')
         assert store.detector("r2") == "other"
+
+    def test_detector_goes_with_its_rotation(self, store: Store) -> None:
+        """Once a rotation has ended nobody reads its detector, which would be kept for ever; another's stays."""
+        rotation = begun(store)
+        begun(store, id="r2", name="other")
+        store.save_detector("r1", "one")
+        store.save_detector("r2", "other")
+        moved = store.commit(Commit(rotation=rotation))
+        assert store.detector("r1") == "one"
+        ended(store, moved, Phase.COMPLETED)
+        assert store.detector("r1") is None
+        assert store.detector("r2") == "other"
+
+    def test_detectors_of_what_has_ended_are_forgotten(self, store: Store) -> None:
+        """What came after the end, or was left by an older release, goes; a live rotation's stays."""
+        ended(store, begun(store), Phase.SUPERSEDED)
+        begun(store, id="r2")
+        for rotation in ("r1", "r2", "never"):
+            store.save_detector(rotation, "state")
+        store.forget_detectors()
+        assert [store.detector(rotation) for rotation in ("r1", "r2", "never")] == [None, "state", None]
 
     def test_rows_of_odd_lengths_stand_apart(self, store: Store) -> None:
         """Buckets of one start and different lengths are different buckets."""

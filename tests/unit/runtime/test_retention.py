@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from keyturn.domain.phases import Phase
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.retention import EVERY, Housekeeping, Retention
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.fakes import FakeClock
-from keyturn.testing.store_samples import NAME, NOW, add, at, bucket, everything, version
+from keyturn.testing.store_samples import NAME, NOW, add, at, begun, bucket, ended, everything, version
 
 DAY = timedelta(days=1)
 
@@ -59,3 +60,15 @@ class Counting(MemoryStore):
     def forget_slots(self, credential: str, before: datetime) -> None:
         self.tidied.add(credential)
         super().forget_slots(credential, before)
+
+
+def test_detector_saved_after_the_end_goes_with_the_next_round() -> None:
+    """A replica that has not seen the end of a rotation may save its detector once more: it is not kept for ever."""
+    clock = FakeClock(NOW)
+    store = MemoryStore(now=clock.now)
+    ended(store, begun(store), Phase.SUPERSEDED)
+    begun(store, id="r2")
+    for rotation in ("r1", "r2"):
+        store.save_detector(rotation, "state")
+    Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
+    assert [store.detector(rotation) for rotation in ("r1", "r2")] == [None, "state"]

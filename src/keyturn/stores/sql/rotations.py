@@ -14,7 +14,7 @@ from keyturn.domain.model import Rotation
 from keyturn.ports.records import Commit, HistoryEntry
 from keyturn.stores.codec import ROTATION
 from keyturn.stores.rules import check_serial, check_successor, rolled_back
-from keyturn.stores.sql import credentials, journal, outbox, trail
+from keyturn.stores.sql import credentials, detectors, journal, outbox, trail
 from keyturn.stores.sql.query import Query, Write
 from keyturn.stores.sql.tables import credentials as credential_rows
 from keyturn.stores.sql.tables import rotations
@@ -108,6 +108,7 @@ def _end(connection: Connection, rotation: Rotation, commit: Commit) -> None:
     before = credentials.registered(connection, name).rolled_back
     told = rolled_back(before, rotation.phase)
     _ENDED.run(connection, wanted=name, due_at=commit.due_at, check_at=commit.check_at, rolled_back=told)
+    detectors.forget(connection, rotation.id)
 
 
 def live(connection: Connection) -> Sequence[Rotation]:

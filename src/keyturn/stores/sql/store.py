@@ -35,6 +35,7 @@ from keyturn.stores.sql import (
     access,
     acknowledgements,
     credentials,
+    detectors,
     dismissals,
     journal,
     leases,
@@ -281,11 +282,15 @@ class SqlStore:
 
     def detector(self, rotation: str) -> str | None:
         with self._database.read() as connection:
-            return usage.detector(connection, rotation)
+            return detectors.find(connection, rotation)
 
     def save_detector(self, rotation: str, state: str) -> None:
         with self._database.write() as connection:
-            usage.save_detector(connection, rotation, state)
+            detectors.save(connection, rotation, state)
+
+    def forget_detectors(self) -> None:
+        with self._database.write() as connection:
+            detectors.forget_ended(connection)
 
     # Outbox
 

@@ -21,7 +21,7 @@ from keyturn.stores.sql import outbox
 from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.sums import Remembered, Sums, Used
-from keyturn.stores.sql.tables import batches, detectors, holes, pooled, sources, usage
+from keyturn.stores.sql.tables import batches, holes, pooled, sources, usage
 from keyturn.stores.sql.tables import uses as uses_table
 
 _COUNTS = [column.name for column in usage.c if not column.primary_key]
@@ -34,10 +34,8 @@ _HOLE = InsertOnce(holes)
 _HOLES = Query(select(holes).where(holes.c.source == bindparam("wanted")).order_by(holes.c.start))
 _POOLED = Query(select(pooled).where(pooled.c.credential == bindparam("wanted")))
 _MOVE = Upsert(sources)
-_SAVE = Upsert(detectors)
 _STATES = Query(select(sources).order_by(sources.c.name))
 _REMEMBERED = Query(select(uses_table).where(uses_table.c.credential == bindparam("wanted")))
-_DETECTOR = Query(select(detectors.c.state).where(detectors.c.rotation == bindparam("wanted")))
 _STATE = select(sources).where(sources.c.name == bindparam("wanted")).with_for_update()
 _FIRST = InsertOnce(sources)
 _SUMS = [func.sum(usage.c[name], type_=usage.c[name].type).label(name) for name in _COUNTS]
@@ -168,15 +166,6 @@ def remembered(connection: Connection, credential: str) -> Mapping[tuple[str, in
         )
         for row in _REMEMBERED.all(connection, wanted=credential)
     }
-
-
-def detector(connection: Connection, rotation: str) -> str | None:
-    row = _DETECTOR.first(connection, wanted=rotation)
-    return None if row is None else row.state
-
-
-def save_detector(connection: Connection, rotation: str, state: str) -> None:
-    _SAVE.run(connection, [{"rotation": rotation, "state": state}])
 
 
 def _state(row: Any) -> SourceState:
