@@ -39,9 +39,12 @@ def check_name(daemon: Daemon, name: str) -> None:
 def list_credentials(daemon: TheDaemon, caller: Viewer) -> list[SummaryView]:
     """Every configured credential, from what is remembered: nothing outside is asked."""
     del caller
-    known = daemon.store.credentials()
+    current, due_dates = daemon.store.current(), daemon.store.due_dates()
     live = {rotation.credential: rotation for rotation in daemon.store.live()}
-    return [summary_view(name, known.get(name), live.get(name)) for name in daemon.registry.credentials]
+    return [
+        summary_view(name, current.get(name), live.get(name), due_dates.get(name))
+        for name in daemon.registry.credentials
+    ]
 
 
 @router.get("/{name}/status")

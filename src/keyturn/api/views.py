@@ -10,7 +10,7 @@ from keyturn.api.seen_views import SeenView
 from keyturn.domain.model import Hold, Mark, Rotation, Version
 from keyturn.domain.reasons import MEANING
 from keyturn.domain.verdicts import Verdict
-from keyturn.ports.records import Credential, HistoryEntry
+from keyturn.ports.records import HistoryEntry
 
 
 class VersionView(BaseModel):
@@ -198,17 +198,15 @@ def verdict_view(verdict: Verdict) -> VerdictView:
     )
 
 
-def summary_view(name: str, credential: Credential | None, live: Rotation | None) -> SummaryView:
-    versions = credential.versions.values() if credential is not None else ()
-    current = [version.serial for version in versions if version.state == "current"]
+def summary_view(name: str, current: int | None, live: Rotation | None, due_at: datetime | None) -> SummaryView:
     hold = None if live is None else live.halted or live.hold
     return SummaryView(
         name=name,
-        current=current[0] if current else None,
+        current=current,
         phase=None if live is None else live.phase,
         standing_still=None if hold is None else hold.reason,
         compromised=[] if live is None else sorted(live.marks),
-        due_at=None if credential is None else credential.due_at,
+        due_at=due_at,
     )
 
 

@@ -110,7 +110,7 @@ class _Standing(Collector):
         due = GaugeMetricFamily(
             "keyturn_due_timestamp_seconds", "When the next scheduled rotation starts", labels=["credential"]
         )
-        for name, credential in self._store.credentials().items():
-            if credential.due_at is not None:
-                due.add_metric([name], credential.due_at.timestamp())
+        for name, due_at in self._store.due_dates().items():
+            if due_at is not None:
+                due.add_metric([name], due_at.timestamp())
         yield due

@@ -71,7 +71,14 @@ class Store(Protocol):
         """What is remembered of a credential."""
 
     def credentials(self) -> Mapping[str, Credential]:
-        """Every credential that was ever registered."""
+        """Every credential that was ever registered, with every version: slow where there were many rotations."""
+
+    def due_dates(self) -> Mapping[str, datetime]:
+        """By name of the credentials that have one: when the next scheduled rotation starts."""
+
+    def current(self) -> Mapping[str, int]:
+        """By name of the credentials that have one: the newest version that readers get. The cost follows how many
+        credentials there are, not how many versions there ever were."""
 
     def set_due(self, name: str, due_at: datetime | None) -> None:
         """When the credential's next scheduled rotation starts."""

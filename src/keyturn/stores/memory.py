@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import Refused, StaleRevision
-from keyturn.domain.model import Rotation, Version
+from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import (
     AccessToken,
@@ -108,6 +108,15 @@ class MemoryStore:
     def credentials(self) -> Mapping[str, Credential]:
         with self._lock:
             return dict(self._credentials)
+
+    def due_dates(self) -> Mapping[str, datetime]:
+        with self._lock:
+            return {name: one.due_at for name, one in self._credentials.items() if one.due_at is not None}
+
+    def current(self) -> Mapping[str, int]:
+        with self._lock:
+            versions = [(name, v) for name, one in self._credentials.items() for _, v in sorted(one.versions.items())]
+        return {name: version.serial for name, version in versions if version.state is VersionState.CURRENT}
 
     def set_due(self, name: str, due_at: datetime | None) -> None:
         with self._lock:

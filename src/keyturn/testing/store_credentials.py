@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from keyturn.domain.errors import KeyturnError
-from keyturn.domain.model import VersionState
+from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.ports.records import Commit, HistoryEntry
 from keyturn.ports.store import Store
@@ -52,6 +52,15 @@ class CredentialClauses(Clauses):
         confirmed = store.credential("b")
         assert confirmed is not None
         assert confirmed.restored_at is None
+
+    def test_what_stands_is_told_without_what_was(self, store: Store) -> None:
+        """Of all credentials: when each that has a date is due, and which version its readers get, whatever came before."""
+        store.register("due", version(name="due"), due_at=NOW)
+        store.register("idle", version(5, name="idle"), due_at=None)
+        store.register("bare", version(name="bare", state=VersionState.PENDING), due_at=None)
+        ended(store, turned(begun(store)), Phase.COMPLETED, due_at=NOW + SECOND)
+        assert dict(store.due_dates()) == {"due": NOW, NAME: NOW + SECOND}
+        assert dict(store.current()) == {"due": 1, "idle": 5, NAME: 2}
 
     def test_versions_that_the_world_has_shown_are_remembered(self, store: Store) -> None:
         """The next serial is beyond them, and their keys are known; what was known already is left as it is."""
@@ -144,3 +153,9 @@ class CredentialClauses(Clauses):
         assert dict(store.bindings(NAME)) == {("north", "7"): 1, ("north", "9"): 1, ("south", "7"): 2}
         with pytest.raises(KeyturnError, match="unknown"):
             store.bind("unknown", "north", "7", 1)
+
+
+def turned(rotation: Rotation) -> Rotation:
+    """The same rotation when readers get its new version."""
+    old = rotation.with_version(rotation.outgoing[0], VersionState.PREVIOUS)
+    return old.with_version(rotation.incoming, VersionState.CURRENT)

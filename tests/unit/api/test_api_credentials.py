@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from tests.unit.api.house import PAYMENTS, House, refusal, started
 
 from keyturn.domain.errors import Transient
 from keyturn.testing.fakes import Fault
+from keyturn.testing.store_samples import NOW
 
 
 def test_credential_that_was_never_read_says_so(house: House) -> None:
@@ -45,6 +48,25 @@ def test_rotate_starts_one_and_names_what_it_did(house: House) -> None:
         assert status["rotation"]["started_by"] == "ada (operator)"
         (line,) = house.ask("GET", "/v1/credentials").json()
         assert (line["current"], line["phase"]) == (1, "overlap")
+
+
+def test_list_and_scrape_read_no_version_that_was(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for every few seconds, for years, costs no more with every rotation that there was."""
+
+    def every_version() -> None:
+        raise AssertionError("every version of every credential is read")
+
+    house.furnish()
+    with house.daemon() as daemon:
+        started(house, daemon)
+        monkeypatch.setattr(daemon.store, "credentials", every_version)
+        daemon.store.set_due("payments", NOW)
+        (listed,) = house.ask("GET", "/v1/credentials").json()
+        scraped = house.ask("GET", "/metrics").text
+        monkeypatch.undo()
+    assert (listed["current"], datetime.fromisoformat(listed["due_at"])) == (1, NOW)
+    (due,) = [line for line in scraped.splitlines() if line.startswith("keyturn_due_timestamp_seconds{")]
+    assert float(due.rpartition(" ")[2]) == NOW.timestamp()
 
 
 def test_rotation_under_way_is_refused(house: House) -> None:

@@ -42,6 +42,16 @@ _TO_CHECK = select(credentials.c.check_at, credentials.c.name).where(
     ~exists().where(rotations.c.credential == credentials.c.name, rotations.c.live.is_(True)),
 )
 _UNCONFIRMED = select(credentials.c.name).where(credentials.c.restored_at.is_not(None))
+_DUE_DATES = Query(select(credentials.c.name, credentials.c.due_at).where(credentials.c.due_at.is_not(None)))
+# From the newest version down to the first that is current, a credential: what came before is not looked at.
+_NEWEST_CURRENT = (
+    select(versions.c.serial)
+    .where(versions.c.credential == credentials.c.name, versions.c.state == VersionState.CURRENT.value)
+    .order_by(versions.c.serial.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_CURRENT = select(credentials.c.name, _NEWEST_CURRENT)
 _BOUND = Query(select(bindings).where(bindings.c.credential == bindparam("wanted")))
 _VERSIONS = select(versions).where(versions.c.credential == bindparam("wanted"))
 _VERSIONS_OF = Query(_VERSIONS)
@@ -112,6 +122,14 @@ def all_of_them(connection: Connection) -> Mapping[str, Credential]:
         issued[row.credential].append(row)
     rows = connection.execute(select(credentials).order_by(credentials.c.name))
     return {row.name: _credential(row, issued[row.name]) for row in rows}
+
+
+def due_dates(connection: Connection) -> Mapping[str, datetime]:
+    return {row.name: row.due_at for row in _DUE_DATES.all(connection)}
+
+
+def current(connection: Connection) -> Mapping[str, int]:
+    return {name: serial for name, serial in connection.execute(_CURRENT) if serial is not None}
 
 
 def set_due(connection: Connection, name: str, due_at: datetime | None) -> None:

@@ -115,6 +115,14 @@ class SqlStore:
         with self._database.read() as connection:
             return credentials.all_of_them(connection)
 
+    def due_dates(self) -> Mapping[str, datetime]:
+        with self._database.read() as connection:
+            return credentials.due_dates(connection)
+
+    def current(self) -> Mapping[str, int]:
+        with self._database.read() as connection:
+            return credentials.current(connection)
+
     def set_due(self, name: str, due_at: datetime | None) -> None:
         with self._database.write() as connection:
             credentials.set_due(connection, name, due_at)
