@@ -40,17 +40,8 @@ from keyturn.stores.sql.database import Database
 WRITES = (
     *("register", "set_due", "set_check", "begin", "commit", "record", "bind", "add_usage", "save_detector"),
     *("enqueue", "delivered", "undelivered", "claim", "release", "resign", "add_token", "pin", "set_blind"),
-    *(
-        "roll_up",
-        "forget_slots",
-        "forget_batches",
-        "forget_detectors",
-        "found",
-        "dismiss",
-        "acknowledge",
-        "restored",
-        "confirm",
-    ),
+    *("roll_up", "forget_slots", "forget_batches", "forget_detectors", "forget_messages", "forget_uses"),
+    *("found", "dismiss", "acknowledge", "restored", "confirm"),
 )
 TARGET_CALLS = ("keep", "stage", "promote", "remove", "mark")
 ISSUER_CALLS = ("mint", "install", "enable", "disable", "revoke")
@@ -217,7 +208,7 @@ def _write(points: Points, method: str, words: tuple[Any, ...]) -> str:
             return f"bind {words[0]} {words[1]} v{words[3]}"
         case "claim" if isinstance(first, (list, tuple)):
             first = min(first, default="nothing")
-        case "set_due" | "set_check" | "set_blind" | "pin" | "roll_up" | "forget_slots":
+        case "set_due" | "set_check" | "set_blind" | "pin" | "roll_up" | "forget_slots" | "forget_uses":
             pass
         case "add_token":
             first = getattr(first, "name", "")

@@ -187,6 +187,11 @@ class Store(Protocol):
     def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
         """(client, serial, source) → what is remembered of that use."""
 
+    def forget_uses(self, credential: str, before: datetime) -> None:
+        """Forget uses of destroyed versions that ended before then, where the same client was seen by the same source to
+        use a later version no earlier. So who ever used the credential, who has told of it, and the newest use that it
+        has told of stay known."""
+
     def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
         """(serial, source) → the refusals that were pooled as unauthenticated."""
 

@@ -25,7 +25,8 @@ class Retention:
     buckets: timedelta = timedelta(days=7)
     """As sources tell them: what the detector learns from and reads."""
     history: timedelta = timedelta(days=90)
-    """When each client used a credential, to five minutes: what silence is judged by."""
+    """When each client used a credential, to five minutes: what silence is judged by. Also which destroyed versions it
+    used, of which the last is always known."""
 
 
 class Housekeeping:
@@ -50,6 +51,7 @@ class Housekeeping:
             before = self._known(name, now) - self._retention.buckets
             any(not self._store.roll_up(name, before) for _ in range(DAYS_A_ROUND))
             self._store.forget_slots(name, now - self._retention.history)
+            self._store.forget_uses(name, now - self._retention.history)
 
     def _known(self, credential: str, now: datetime) -> datetime:
         wired = self._registry.credentials.get(credential)

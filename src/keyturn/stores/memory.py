@@ -288,6 +288,11 @@ class MemoryStore:
         with self._lock:
             return self._usage.uses(credential)
 
+    def forget_uses(self, credential: str, before: datetime) -> None:
+        with self._lock:
+            known = self._credentials[credential].versions.values()
+            self._usage.forget_uses(credential, {v.serial for v in known if v.state is VersionState.DESTROYED}, before)
+
     def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
         with self._lock:
             return self._usage.pooled(credential)

@@ -114,6 +114,15 @@ class MemoryUsage:
     def uses(self, credential: str) -> Mapping[tuple[str, int, str], Uses]:
         return dict(self._uses.get(credential, {}))
 
+    def forget_uses(self, credential: str, destroyed: Collection[int], before: datetime) -> None:
+        newest: dict[tuple[str, str], datetime] = {}
+        for (client, serial, source), use in sorted(self._uses[credential].items(), key=_serial, reverse=True):
+            later = newest.get((client, source))
+            if later is None or use.last_use > later:
+                newest[client, source] = use.last_use
+            elif serial in destroyed and use.last_use < before:
+                del self._uses[credential][client, serial, source]
+
     def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
         return dict(self._pooled.get(credential, {}))
 
@@ -154,6 +163,10 @@ class MemoryUsage:
         exact = (self._starts.get((credential, client)) or _Series()).starts
         rolled = [slot_start(*slot) for slot in self._slots.get((credential, client), ())]
         return thinned(sorted({start for start in (*rolled, *exact) if start < end}))
+
+
+def _serial(used: tuple[tuple[str, int, str], Uses]) -> int:
+    return used[0][1]
 
 
 def _sum(known: UsageRow | None, row: UsageRow) -> UsageRow:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from keyturn.domain.model import VersionState
 from keyturn.domain.phases import Phase
 from keyturn.ports.records import Commit, Pooled, Uses
 from keyturn.ports.store import Store
@@ -97,6 +99,38 @@ class UsageClauses(Clauses):
         assert uses["web", 2, "log"].last_success is None
         assert uses["job", 1, "log"].last_use == at(3)
         assert uses["web", 1, "push"].first_use == at(4)
+
+    def test_old_uses_of_destroyed_versions_are_forgotten(self, store: Store) -> None:
+        """Where the client was seen to use a later version since. Each client's newest use, each source that has told of it,
+        and what is recent or not destroyed stay: what is read at each tick does not grow with every rotation."""
+        dead = [version(serial, state=VersionState.DESTROYED) for serial in (1, 2, 3, 5)]
+        store.register(NAME, version(6), due_at=None, others=[*dead, version(4, state=VersionState.DISABLED)])
+        store.register("other", version(2, name="other"), due_at=None, others=[replace(dead[0], key_id="o")])
+        for serial in (1, 2, 3, 4, 5, 6):
+            add(store, bucket(serial, "web", serial, successes=1))
+        add(store, bucket(1, "gone", 1, failures=1), bucket(2, "gone", 2, failures=1))
+        add(store, bucket(1, "web", 1, successes=1), bucket(2, "web", 2, successes=1), source="push")
+        add(store, bucket(3, "back", 3, successes=1), bucket(2, "back", 5, failures=1))
+        add(store, bucket(1, credential="other", successes=1), bucket(2, serial=2, credential="other", successes=1))
+        other = dict(store.uses("other"))
+        store.forget_uses(NAME, at(4))
+        web = {("web", serial, "log") for serial in (3, 4, 5, 6)}
+        others = {("gone", 2, "log"), ("web", 2, "push"), ("back", 3, "log"), ("back", 5, "log")}
+        assert set(store.uses(NAME)) == web | others
+        store.forget_uses(NAME, at(100))
+        assert set(store.uses(NAME)) == web - {("web", 3, "log"), ("web", 5, "log")} | others
+        assert dict(store.uses("other")) == other
+
+    def test_use_of_what_was_forgotten_is_remembered_anew(self, store: Store) -> None:
+        """Whoever comes back with a version that is long destroyed is seen again."""
+        store.register(NAME, version(2), due_at=None, others=[version(state=VersionState.DESTROYED)])
+        add(store, bucket(0, successes=1), bucket(1, serial=2, successes=1))
+        store.forget_uses(NAME, at(9))
+        assert set(store.uses(NAME)) == {("web", 2, "log")}
+        add(store, bucket(20, failures=1))
+        assert store.uses(NAME)["web", 1, "log"] == Uses(
+            first_use=at(20), last_use=at(21), last_success=None, last_refusal=at(21)
+        )
 
     def test_pooled_refusals_are_nobodys_use(self, store: Store) -> None:
         """Refusals that prove nothing about who sent them are counted, and are no use of the named client's."""

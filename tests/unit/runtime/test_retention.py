@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from keyturn.domain.model import VersionState
 from keyturn.domain.phases import Phase
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.retention import EVERY, Housekeeping, Retention
@@ -72,3 +73,16 @@ def test_detector_saved_after_the_end_goes_with_the_next_round() -> None:
         store.save_detector(rotation, "state")
     Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
     assert [store.detector(rotation) for rotation in ("r1", "r2")] == [None, "state"]
+
+
+def test_uses_of_destroyed_versions_do_not_pile_up() -> None:
+    """Ninety days after a client has moved on, which version it used then is forgotten, and that there is such a client is
+    not: each tick reads all that is remembered."""
+    clock = FakeClock(NOW)
+    store = MemoryStore(now=clock.now)
+    dead = [version(serial, state=VersionState.DESTROYED) for serial in range(1, 20)]
+    store.register(NAME, version(20), due_at=None, others=dead)
+    add(store, *(bucket(serial, serial=serial, successes=1) for serial in range(1, 20)), bucket(0, "gone", successes=1))
+    clock.advance(91 * DAY)
+    Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
+    assert set(store.uses(NAME)) == {("web", 19, "log"), ("gone", 1, "log")}

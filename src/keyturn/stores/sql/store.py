@@ -240,6 +240,10 @@ class SqlStore:
         with self._database.read() as connection:
             return usage.remembered(connection, credential)
 
+    def forget_uses(self, credential: str, before: datetime) -> None:
+        with self._database.write() as connection:
+            usage.forget_uses(connection, credential, before)
+
     def pooled(self, credential: str) -> Mapping[tuple[int, str], Pooled]:
         with self._database.read() as connection:
             return usage.pooled_of(connection, credential)

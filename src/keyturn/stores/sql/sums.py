@@ -38,7 +38,7 @@ Bucket = tuple[str, datetime, str, int, timedelta, str, bool]
 
 class Remembered:
     """What is known to be written of uses, so that the many reports of one bucket write it once. What is remembered of a
-    use only ever grows: it is enough to know what was written by us."""
+    use only ever grows, until it is old and forgotten: it is enough to know what was written by us."""
 
     def __init__(self, limit: int = 100_000) -> None:
         self._limit = limit

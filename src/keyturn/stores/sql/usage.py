@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, select
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select
 
 from keyturn.domain.errors import Refused
+from keyturn.domain.model import VersionState
 from keyturn.domain.observations import Hole
 from keyturn.ports.records import Pooled, SourceState, Told, UsageRow, Uses
 from keyturn.stores.rules import (
@@ -21,7 +22,7 @@ from keyturn.stores.sql import outbox
 from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.query import Query
 from keyturn.stores.sql.sums import Remembered, Sums, Used
-from keyturn.stores.sql.tables import batches, holes, pooled, sources, usage
+from keyturn.stores.sql.tables import batches, holes, pooled, sources, usage, versions
 from keyturn.stores.sql.tables import uses as uses_table
 
 _COUNTS = [column.name for column in usage.c if not column.primary_key]
@@ -36,6 +37,23 @@ _POOLED = Query(select(pooled).where(pooled.c.credential == bindparam("wanted"))
 _MOVE = Upsert(sources)
 _STATES = Query(select(sources).order_by(sources.c.name))
 _REMEMBERED = Query(select(uses_table).where(uses_table.c.credential == bindparam("wanted")))
+_LATER = uses_table.alias("later")
+_DESTROYED = select(versions.c.serial).where(
+    versions.c.credential == bindparam("wanted"), versions.c.state == VersionState.DESTROYED.value
+)
+_FORGET_USES = delete(uses_table).where(
+    uses_table.c.credential == bindparam("wanted"),
+    uses_table.c.last_use < bindparam("before"),
+    uses_table.c.serial.in_(_DESTROYED),
+    exists().where(
+        _LATER.c.credential == uses_table.c.credential,
+        _LATER.c.client == uses_table.c.client,
+        _LATER.c.source == uses_table.c.source,
+        # Through the key, to the next version as a rule: each row costs a step, however many there are.
+        _LATER.c.serial > uses_table.c.serial,
+        _LATER.c.last_use >= uses_table.c.last_use,
+    ),
+)
 _STATE = select(sources).where(sources.c.name == bindparam("wanted")).with_for_update()
 _FIRST = InsertOnce(sources)
 _SUMS = [func.sum(usage.c[name], type_=usage.c[name].type).label(name) for name in _COUNTS]
@@ -166,6 +184,10 @@ def remembered(connection: Connection, credential: str) -> Mapping[tuple[str, in
         )
         for row in _REMEMBERED.all(connection, wanted=credential)
     }
+
+
+def forget_uses(connection: Connection, credential: str, before: datetime) -> None:
+    connection.execute(_FORGET_USES, {"wanted": credential, "before": before})
 
 
 def _state(row: Any) -> SourceState:
