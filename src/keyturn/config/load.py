@@ -43,7 +43,9 @@ def load_config(path: Path) -> Config:
         host=host.strip("[]"),
         port=int(port),
         tick=file.tick,
-        retention=Retention(buckets=file.retention.buckets, history=file.retention.history),
+        retention=Retention(
+            buckets=file.retention.buckets, history=file.retention.history, messages=file.retention.messages
+        ),
         backends=_plugins(file.backends),
         issuers=_plugins(file.issuers),
         sources={name: _source(name, entry) for name, entry in file.sources.items()},

@@ -61,6 +61,12 @@ def _judged_by(length: timedelta) -> timedelta:
     return length
 
 
+def _told_once(length: timedelta) -> timedelta:
+    if length < timedelta(days=30):
+        raise ValueError("should be at least 30d: what is forgotten may be told again")
+    return length
+
+
 class StoreOptions(Options):
     """Where state is kept."""
 
@@ -170,12 +176,14 @@ class CredentialEntry(Options):
 
 
 class RetentionOptions(Options):
-    """How long usage is kept."""
+    """How long usage and messages are kept."""
 
     buckets: Annotated[Duration, AfterValidator(_learnt_from)] = timedelta(days=7)
     """In full detail; then, of each client, when it used a credential, to five minutes."""
     history: Annotated[Duration, AfterValidator(_judged_by)] = timedelta(days=90)
     """When each client used a credential: what silence is judged by."""
+    messages: Annotated[Duration, AfterValidator(_told_once)] = timedelta(days=90)
+    """What people were told, once it is delivered: what is known to be told is not told again."""
 
 
 class ConfigFile(Options):

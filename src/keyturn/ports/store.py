@@ -253,6 +253,11 @@ class Store(Protocol):
     def undelivered(self, item: int, *, retry_at: datetime | None, error: str) -> None:
         """It has not: try again then; None: never."""
 
+    def forget_messages(self, before: datetime) -> bool:
+        """Forget the oldest of the messages that are settled since before then, delivered or given up at each notifier, and
+        that nobody has said again since, to a day: some hundreds at a time. One that waits is never forgotten, and one that
+        is said again and again stays known, so that it is sent once. Whether there may be more."""
+
     # Leases and access
 
     def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:

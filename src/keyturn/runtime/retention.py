@@ -17,6 +17,9 @@ DAYS_A_ROUND = 3
 """Days of one credential that are rolled up in a round, each in a transaction of its own: a backlog is worked off without
 holding up anything."""
 
+MESSAGES_A_ROUND = 20
+"""So often some hundreds of old messages are forgotten in a round."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
@@ -27,6 +30,11 @@ class Retention:
     history: timedelta = timedelta(days=90)
     """When each client used a credential, to five minutes: what silence is judged by. Also which destroyed versions it
     used, of which the last is always known."""
+    messages: timedelta = timedelta(days=90)
+    """What people were told, from when it was delivered or, if that is later, said last: an id that is known is not sent
+    again. What is said of a state (a compromised version that is presented, a restored store that nobody has confirmed) is
+    said again for as long as that lasts. All else is said once: at a commit, or with what a source tells, which comes again
+    within days if at all (`BATCHES_KEPT`)."""
 
 
 class Housekeeping:
@@ -47,6 +55,7 @@ class Housekeeping:
         self._next = now + EVERY
         self._store.forget_batches(now - BATCHES_KEPT)
         self._store.forget_detectors()
+        any(not self._store.forget_messages(now - self._retention.messages) for _ in range(MESSAGES_A_ROUND))
         for name in self._store.with_usage():
             before = self._known(name, now) - self._retention.buckets
             any(not self._store.roll_up(name, before) for _ in range(DAYS_A_ROUND))

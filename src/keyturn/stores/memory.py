@@ -362,16 +362,20 @@ class MemoryStore:
         with self._lock:
             return self._outbox.due(now, limit)
 
-    def delivered(self, item: int, *, at: datetime) -> None:  # noqa: ARG002 - nobody asks a memory when
+    def delivered(self, item: int, *, at: datetime) -> None:
         with self._lock:
-            self._outbox.close(item)
+            self._outbox.close(item, at)
 
     def undelivered(self, item: int, *, retry_at: datetime | None, error: str) -> None:  # noqa: ARG002
         with self._lock:
             if retry_at is None:
-                self._outbox.close(item)
+                self._outbox.close(item, self._now())
             else:
                 self._outbox.retry(item, retry_at)
+
+    def forget_messages(self, before: datetime) -> bool:
+        with self._lock:
+            return self._outbox.forget(before)
 
     # Leases and access
 

@@ -17,19 +17,19 @@ class _Delivery:
 
 
 class MemoryOutbox:
-    """Messages that were ever queued, by id, and what is left to be delivered."""
+    """Messages that are known, by id, and what is left to be delivered."""
 
     def __init__(self) -> None:
-        self._messages: set[str] = set()
+        self._messages: dict[str, datetime] = {}
+        """When each was last said, or settled."""
         self._deliveries: dict[int, _Delivery] = {}
         self._numbered = 0
 
     def queue(self, messages: Sequence[Message], notifiers: Sequence[str], now: datetime) -> None:
         for message in messages:
-            if message.id in self._messages:
-                continue
-            self._messages.add(message.id)
-            for notifier in notifiers:
+            known = message.id in self._messages
+            self._messages[message.id] = now
+            for notifier in () if known else notifiers:
                 self._numbered += 1
                 item = OutboxItem(id=self._numbered, message=message, notifier=notifier, created_at=now, attempts=0)
                 self._deliveries[self._numbered] = _Delivery(item)
@@ -38,12 +38,19 @@ class MemoryOutbox:
         waiting = (one for one in self._deliveries.values() if one.retry_at is None or one.retry_at <= now)
         return [one.item for one, _ in zip(waiting, range(limit), strict=False)]
 
-    def close(self, item: int) -> None:
+    def close(self, item: int, at: datetime) -> None:
         """Delivered, or given up."""
-        self._deliveries.pop(item, None)
+        closed = self._deliveries.pop(item, None)
+        if closed is not None:
+            self._messages[closed.item.message.id] = at
 
     def retry(self, item: int, at: datetime) -> None:
         if item in self._deliveries:
             one = self._deliveries[item]
             one.item = replace(one.item, attempts=one.item.attempts + 1)
             one.retry_at = at
+
+    def forget(self, before: datetime) -> bool:
+        waiting = {one.item.message.id for one in self._deliveries.values()}
+        self._messages = {one: at for one, at in self._messages.items() if one in waiting or at >= before}
+        return False

@@ -10,6 +10,7 @@ from keyturn.ports.records import Commit, OutboxItem
 from keyturn.ports.store import Store
 from keyturn.testing.store_samples import NOW, SECOND, Clauses, begun, message
 
+DAY = timedelta(days=1)
 FAR = NOW + timedelta(days=36500)
 """Later than any clock that a store may have of its own."""
 
@@ -63,6 +64,55 @@ class OutboxClauses(Clauses):
         store.undelivered(item.id, retry_at=None, error="gone")
         store.undelivered(item.id, retry_at=NOW, error="late")
         assert list(store.outbox(FAR)) == []
+
+    def test_old_messages_are_forgotten(self, store: Store) -> None:
+        """Once a message is settled at each of its notifiers for long enough, whoever says it tells news."""
+        store.enqueue([message("m1")], ["hook", "mail"], now=NOW)
+        store.enqueue([message("nobody's")], [], now=NOW)
+        hook, mail = store.outbox(NOW)
+        store.delivered(hook.id, at=NOW)
+        store.undelivered(mail.id, retry_at=None, error="gone")
+        assert not store.forget_messages(NOW)
+        store.enqueue([message("m1"), message("nobody's")], ["hook"], now=NOW)
+        assert list(store.outbox(FAR)) == []
+        assert not store.forget_messages(FAR)
+        store.enqueue([message("m1"), message("nobody's")], ["hook"], now=NOW)
+        assert addresses(store.outbox(NOW)) == [("m1", "hook"), ("nobody's", "hook")]
+
+    def test_message_that_waits_is_not_forgotten(self, store: Store) -> None:
+        """However old it is: it is still to be delivered, also where it has arrived at another notifier."""
+        store.enqueue([message("m1")], ["hook", "mail"], now=NOW)
+        store.delivered(store.outbox(NOW)[0].id, at=NOW)
+        store.undelivered(store.outbox(NOW)[0].id, retry_at=NOW + 9 * DAY, error="503")
+        store.enqueue([message("m1")], ["hook", "mail"], now=NOW + 5 * DAY)
+        store.forget_messages(FAR)
+        (waiting,) = store.outbox(FAR)
+        assert (waiting.message, waiting.notifier, waiting.created_at) == (message("m1"), "mail", NOW)
+        store.delivered(waiting.id, at=NOW + 9 * DAY)
+        store.forget_messages(NOW + 9 * DAY)
+        store.enqueue([message("m1")], ["hook"], now=NOW + 9 * DAY)
+        assert list(store.outbox(FAR)) == []
+
+    def test_message_that_is_said_again_stays_known(self, store: Store) -> None:
+        """What is said for as long as something lasts is sent once, for however long that is."""
+        store.enqueue([message("m1"), message("m2")], ["hook"], now=NOW)
+        for item in store.outbox(NOW):
+            store.delivered(item.id, at=NOW)
+        for day in range(0, 100, 5):
+            store.enqueue([message("m1")], ["hook"], now=NOW + day * DAY)
+            store.forget_messages(NOW + (day - 10) * DAY)
+        assert list(store.outbox(FAR)) == []
+        store.enqueue([message("m1"), message("m2")], ["hook"], now=NOW + 100 * DAY)
+        assert addresses(store.outbox(FAR)) == [("m2", "hook")]
+
+    def test_many_messages_are_forgotten_one_lot_after_another(self, store: Store) -> None:
+        """A backlog of years is worked off without holding up what waits behind it."""
+        store.enqueue([message(f"m{number}") for number in range(1_200)], [], now=NOW)
+        for _ in range(3):
+            store.forget_messages(FAR)
+        assert not store.forget_messages(FAR)
+        store.enqueue([message(f"m{number}") for number in range(1_200)], ["hook"], now=NOW)
+        assert len(store.outbox(FAR, limit=2_000)) == 1_200
 
     def test_outbox_is_bounded(self, store: Store) -> None:
         """At most so many items come at once, the oldest first."""

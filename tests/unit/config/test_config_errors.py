@@ -43,6 +43,7 @@ def test_sound_configuration_is_accepted(house: House) -> None:
         (lambda c: c.update(tick="soon"), "tick", "write a length of time as a number of seconds"),
         (lambda c: c.update(tick=0.001), "tick", "should be at least 50ms"),
         (lambda c: c.update(tick=True), "tick", "write a length of time"),
+        (lambda c: c.update(retention={"messages": "29d"}), "retention.messages", "should be at least 30d"),
         (lambda c: c["http"].update(listen="nowhere"), "http.listen", "should be HOST:PORT, as 127.0.0.1:8290"),
         (lambda c: c["http"].update(listen="127.0.0.1:99999"), "http.listen", "should be HOST:PORT"),
         (lambda c: c.update(backends=[]), "backends", "should be a mapping, not a list"),

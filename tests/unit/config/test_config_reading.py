@@ -19,6 +19,7 @@ from keyturn.config.policies import PolicyOptions
 from keyturn.domain.phases import Phase
 from keyturn.domain.policy import DEFAULT_DEADLINES, Deadline, OnDeadline, Policy
 from keyturn.domain.schedule import Schedule
+from keyturn.runtime.retention import Retention
 
 DAY = timedelta(days=1)
 
@@ -27,6 +28,12 @@ def test_policy_says_all_that_the_domain_s_can() -> None:
     """Every field of the domain's policy can be configured, and what is left out has its default."""
     assert set(PolicyOptions.model_fields) == {field.name for field in dataclasses.fields(Policy)}
     assert PolicyOptions().policy() == Policy()
+
+
+def test_retention_is_read(house: House) -> None:
+    """Each span that is configured replaces its default, and no other."""
+    house.configure(lambda c: c.update(retention={"messages": "30d", "buckets": "4d"}))
+    assert load_config(house.file).retention == Retention(buckets=4 * DAY, messages=30 * DAY)
 
 
 def test_deadlines_are_read(house: House) -> None:

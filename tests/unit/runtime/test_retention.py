@@ -10,7 +10,7 @@ from keyturn.runtime.registry import Registry
 from keyturn.runtime.retention import EVERY, Housekeeping, Retention
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.fakes import FakeClock
-from keyturn.testing.store_samples import NAME, NOW, add, at, begun, bucket, ended, everything, version
+from keyturn.testing.store_samples import NAME, NOW, add, at, begun, bucket, ended, everything, message, version
 
 DAY = timedelta(days=1)
 
@@ -86,3 +86,15 @@ def test_uses_of_destroyed_versions_do_not_pile_up() -> None:
     clock.advance(91 * DAY)
     Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
     assert set(store.uses(NAME)) == {("web", 19, "log"), ("gone", 1, "log")}
+
+
+def test_delivered_messages_do_not_pile_up() -> None:
+    """Ninety days after it was delivered a message is forgotten, and one that is not delivered never is."""
+    clock = FakeClock(NOW)
+    store = MemoryStore(now=clock.now)
+    store.enqueue([message("told"), message("waits")], ["hook"], now=NOW)
+    store.delivered(store.outbox(NOW)[0].id, at=NOW)
+    clock.advance(91 * DAY)
+    Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
+    store.enqueue([message("told"), message("waits")], ["hook"], now=clock.now())
+    assert [one.message.id for one in store.outbox(clock.now())] == ["waits", "told"]

@@ -1,19 +1,51 @@
-"""The outbox: each message once, to each of its notifiers until it has arrived."""
+"""The outbox: each message once, to each of its notifiers until it has arrived, and then known for as long as it is said
+again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
 from keyturn.domain.effects import Message
 from keyturn.ports.records import OutboxItem
 from keyturn.stores.codec import MESSAGE
+from keyturn.stores.sql.credentials import AT_ONCE
 from keyturn.stores.sql.database import InsertOnce
+from keyturn.stores.sql.query import Write
 from keyturn.stores.sql.tables import EPOCH, deliveries, messages
 
+DAY = timedelta(days=1)
+"""What is said again at each tick is noted once in so long."""
+
 _ADD = InsertOnce(messages)
+_ITS = deliveries.c.message == messages.c.id
+# A message's date is no longer anybody's once it is delivered: from then on it says when the message was said last.
+_SAID_AGAIN = Write(
+    update(messages)
+    .where(
+        messages.c.id == bindparam("wanted"),
+        messages.c.created_at < bindparam("noted"),
+        ~exists().where(_ITS, deliveries.c.waiting.is_(True)),
+    )
+    .values(created_at=bindparam("now"))
+)
+_OLD = (
+    select(messages.c.id)
+    .where(
+        messages.c.created_at < bindparam("before"),
+        ~exists().where(_ITS, or_(deliveries.c.waiting.is_(True), deliveries.c.closed_at >= bindparam("before"))),
+    )
+    .order_by(messages.c.created_at)
+    .limit(AT_ONCE)
+    # One that is being said again at this moment is not waited for.
+    .with_for_update(skip_locked=True)
+)
+_FORGET = [
+    delete(deliveries).where(deliveries.c.message.in_(bindparam("old", expanding=True))),
+    delete(messages).where(messages.c.id.in_(bindparam("old", expanding=True))),
+]
 _ADDRESS = insert(deliveries)
 _DUE = (
     select(deliveries, messages.c.created_at, messages.c.document)
@@ -27,7 +59,9 @@ _DUE = (
 def enqueue(connection: Connection, news: Sequence[Message], notifiers: Sequence[str], now: datetime) -> None:
     for message in news:
         row = {"id": message.id, "created_at": now, "document": MESSAGE.write(message)}
-        if _ADD.run(connection, row) and notifiers:
+        if not _ADD.run(connection, row):
+            _SAID_AGAIN.run(connection, wanted=message.id, noted=now - DAY, now=now)
+        elif notifiers:
             connection.execute(
                 _ADDRESS,
                 [
@@ -62,3 +96,10 @@ def undelivered(connection: Connection, item: int, retry_at: datetime | None, er
     tried = tried.values(attempts=deliveries.c.attempts + 1, error=error)
     after = {"waiting": False, "closed_at": now} if retry_at is None else {"retry_at": retry_at}
     connection.execute(tried.values(**after))
+
+
+def forget(connection: Connection, before: datetime) -> bool:
+    old = connection.execute(_OLD, {"before": before}).scalars().all()
+    for statement in _FORGET:
+        connection.execute(statement, {"old": old})
+    return len(old) == AT_ONCE

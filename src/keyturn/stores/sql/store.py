@@ -322,6 +322,10 @@ class SqlStore:
         with self._database.write() as connection:
             outbox.undelivered(connection, item, retry_at, error, self._moment(connection))
 
+    def forget_messages(self, before: datetime) -> bool:
+        with self._database.write() as connection:
+            return outbox.forget(connection, before)
+
     # Leases and access
 
     def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:

@@ -299,7 +299,7 @@ messages = Table(
     "messages",
     metadata,
     Column("id", String, primary_key=True),
-    Column("created_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False, index=True),
     Column("document", Text, nullable=False),
 )
 
@@ -307,7 +307,7 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("number", ROW_NUMBER, primary_key=True),
-    Column("message", ForeignKey("messages.id"), nullable=False),
+    Column("message", ForeignKey("messages.id"), nullable=False, index=True),
     Column("notifier", String, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("retry_at", Moment, nullable=False),
