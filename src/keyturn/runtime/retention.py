@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from keyturn.domain.errors import StaleRevision
 from keyturn.ports.clock import Clock
 from keyturn.ports.store import Store
+from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.usage import BATCHES_KEPT
 
 EVERY = timedelta(hours=1)
 """Between two rounds over all credentials that are used."""
+LONGEST = timedelta(seconds=30)
+"""One credential takes less."""
 DAYS_A_ROUND = 3
 """Days of one credential that are rolled up in a round, each in a transaction of its own: a backlog is worked off without
 holding up anything."""
@@ -40,23 +45,33 @@ class Retention:
 class Housekeeping:
     """Rolls up and forgets, once in a while."""
 
-    def __init__(self, *, store: Store, registry: Registry, clock: Clock, retention: Retention) -> None:
+    def __init__(self, *, store: Store, registry: Registry, clock: Clock, retention: Retention, claims: Claims) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._retention = retention
+        self._claims = claims
         self._next = clock.now()
 
     def tidy(self) -> None:
-        """What is due. Buckets that a source has not declared complete are left: the detector has not read them."""
+        """What is due, by one replica at a time. Buckets that a source has not declared complete are left: the detector has
+        not read them."""
         now = self._clock.now()
         if now < self._next:
             return
         self._next = now + EVERY
+        claim = self._claims.take_one("housekeeping")
+        if claim is not None:
+            with suppress(StaleRevision):  # another has taken over, and tidies
+                self._round(claim, now)
+
+    def _round(self, claim: Claim, now: datetime) -> None:
         self._store.forget_batches(now - BATCHES_KEPT)
         self._store.forget_detectors()
         any(not self._store.forget_messages(now - self._retention.messages) for _ in range(MESSAGES_A_ROUND))
         for name in self._store.with_usage():
+            # Two that roll up the same day at once would each write what it has read of it, and one of it would be lost.
+            claim.keep(LONGEST)
             before = self._known(name, now) - self._retention.buckets
             any(not self._store.roll_up(name, before) for _ in range(DAYS_A_ROUND))
             self._store.forget_slots(name, now - self._retention.history)

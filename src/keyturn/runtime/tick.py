@@ -116,7 +116,7 @@ class Runtime:
         self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
         self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
         self._housekeeping = Housekeeping(
-            store=store, registry=registry, clock=clock, retention=retention or Retention()
+            store=store, registry=registry, clock=clock, retention=retention or Retention(), claims=self._claims
         )
         self._unknown = set(registry.credentials)
         # Not yet seen to be registered; a tick's cost follows what is due, not what exists.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from keyturn.domain.model import VersionState
 from keyturn.domain.phases import Phase
+from keyturn.ports.store import Store
+from keyturn.runtime.claims import LEASE, Claims
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.retention import EVERY, Housekeeping, Retention
 from keyturn.stores.memory import MemoryStore
@@ -15,13 +18,21 @@ from keyturn.testing.store_samples import NAME, NOW, add, at, begun, bucket, end
 DAY = timedelta(days=1)
 
 
+def keeper(store: Store, clock: FakeClock, owner: str = "a") -> Housekeeping:
+    """One replica's housekeeping."""
+    claims = Claims(store=store, clock=clock, owner=owner)
+    return Housekeeping(
+        store=store, registry=Registry(credentials={}), clock=clock, retention=Retention(), claims=claims
+    )
+
+
 def test_buckets_leave_slots_and_slots_leave_nothing() -> None:
     """A week after a use its bucket is gone and the five minutes that it was in are kept, and after ninety days nothing is.
     A round takes place once an hour, and not with each tick."""
     clock = FakeClock(NOW)
     store = MemoryStore(now=clock.now)
     store.register(NAME, version(), due_at=None)
-    housekeeping = Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention())
+    housekeeping = keeper(store, clock)
     housekeeping.tidy()
     add(store, bucket(0, successes=1))
 
@@ -47,7 +58,7 @@ def test_a_round_touches_what_is_used_and_nothing_else() -> None:
     for name in ("a", "b", "c"):
         store.register(name, version(name=name), due_at=None)
     add(store, bucket(0, successes=1, credential="b"))
-    Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
+    keeper(store, clock).tidy()
     assert store.tidied == {"b"}
 
 
@@ -71,7 +82,7 @@ def test_detector_saved_after_the_end_goes_with_the_next_round() -> None:
     begun(store, id="r2")
     for rotation in ("r1", "r2"):
         store.save_detector(rotation, "state")
-    Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
+    keeper(store, clock).tidy()
     assert [store.detector(rotation) for rotation in ("r1", "r2")] == [None, "state"]
 
 
@@ -84,7 +95,7 @@ def test_uses_of_destroyed_versions_do_not_pile_up() -> None:
     store.register(NAME, version(20), due_at=None, others=dead)
     add(store, *(bucket(serial, serial=serial, successes=1) for serial in range(1, 20)), bucket(0, "gone", successes=1))
     clock.advance(91 * DAY)
-    Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
+    keeper(store, clock).tidy()
     assert set(store.uses(NAME)) == {("web", 19, "log"), ("gone", 1, "log")}
 
 
@@ -95,6 +106,49 @@ def test_delivered_messages_do_not_pile_up() -> None:
     store.enqueue([message("told"), message("waits")], ["hook"], now=NOW)
     store.delivered(store.outbox(NOW)[0].id, at=NOW)
     clock.advance(91 * DAY)
-    Housekeeping(store=store, registry=Registry(credentials={}), clock=clock, retention=Retention()).tidy()
+    keeper(store, clock).tidy()
     store.enqueue([message("told"), message("waits")], ["hook"], now=clock.now())
     assert [one.message.id for one in store.outbox(clock.now())] == ["waits", "told"]
+
+
+def test_one_replica_tidies_at_a_time() -> None:
+    """While one is at it the others leave everything alone, and it stops where another has taken over; nothing waits for
+    longer than a round."""
+    clock = FakeClock(NOW)
+    store = Interrupted(clock)
+    for name in ("a", "b", "c"):
+        store.register(name, version(name=name), due_at=None)
+        add(store, bucket(0, successes=1, credential=name))
+    clock.advance(8 * DAY)
+    ours, theirs = keeper(store, clock), keeper(store, clock, "other")
+
+    def meanwhile() -> None:
+        theirs.tidy()
+        assert store.tidied == []
+        clock.advance(LEASE)
+        Claims(store=store, clock=clock, owner="third").take_one("housekeeping")
+
+    store.meanwhile = meanwhile
+    ours.tidy()
+    assert store.tidied == ["a"]
+    clock.advance(EVERY)
+    theirs.tidy()
+    assert store.tidied == ["a", "a", "b", "c"]
+
+
+class Interrupted(MemoryStore):
+    """Lets the world go on before it first rolls up."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(now=clock.now)
+        self.tidied: list[str] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def roll_up(self, credential: str, before: datetime) -> bool:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return super().roll_up(credential, before)
+
+    def forget_slots(self, credential: str, before: datetime) -> None:
+        self.tidied.append(credential)
+        super().forget_slots(credential, before)

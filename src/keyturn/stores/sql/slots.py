@@ -33,8 +33,7 @@ _OF_DAY = (
     usage.c.start >= bindparam("first"),
     usage.c.start < bindparam("end"),
 )
-_USES = select(usage.c.client, usage.c.start).distinct().where(*_OF_DAY, _USED)
-_TAKE_OUT = delete(usage).where(*_OF_DAY)
+_TAKE_OUT = delete(usage).where(*_OF_DAY).returning(usage.c.client, usage.c.start, _USED)
 _KNOWN = select(slots.c.client, slots.c.used).where(
     slots.c.credential == bindparam("wanted"),
     slots.c.day == bindparam("when"),
@@ -73,8 +72,10 @@ def roll_up(connection: Connection, credential: str, before: datetime) -> bool:
     day, _ = slot_of(oldest)
     span = {"wanted": credential, "first": oldest, "end": min(before, slot_start(day + 1, 0))}
     used: dict[str, int] = defaultdict(int)
-    for client, start in connection.execute(_USES, span):
-        used[client] |= 1 << slot_of(start)[1]
+    # What is taken out and nothing else: what a source adds meanwhile is left for the next time.
+    for client, start, was_used in connection.execute(_TAKE_OUT, span):
+        if was_used:
+            used[client] |= 1 << slot_of(start)[1]
     for client, bits in connection.execute(_KNOWN, {"wanted": credential, "when": day, "who": sorted(used)}):
         used[client] |= int.from_bytes(bits, "little")
     rows = [
@@ -82,7 +83,6 @@ def roll_up(connection: Connection, credential: str, before: datetime) -> bool:
         for client, bits in sorted(used.items())
     ]
     _SAVE.run(connection, rows)
-    connection.execute(_TAKE_OUT, span)
     return True
 
 
