@@ -1,4 +1,4 @@
-"""How long usage is kept, and in what detail."""
+"""How long usage and messages are kept, and in what detail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ LONGEST = timedelta(seconds=30)
 DAYS_A_ROUND = 3
 """Days of one credential that are rolled up in a round, each in a transaction of its own: a backlog is worked off without
 holding up anything."""
-
 MESSAGES_A_ROUND = 20
 """So often some hundreds of old messages are forgotten in a round."""
 
