@@ -17,7 +17,7 @@ from keyturn.domain.errors import ConfigError
 if TYPE_CHECKING:  # the store imports this package
     from keyturn.stores.sql.database import Database
 
-HEAD = "0009"
+HEAD = "0010"
 SCRIPTS = Path(__file__).parent
 
 
