@@ -26,7 +26,7 @@ from keyturn.runtime.orphans import sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce, Wait, backoff, delay
 from keyturn.runtime.sending import Sender
-from keyturn.runtime.values import copy_token, is_version, mint_token, promote_token, second_token, value_of
+from keyturn.runtime.values import copy_token, is_another, mint_token, promote_token, second_token, value_of
 
 log = structlog.get_logger(__name__)
 
@@ -163,7 +163,7 @@ class Execute:
         self, serial: int, rotation: Rotation, wired: WiredCredential, target: Target, token: str, sender: Sender
     ) -> str:
         """The token of a copy at a target that holds the version's value: readers are given no other (promise P1)."""
-        if is_version(target.fetch(token), rotation, serial, self.fingerprint_key):
+        if not is_another(target, token, rotation, serial, self.fingerprint_key):
             return token
         value = value_of(rotation, serial, wired.targets.values(), self.fingerprint_key)
         sender.send(lambda: target.stage(second_token(token), value), within=target.timeout)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from keyturn.domain.errors import Absent, Failure
+from keyturn.domain.errors import Absent, Failure, Invalid
 from keyturn.domain.model import Rotation, Version
 from keyturn.domain.observations import Obstacle, Serving, ServingKind, TargetSeen
 from keyturn.ports.backend import Target
@@ -15,7 +15,7 @@ from keyturn.ports.executor import Executor
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.retries import AtOnce
-from keyturn.runtime.values import copy_token, identify, is_version, named_serial
+from keyturn.runtime.values import copy_token, identify, is_another, named_serial
 
 log = structlog.get_logger(__name__)
 
@@ -66,12 +66,15 @@ class Targets:
             if target.copies is not None
         }
         try:
-            values = [wired.targets[name].fetch(token) for name, token in tokens.items() if token is not None]
+            others = [
+                is_another(wired.targets[name], token, rotation, serial, self.fingerprint_key)
+                for name, token in tokens.items()
+                if token is not None
+            ]
         except Failure as error:
             log.debug("copy unreadable", credential=rotation.credential, version=serial, error=error.message)
             return False
-        known = len(tokens) == len(seen) and bool(values)
-        return known and not any(is_version(value, rotation, serial, self.fingerprint_key) for value in values)
+        return len(tokens) == len(seen) and bool(others) and all(others)
 
     def _adopted(self, rotation: Rotation, wired: WiredCredential) -> dict[str, int]:
         """The fingerprint of what is to be adopted, while it still is where it was found and no version has it yet: other
@@ -107,7 +110,7 @@ class Targets:
                 copies, left, unnamed = _copies(rotation, known, view.copies)
                 # One whose token names no version may be one all the same, under another serial since a store was restored.
                 ours = {**_fingerprints(known), **adopted} if unnamed else {}
-                told = {token: identify(target.fetch(token), ours, self.fingerprint_key) for token in unnamed}
+                told = {token: self._copied(target, token, ours) for token in unnamed}
                 left |= {serial: token for token, serial in told.items() if serial is not None}
                 unknown = [token for token, serial in told.items() if serial is None]
                 foreign = tuple(Obstacle(what=f.what, id=f.id, since=f.since) for f in view.foreign)
@@ -123,6 +126,13 @@ class Targets:
                 return UNREADABLE
 
         return look
+
+    def _copied(self, target: Target, token: str, ours: Mapping[str, int]) -> int | None:
+        """Which version of ours a copy is; None for any other value, and for what is no text."""
+        try:
+            return identify(target.fetch(token), ours, self.fingerprint_key)
+        except Invalid:
+            return None
 
     def _recognise(
         self,
@@ -141,8 +151,9 @@ class Targets:
         if serial is None:
             try:
                 backend_id, value = self.at_once.run(f"{rotation.credential}/{name}/read", target.read)
-            except Absent:
-                return Serving(kind=ServingKind.MISSING)
+            except (Absent, Invalid):
+                # By another's hand readers get what is no credential: no text, or a document without the field.
+                return Serving(kind=ServingKind.FOREIGN, id=backend_id)
             serial = identify(value, _fingerprints(known), self.fingerprint_key)
             if serial is None:
                 # Not remembered: whether it is a version of ours is only decided when its mint is on record.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 
-from keyturn.domain.errors import Absent, Denied, Transient
+from keyturn.domain.errors import Absent, Denied, Invalid, Transient
 from keyturn.domain.model import Rotation
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
@@ -49,40 +51,47 @@ def value_of(rotation: Rotation, serial: int, targets: Iterable[Target], fingerp
     """
     away: Transient | Denied | None = None
     targets = tuple(targets)
-    for target in targets:
+    looks = [partial(target.fetch, copy_token(rotation, serial)) for target in targets]
+    if rotation.versions[serial].fingerprint:
+        looks += [partial(_served, target) for target in targets]
+    looks += [partial(_left, rotation, serial, target, fingerprint_key) for target in targets]
+    for look in looks:
         try:
-            value = target.fetch(copy_token(rotation, serial))
-        except Absent:
-            continue
+            value = look()
+        except (Absent, Invalid):
+            continue  # what another's hand has left there that is no text is no version of ours either
         except (Transient, Denied) as error:
             away = error
             continue
         if is_version(value, rotation, serial, fingerprint_key):
             return value
-    for target in targets:
-        try:
-            _, value = target.read()
-        except Absent:
-            continue
-        except (Transient, Denied) as error:
-            away = error
-            continue
-        if rotation.versions[serial].fingerprint and is_version(value, rotation, serial, fingerprint_key):
-            return value
-    for target in targets:
-        try:
-            for token in sorted(target.view().copies):
-                if named_serial(rotation.credential, token) == serial:
-                    value = target.fetch(token)
-                    if is_version(value, rotation, serial, fingerprint_key):
-                        return value
-        except Absent:
-            continue
-        except (Transient, Denied) as error:
-            away = error
     if away is not None:
         raise Transient(f"v{serial} of {rotation.credential} cannot be read: {away.message}")
     raise Absent(f"no target holds v{serial} of {rotation.credential} any more")
+
+
+def _served(target: Target) -> SecretValue:
+    return target.read()[1]
+
+
+def _left(rotation: Rotation, serial: int, target: Target, fingerprint_key: bytes) -> SecretValue:
+    """A version's value from a copy that another rotation has left. Raises `Absent` when there is none."""
+    for token in sorted(target.view().copies):
+        if named_serial(rotation.credential, token) == serial:
+            with suppress(Absent, Invalid):
+                value = target.fetch(token)
+                if is_version(value, rotation, serial, fingerprint_key):
+                    return value
+    raise Absent(f"no other rotation has left v{serial} of {rotation.credential} at {target.location}")
+
+
+def is_another(target: Target, token: str, rotation: Rotation, serial: int, fingerprint_key: bytes) -> bool:
+    """Whether a copy is there and is no version `serial`: it holds another value, or by another's hand no text at all.
+    Raises as `fetch` does when it cannot be read."""
+    try:
+        return not is_version(target.fetch(token), rotation, serial, fingerprint_key)
+    except Invalid:
+        return True
 
 
 def is_version(value: SecretValue, rotation: Rotation, serial: int, fingerprint_key: bytes) -> bool:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keyturn.domain.errors import Absent, Conflict, Failure
+from keyturn.domain.errors import Absent, Conflict, Failure, Invalid
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.testing.target_harness import TargetClauses, TargetHarness, new_token, new_value, served
@@ -62,6 +62,26 @@ class PromotionClauses(TargetClauses):
         with pytest.raises(Conflict):
             target.promote(staged, expected=stale, token=new_token())
         assert harness.readers_get() == by_others
+
+    def test_what_is_no_text_is_told_and_replaced(self, harness: TargetHarness, target: Target) -> None:
+        """What another's hand put there that is no text has an id, is invalid to read, and gives way to a promote that
+        names just this id; a promote and a copy that expect what was there before conflict."""
+        harness.overwrite(new_value())
+        before, copy, value = served(target), new_token(), new_value()
+        target.stage(copy, SecretValue(value))
+        harness.overwrite_with_no_text()
+        found = served(target)
+        assert found != before
+        with pytest.raises(Invalid):
+            target.read()
+        with pytest.raises(Conflict):
+            target.keep(new_token(), serving=before)
+        with pytest.raises(Conflict):
+            target.promote(copy, expected=before, token=new_token())
+        token = new_token()
+        made = target.promote(copy, expected=found, token=token)
+        assert harness.readers_get() == value
+        assert target.promote(copy, expected=found, token=token) == made
 
     def test_promote_of_an_unknown_copy_is_absent(self, harness: TargetHarness, target: Target) -> None:
         """Without the copy nothing is promoted, and readers get what they got."""

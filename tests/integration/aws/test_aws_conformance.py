@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from tests.integration.aws.conftest import backend_at, wire_before
@@ -62,11 +62,16 @@ class SecretHarness(TargetHarness):
         return str(value)
 
     def overwrite(self, value: str) -> None:
-        document = json.dumps({**OTHER_FIELDS, self.field: value}, indent=1) if self.field else value
+        self._put(SecretString=json.dumps({**OTHER_FIELDS, self.field: value}, indent=1) if self.field else value)
+
+    def overwrite_with_no_text(self) -> None:
+        self._put(SecretBinary=b"\x00\x01")
+
+    def _put(self, **document: Any) -> None:
         stages = self.vendor.describe_secret(SecretId=self.secret).get("VersionIdsToStages", {})
         current = next((version for version, labels in stages.items() if "AWSCURRENT" in labels), None)
         # In two steps: a put with AWSCURRENT makes moto forget every other label of the version that had it.
-        written = self.vendor.put_secret_value(SecretId=self.secret, SecretString=document, VersionStages=["by-hand"])
+        written = self.vendor.put_secret_value(SecretId=self.secret, VersionStages=["by-hand"], **document)
         if current is not None:
             self.vendor.update_secret_version_stage(
                 SecretId=self.secret,

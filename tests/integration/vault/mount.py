@@ -111,6 +111,9 @@ class VaultHarness(TargetHarness):
     def overwrite(self, value: str) -> None:
         self.mount.bao.write_secret(self.mount.name, self.path, {"value": value})
 
+    def overwrite_with_no_text(self) -> None:
+        self.mount.send("POST", f"{self.mount.name}/data/{self.path}", {"data": {"value": 271828}})
+
     def in_trouble(self, trouble: Trouble) -> Any:
         target = {"path": self.path}
         if trouble is Trouble.DENIED:

@@ -32,6 +32,9 @@ class FakeTargetHarness(TargetHarness):
     def overwrite(self, value: str) -> None:
         self.place.overwrite(value)
 
+    def overwrite_with_no_text(self) -> None:
+        self.place.overwrite_with_no_text()
+
     def stored(self) -> set[str]:
         return self.place.stored()
 

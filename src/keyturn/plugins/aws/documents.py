@@ -45,14 +45,24 @@ def document_with(credential: SecretValue, field: str | None, *, base: SecretVal
     return document
 
 
+def has_fields(document: SecretValue) -> bool:
+    """Whether a document is a JSON object."""
+    return _fields(document) is not None
+
+
 def _parsed(document: SecretValue, *, place: str) -> dict[str, Any]:
+    # Raised here and not where it is parsed: the parser's error holds the document.
+    if (fields := _fields(document)) is None:
+        raise Invalid(f"{place}: the value is not a JSON object; correct it, or leave `field` out")
+    return fields
+
+
+def _fields(document: SecretValue) -> dict[str, Any] | None:
     try:
         fields = json.loads(document.reveal())
     except (ValueError, RecursionError):
-        fields = None  # raised below: the parser's error holds the document
-    if not isinstance(fields, dict):
-        raise Invalid(f"{place}: the value is not a JSON object; correct it, or leave `field` out")
-    return fields
+        return None
+    return fields if isinstance(fields, dict) else None
 
 
 def _spliced(text: str, field: str, encoded: str) -> str:

@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from keyturn.domain.errors import Absent, Conflict, Invalid
 from keyturn.domain.secret_value import SecretValue
-from keyturn.plugins.aws.documents import credential_in, document_with
+from keyturn.plugins.aws.documents import credential_in, document_with, has_fields
 from keyturn.plugins.aws.secret import Secret
 from keyturn.plugins.aws.versions import (
     CURRENT,
@@ -124,8 +124,7 @@ class SecretTarget:
             return done
         self._expect(state, expected)
         value = self._credential(self._copy(secret, state, copy))
-        base = secret.document(expected) if self._field is not None and expected is not None else None
-        document = document_with(value, self._field, base=base, place=self._place)
+        document = document_with(value, self._field, base=self._base(secret, expected), place=self._place)
         version_id = promotion_id(state.arn, token, expected)
         label = promotion_label(copy, token)
         written = secret.document(version_id)
@@ -202,6 +201,17 @@ class SecretTarget:
         if document is None:
             raise Absent(f"{self._place}: there is no copy {token}")
         return document
+
+    def _base(self, secret: Secret, expected: str | None) -> SecretValue | None:
+        """The document whose other fields a promote over it leaves as they are; None where it has no fields, as when
+        another's hand has put bytes or plain text there, which an operator wants overwritten."""
+        if self._field is None or expected is None:
+            return None
+        try:
+            document = secret.document(expected)
+        except Invalid:
+            return None
+        return document if document is not None and has_fields(document) else None
 
     def _credential(self, document: SecretValue) -> SecretValue:
         return credential_in(document, self._field, place=self._place)

@@ -70,7 +70,8 @@ class VaultTarget:
         copy = self._kv.read(self._copy_path(token), deadline).document
         if copy is not None and copy.get(ORIGIN) == serving:
             return
-        now, _ = self._served(current)
+        if (now := self._serving(current)) is None:
+            raise Absent(f"{self!r}: readers get nothing")
         raise Conflict(f"{self!r}: readers get version {now}, not {serving}")
 
     def stage(self, token: str, value: SecretValue) -> None:
@@ -133,7 +134,7 @@ class VaultTarget:
 
     def _was_made_by_us(self, current: Version, value: SecretValue, expected: str | None, deadline: Deadline) -> bool:
         """Whether what readers get is what this promote made: our value, in the version right after the expected one."""
-        if self._serving(current) is None or self._served(current)[1] != value:
+        if current.document is None or current.document.get(self.field) != value.reveal():
             return False
         before = current.number - 1
         if expected is not None:

@@ -13,7 +13,7 @@ from keyturn.domain.errors import Absent, ConfigError, Invalid
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import TargetView
 from keyturn.testing.fakes.faults import Faults
-from keyturn.testing.fakes.places import KvPlace, LabelledPlace, Place
+from keyturn.testing.fakes.places import NO_TEXT, KvPlace, LabelledPlace, Place
 
 T = TypeVar("T")
 
@@ -139,11 +139,18 @@ def served(place: Place) -> tuple[str, SecretValue]:
     serving = place.serving()
     if serving is None:
         raise Absent("fake: readers get nothing")
-    return serving
+    return serving[0], text(serving[1])
 
 
 def copied(place: Place, token: str) -> SecretValue:
     try:
-        return place.copies()[checked(token)]
+        return text(place.copies()[checked(token)])
     except KeyError:
         raise Absent(f"fake: no copy {token}") from None
+
+
+def text(value: SecretValue) -> SecretValue:
+    """The value. Raises `Invalid` for what is no text."""
+    if value == NO_TEXT:
+        raise Invalid("fake: it is no text; store the credential as a string")
+    return value

@@ -15,6 +15,10 @@ MARKS = 50
 """The fewest marks that a real backend has room for."""
 
 
+NO_TEXT = SecretValue("\0 what is no text")
+"""Stands in a place for a number, an object or bytes: readers get it, and keyturn cannot read it."""
+
+
 class Place(ABC):
     """The storage of one target. Its methods are single atomic calls of the backend's own API."""
 
@@ -66,6 +70,10 @@ class Place(ABC):
     def overwrite(self, value: str) -> None:
         """Another's hand: write a version that readers get."""
 
+    def overwrite_with_no_text(self) -> None:
+        """Another's hand: write what is no text for readers to get."""
+        self.overwrite(NO_TEXT.reveal())
+
     @abstractmethod
     def stored(self) -> set[str]:
         """Every value that is still there, copies and history included."""
@@ -105,6 +113,8 @@ class KvPlace(Place):
             raise Absent("fake kv: readers get nothing")
         if now[0] != serving:
             raise Conflict(f"fake kv: readers get version {now[0]}, not {serving}")
+        if now[1] == NO_TEXT:
+            raise Invalid(f"fake kv: version {serving} is no text")
         self._create(token, serving, now[1])
 
     def promote(self, value: SecretValue, *, expected: str | None, token: str) -> str:

@@ -222,7 +222,9 @@ class Director:
     def _hand_at_region(self, one: Disturbance, region: Region) -> None:
         world, place = self.world, region.place
         self._strangers += 1
-        if one.choice == "overwrites":
+        if one.choice == "overwrites" and (world.plan.run + self._strangers) % 4 == 0:
+            place.overwrite_with_no_text()
+        elif one.choice == "overwrites":
             place.overwrite(f"by hand {self._strangers}")
         elif one.choice == "makes a key" and world.authority.room() != 0:
             minted = world.authority.made_by_hand()
