@@ -49,7 +49,7 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
         [registry.sources[name] for name in wired.sources], states, {name: store.holes(name) for name in wired.sources}
     )
     acknowledgements = store.acknowledgements(rotation.credential)
-    clients = _clients(silences, registry, wired, rotation, words, holes, acknowledgements)
+    clients, uses = _clients(silences, registry, wired, rotation, words, holes, acknowledgements)
     lost = [*holes.of(frozenset()), *(hole for client in clients.values() for hole in client.lost)]
     seen = UsageSeen(
         sources=sources,
@@ -57,23 +57,12 @@ def observe_usage(silences: Silences, registry: Registry, rotation: Rotation) ->
         clients=clients,
         unauthenticated=sum(pool.count for (serial, _), pool in pooled.items() if serial in rotation.versions),
         lost=joined((hole.start, hole.end) for hole in lost),
-        unseen=_unseen(silences, rotation, clients, acknowledgements),
+        unseen=0.0 if (UNSEEN, rotation.incoming) in acknowledgements else unseen_share(uses),
     )
     if rotation.phase not in WATCHED or seen.failure_watermark is None:
         return seen
     finding = _finding(silences.detectors, store, registry, wired, rotation, states, words, seen.failure_watermark)
     return seen if finding is None else replace(seen, finding=finding)
-
-
-def _unseen(
-    silences: Silences,
-    rotation: Rotation,
-    clients: Collection[str],
-    acknowledgements: Mapping[tuple[str, int], Acknowledgement],
-) -> float:
-    if (UNSEEN, rotation.incoming) in acknowledgements:
-        return 0.0
-    return unseen_share(silences.judged[rotation.id, client].uses for client in clients)
 
 
 def _clients(
@@ -84,15 +73,17 @@ def _clients(
     words: Words,
     holes: Holes,
     acknowledgements: Mapping[tuple[str, int], Acknowledgement],
-) -> dict[str, ClientSeen]:
+) -> tuple[dict[str, ClientSeen], list[int]]:
+    """What is known of each client, and how often each was seen before the rotation."""
     names = sorted(wired.clients | words.clients)
     dismissals = silences.store.dismissals(rotation.credential)
     # A use's time is its bucket's end, which may lie a little after the word that its client is gone, or has moved.
     bucket = max((registry.sources[name].resolution for name in wired.sources), default=timedelta(0))
-    clients = {}
+    clients, uses = {}, []
     for name in names:
         last_use, last_success, last_refusal = words.newest(name)
         judged = silences.of(rotation, name, len(names))
+        uses.append(judged.uses)
         gone, moved = dismissals.get(name), acknowledgements.get((name, rotation.incoming))
         on_old = max((last_use[serial] for serial in rotation.outgoing if serial in last_use), default=None)
         clients[name] = ClientSeen(
@@ -105,7 +96,7 @@ def _clients(
             acknowledged=moved is not None and (on_old is None or on_old <= moved.at + bucket),
             dismissed=gone is not None and max(last_use.values(), default=gone.at) <= gone.at + bucket,
         )
-    return clients
+    return clients, uses
 
 
 class Judged(NamedTuple):
@@ -151,9 +142,10 @@ class Silences:
 
     def forget_all_but(self, live: Collection[str]) -> None:
         """Let go of rotations that have ended."""
-        for key in [key for key in self.judged if key[0] not in live]:
+        # Each list is made in one step: whoever answers a person looks at rotations meanwhile, and judges.
+        for key in [key for key in list(self.judged) if key[0] not in live]:
             self.judged.pop(key, None)
-        for rotation in self.detectors.keys() - set(live):
+        for rotation in [rotation for rotation in list(self.detectors) if rotation not in live]:
             self.detectors.pop(rotation, None)
 
 

@@ -68,7 +68,7 @@ class Step:
 
     def forget_all_but(self, live: Collection[str]) -> None:
         """Let go of the looks at rotations that have ended."""
-        for gone in [rotation for rotation in self.looks if rotation not in live]:
+        for gone in [rotation for rotation in list(self.looks) if rotation not in live]:
             self.looks.pop(gone, None)
 
     def _commit(
