@@ -191,6 +191,7 @@ def test_secret_is_read_at_each_delivery(harness: WebhookHarness) -> None:
         ("7", timedelta(seconds=7)),
         ("999999", timedelta(days=1)),
         ("soon", None),
+        ("7" * 5000, None),
         ("Thu, 01 Jan 1970 00:00:00 GMT", timedelta(0)),
     ],
 )

@@ -23,6 +23,8 @@ from keyturn.ports.plugin import Surroundings
 
 PLAIN = string.ascii_letters + string.digits + "!#$&'()*+,-./:;<=>?@[]^_`{|}~"
 """What a message id keeps as it is in a header; client names in it may hold anything."""
+LONGEST_WAIT = 100
+"""Characters of a `Retry-After` that is read: seconds or a date have fewer, and Python reads no number of thousands."""
 
 
 def _address(url: str) -> str:
@@ -135,7 +137,7 @@ class WebhookNotifier:
 
 def _span(retry_after: str | None, now: datetime) -> timedelta | None:
     """`Retry-After`, in seconds or as a date; None when it says nothing of use."""
-    if retry_after is None:
+    if retry_after is None or len(retry_after) > LONGEST_WAIT:
         return None
     if retry_after.isascii() and retry_after.isdigit():
         return timedelta(seconds=min(int(retry_after), 86400))
