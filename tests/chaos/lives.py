@@ -23,7 +23,7 @@ from tests.chaos.failpoints import Points, install
 
 from keyturn.cli import main
 from keyturn.config import plugin_types
-from keyturn.runtime import claims, tick
+from keyturn.runtime import claims, tick, work
 
 LOADED_ONCE = (
     *("keyturn.api", "keyturn.app.serving", "keyturn.plugins.aws", "keyturn.stores.sql.postgres"),
@@ -42,16 +42,16 @@ def shorten_leases(length: timedelta) -> None:
 
 def note_looks(file: Path) -> None:
     """Write down when each credential is worked on and how long each tick takes."""
-    work, whole = tick.Runtime._work_on, tick.Runtime.tick
+    on, whole = work.Work._on, tick.Runtime.tick
 
     def note(what: str, began: float) -> None:
         with file.open("a") as lines:
             lines.write(json.dumps({"what": what, "at": began, "took": time.time() - began, "pid": os.getpid()}) + "\n")
 
-    def worked(self: tick.Runtime, name: str, claim: claims.Claim) -> str | None:
+    def worked(self: work.Work, name: str, claim: claims.Claim) -> str | None:
         began = time.time()
         try:
-            return work(self, name, claim)
+            return on(self, name, claim)
         finally:
             note(name, began)
 
@@ -62,7 +62,7 @@ def note_looks(file: Path) -> None:
         finally:
             note("tick", began)
 
-    tick.Runtime._work_on = worked  # type: ignore[method-assign]
+    work.Work._on = worked  # type: ignore[method-assign]
     tick.Runtime.tick = ticked  # type: ignore[method-assign]
 
 

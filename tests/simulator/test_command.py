@@ -14,7 +14,10 @@ import pytest
 
 from keyturn.cli.application import run
 from keyturn.domain.tables import EDGES
+from keyturn.runtime.outbox import Outbox
+from keyturn.runtime.step import Step
 from keyturn.runtime.tick import Runtime
+from keyturn.testing.fakes import FakeIssuer
 from keyturn.testing.simulation.clients import Client
 from keyturn.testing.simulation.faults import FAULTS
 from keyturn.testing.simulation.main import main
@@ -93,18 +96,21 @@ def test_violation_is_exit_1_with_a_trace_for_people() -> None:
     assert violation["trace"][-1].startswith("t+")
 
 
-@pytest.mark.parametrize("broken", ["tick", "command"])
+@pytest.mark.parametrize(
+    ("owner", "broken"), [(Runtime, "tick"), (Runtime, "command"), (Step, "run"), (Outbox, "_send")]
+)
 def test_daemon_that_breaks_is_a_violation(
-    broken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    owner: type, broken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What escapes the product in a tick or a command is promise P10 broken, with its seed and run, whatever it is."""
+    """What breaks in the product in a tick or a command, contained there or not, is promise P10 broken, with its seed and
+    run, whatever it is."""
 
     def failing(*_: object, **__: object) -> None:
         raise OSError(28, "no space left")
 
     # A stand-in for the product's own code is asked for by the product's name.
     exec_globals = {**failing.__globals__, "__name__": "keyturn.runtime.tick"}
-    monkeypatch.setattr(Runtime, broken, FunctionType(failing.__code__, exec_globals))
+    monkeypatch.setattr(owner, broken, FunctionType(failing.__code__, exec_globals))
     arguments = ["--runs", "3", "--seed", "4", "--faults", "operator", "--jobs", "1", "--json"]
     assert run(["simulate", *arguments]) == 1
     violation = json.loads(capsys.readouterr().out)["violations"][0]
@@ -113,13 +119,15 @@ def test_daemon_that_breaks_is_a_violation(
     assert any("BROKEN P10" in line for line in violation["trace"])
 
 
-def test_mistake_of_the_simulator_is_no_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the simulator itself does wrong is neither the product's nor the trace file's."""
+@pytest.mark.parametrize(("owner", "broken"), [(Client, "act"), (FakeIssuer, "verifiers")])
+def test_mistake_of_the_simulator_is_no_violation(owner: type, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the simulator itself does wrong, in a call that the product makes too, is neither the product's nor the trace
+    file's."""
 
-    def failing(_: Client) -> None:
+    def failing(_: object) -> None:
         raise OSError(5, "not the product's")
 
-    monkeypatch.setattr(Client, "act", failing)
+    monkeypatch.setattr(owner, broken, failing)
     with pytest.raises(OSError, match="not the product's"):
         main(["--runs", "1", "--seed", "1", "--jobs", "1"])
 

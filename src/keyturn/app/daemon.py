@@ -100,7 +100,7 @@ class Daemon:
 
     def tick(self) -> None:
         """One pass; whatever it raises, the daemon lives and the next tick tries again."""
-        began = time.monotonic()
+        began, defects = time.monotonic(), self.runtime.defects
         try:
             self.runtime.tick()
         except KeyturnError as error:
@@ -112,6 +112,9 @@ class Daemon:
         else:
             self._last_good = self.clock.now()
             self.metrics.ticks.inc()
+            if self.runtime.defects > defects:
+                # Contained and logged where it was met: the pass went on, and it is worth a report all the same.
+                self.metrics.failed_ticks.labels(kind="defect").inc()
             self.metrics.last_tick.set(self._last_good.timestamp())
         finally:
             self.metrics.tick_seconds.observe(time.monotonic() - began)

@@ -51,7 +51,8 @@ class Target(Protocol):
         """What readers get and which copies we keep, read strongly enough to see our own last write."""
 
     def read(self) -> tuple[str, SecretValue]:
-        """What readers get now: the backend's id of it and the value. Raises `Absent`."""
+        """What readers get now: the backend's id of it and the value. Raises `Absent`, and `Invalid` when what they get is
+        no text."""
 
     def keep(self, token: str, *, serving: str) -> None:
         """Keep, as our copy `token`, what readers get now, if that is still `serving`; so that it outlives whatever
@@ -64,7 +65,7 @@ class Target(Protocol):
         value that it ever stores to readers (AWS Secrets Manager does)."""
 
     def fetch(self, token: str) -> SecretValue:
-        """The value of our copy `token`. Raises `Absent`."""
+        """The value of our copy `token`. Raises `Absent`, and `Invalid` when another's hand left there what is no text."""
 
     def promote(self, copy: str, *, expected: str | None, token: str) -> str:
         """Make readers get what our copy `copy` holds, if they get `expected` now (None: nothing); returns the

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -29,7 +29,9 @@ from keyturn.runtime.trail import commanded
 log = structlog.get_logger(__name__)
 
 REPORT_EVERY = timedelta(minutes=1)
-"""How often what a backup remembers is compared with the world, until somebody confirms it."""
+"""How often what a backup remembers is compared with the world, until somebody confirms it: no more often than that."""
+REPORTS_A_TICK = 8
+"""So many are compared in one tick; of hundreds whose backend is slow each has its turn, and no tick waits for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +93,20 @@ class Confirm:
     clock: Clock
     fingerprint_key: bytes
     looked: dict[str, datetime] = field(default_factory=dict)
-    """When a credential is looked at again for the report."""
+    """When a credential had its last turn to be compared for the report, here or at the replica that has claimed it."""
+
+    def to_report(self, restored: Sequence[str]) -> list[str]:
+        """Of these credentials the few whose turn it is: those that have waited longest, and longest of all whoever never
+        had any."""
+        now, never = self.clock.now(), datetime.min.replace(tzinfo=UTC)
+        waiting = [name for name in restored if now - self.looked.get(name, never) >= REPORT_EVERY]
+        turn = sorted(waiting, key=lambda name: self.looked.get(name, never))[:REPORTS_A_TICK]
+        self.looked.update(dict.fromkeys(turn, now))
+        return turn
 
     def report(self, wired: WiredCredential) -> None:
-        """Tell what has changed since the backup, and again whenever that has changed; only looked at now and then."""
+        """Tell what has changed since the backup, and again whenever that has changed."""
         now = self.clock.now()
-        if now < self.looked.get(wired.name, now):
-            return
-        self.looked[wired.name] = now + REPORT_EVERY
         adoption = self.look(wired)
         found = "; ".join(adoption.found) or "no difference"
         log.warning("restored and not confirmed", credential=wired.name, found=found, code=adoption.code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -14,6 +15,7 @@ from keyturn.ports.executor import Executor
 from keyturn.ports.records import OutboxItem
 from keyturn.ports.store import Store
 from keyturn.runtime.claims import Claim, Claims
+from keyturn.runtime.contained import Contained
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.retries import backoff, delay
 
@@ -34,6 +36,7 @@ class Outbox:
     clock: Clock
     executor: Executor
     claims: Claims
+    contained: Contained
 
     def deliver(self) -> None:
         """One pass over what is due now, by one replica at a time."""
@@ -42,7 +45,8 @@ class Outbox:
         claim = self.claims.take_one("outbox")
         if claim is not None:
             # Read only now: until it was claimed, another may have delivered.
-            self.executor.run([self._send(item, claim) for item in self.store.outbox(self.clock.now())])
+            due = self.store.outbox(self.clock.now())
+            self.executor.run([partial(self.contained.run, self._send(item, claim)) for item in due])
 
     def _send(self, item: OutboxItem, claim: Claim) -> Callable[[], None]:
         def send() -> None:

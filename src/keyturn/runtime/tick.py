@@ -7,27 +7,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
 
 import structlog
 
 from keyturn.domain import commands
-from keyturn.domain.errors import KeyturnError, Refused, StaleRevision
+from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.machine import decide
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Observations
 from keyturn.domain.phases import Phase
 from keyturn.domain.verdicts import Verdict
+from keyturn.logs import place_of
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
 from keyturn.ports.records import Commit, Credential, HistoryEntry
 from keyturn.ports.store import Store
 from keyturn.runtime.adopt import adopt, begin_emergency, begin_rotation, check_confirmed
-from keyturn.runtime.claims import LEASE, Claim, Claims
+from keyturn.runtime.claims import LEASE, Claims
 from keyturn.runtime.confirm import Adoption, Confirm
+from keyturn.runtime.contained import Contained, Met
 from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
+from keyturn.runtime.guarded import guarded
 from keyturn.runtime.outbox import Outbox
 from keyturn.runtime.reconcile import Reconcile
 from keyturn.runtime.registry import Registry
@@ -37,18 +39,12 @@ from keyturn.runtime.step import Step
 from keyturn.runtime.targets import Targets
 from keyturn.runtime.trail import commanded
 from keyturn.runtime.usage import Intake
+from keyturn.runtime.work import Work
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
-
 COMMAND_TRIES = 5
 """A command that finds the rotation moved reads it again this often: ticks move it all the time."""
-
-CLAIMED_AT_ONCE = 64
-"""So many credentials are claimed and worked on before the next are: what waits behind them is free for other replicas. No
-more than are worked on well within a lease, also by a slow machine among slow backends: claims that run out before their
-turn go to another replica, to run out there, and the last of many credentials would never have one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,25 +73,29 @@ class Runtime:
         fingerprint_key: bytes,
         owner: str,
         retention: Retention | None = None,
+        met: Met | None = None,
     ) -> None:
-        """`owner` is this process's name among the replicas: no other, and none before it, has the same."""
+        """`owner` is this process's name among the replicas: no other, and none before it, has the same. `met` is told of
+        each defect of keyturn's or of a plugin's that was contained."""
+        self._contained = Contained(store=store, registry=registry, clock=clock, met=met)
+        registry = guarded(registry, self._contained.met)
         self._store = store
         self._registry = registry
         self._clock = clock
-        self._executor = executor
         self._key = fingerprint_key
-        self._silences = Silences(store=store)
+        silences = Silences(store=store)
         at_once = AtOnce(clock=clock, executor=executor)
         self._gather = Gather(
             store=store,
             registry=registry,
             executor=executor,
             fingerprint_key=fingerprint_key,
-            silences=self._silences,
+            silences=silences,
             at_once=at_once,
             targets=Targets(store=store, executor=executor, fingerprint_key=fingerprint_key, at_once=at_once),
         )
-        self._claims = Claims(store=store, clock=clock, owner=owner, ttl=_lease_for(registry))
+        claims = Claims(store=store, clock=clock, owner=owner, ttl=_lease_for(registry))
+        self._claims = claims
         self._confirm = Confirm(store=store, gather=self._gather, clock=clock, fingerprint_key=fingerprint_key)
         self._step = Step(
             store=store,
@@ -108,37 +108,59 @@ class Runtime:
                 store=store,
                 registry=registry,
                 clock=clock,
-                claims=self._claims,
+                claims=claims,
                 fingerprint_key=fingerprint_key,
                 at_once=at_once,
             ),
         )
-        self._outbox = Outbox(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
-        self._intake = Intake(store=store, registry=registry, clock=clock, executor=executor, claims=self._claims)
+        self._work = Work(
+            store=store,
+            registry=registry,
+            clock=clock,
+            executor=executor,
+            claims=claims,
+            step=self._step,
+            confirm=self._confirm,
+            silences=silences,
+            contained=self._contained,
+            fingerprint_key=fingerprint_key,
+        )
+        self._outbox = Outbox(
+            store=store, registry=registry, clock=clock, executor=executor, claims=claims, contained=self._contained
+        )
+        self._intake = Intake(
+            store=store, registry=registry, clock=clock, executor=executor, claims=claims, contained=self._contained
+        )
         self._housekeeping = Housekeeping(
             store=store, registry=registry, clock=clock, retention=retention or Retention(), claims=self._claims
         )
-        self._unknown = set(registry.credentials)
-        # Not yet seen to be registered; a tick's cost follows what is due, not what exists.
 
     def tick(self) -> None:
         """One pass: usage in, what is due started, every live rotation one step on, messages out; all of it claimed first,
         so that of several replicas one works on each thing.
 
-        What fails for one credential is logged and leaves the others as they are.
+        What fails for one credential is logged and leaves the others as they are. What ends a part of the pass, such as a
+        store that is away, keeps no other part from being tried: the first is raised when all have ended.
         """
-        self._intake.poll()
-        moved: set[str] = set()
-        names = self._work()
-        for start in range(0, len(names), CLAIMED_AT_ONCE):
-            leases = {f"credential/{name}": name for name in names[start : start + CLAIMED_AT_ONCE]}
-            claims = self._claims.take(list(leases))
-            work = [partial(self._work_on, leases[lease], claim) for lease, claim in claims.items()]
-            moved |= {rotation for rotation in self._executor.run(work) if rotation is not None}
-        self._silences.forget_all_but(moved)
-        self._step.forget_all_but(moved)
-        self._outbox.deliver()
-        self._housekeeping.tidy()
+        failed: Exception | None = None
+        for part in (
+            self._intake.poll,
+            self._work.run,
+            self._work.report,
+            self._outbox.deliver,
+            self._housekeeping.tidy,
+        ):
+            try:
+                part()
+            except Exception as error:  # noqa: BLE001 - raised again below
+                if failed is not None:
+                    log.error("another part ended early", **place_of(error))  # noqa: TRY400 - a traceback may show values
+                failed = failed or error
+        try:
+            if failed is not None:
+                raise failed
+        finally:
+            del failed  # its frames, and what they hold, would outlive the tick
 
     def resign(self) -> None:
         """Leave everything to the other replicas, at once."""
@@ -260,53 +282,14 @@ class Runtime:
         return None
 
     @property
+    def defects(self) -> int:
+        """How many defects, of keyturn's or of plugins', were contained so far."""
+        return self._contained.defects
+
+    @property
     def ingest(self) -> Intake:
         """Where sources push to."""
         return self._intake
-
-    def _work(self) -> list[str]:
-        """Names of the credentials that something is to be done for now. A tick's cost follows these, not what exists."""
-        now = self._clock.now()
-        known = {name for name in self._unknown if self._store.credential(name) is not None}
-        self._unknown -= known
-        restored = self._store.unconfirmed()
-        rotating = self._store.rotating()
-        for name in rotating:
-            if name not in self._registry.credentials:
-                log.error("a credential rotates that is not configured", credential=name)
-        names = dict.fromkeys([*sorted(self._unknown), *self._store.due(now), *rotating, *self._store.to_check(now)])
-        for name in restored:
-            # Nothing is done for what a backup remembers before a person has confirmed it, and people are told.
-            names.pop(name, None)
-            if name in self._registry.credentials:
-                self._contained(name, partial(self._confirm.report, self._registry.credential(name)))
-        return [name for name in names if name in self._registry.credentials]
-
-    def _work_on(self, name: str, claim: Claim) -> str | None:
-        """Do what is to be done for one credential. Returns the id of its live rotation."""
-        wired, now = self._registry.credential(name), self._clock.now()
-        if name in self._unknown:
-            self._contained(name, lambda: adopt(self._store, wired, self._key, now))
-        rotation = self._store.live_of(name)
-        known = self._store.credential(name) if rotation is None else None
-        if known is not None and known.due_at is not None and known.due_at <= now:
-            begin = partial(begin_rotation, by="schedule", why="due", now=now, claim=claim.lease)
-            rotation = self._contained(name, lambda: begin(self._store, wired))
-        if known is not None and known.check_at is not None and known.check_at <= now and rotation is None:
-            # Between rotations: what a late call of an ended one has changed is undone, and another's hand is reported.
-            rotation = self._store.latest_of(name)
-        if rotation is None:
-            return None
-        self._contained(name, lambda: self._step.run(rotation, claim))
-        return rotation.id if rotation.live else None
-
-    def _contained(self, name: str, call: Callable[[], T]) -> T | None:
-        """What the call returns; None when it failed, which stops nothing else."""
-        try:
-            return call()
-        except KeyturnError as error:
-            log.warning("credential skipped in this tick", credential=name, error=str(error))
-            return None
 
 
 def _lease_for(registry: Registry) -> timedelta:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from keyturn.domain.errors import Failure, Refused, StaleRevision
+from keyturn.domain.errors import Failure, Refused
 from keyturn.domain.observations import UNMAPPED
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
@@ -19,8 +19,10 @@ from keyturn.ports.usage import StoreRead, UsageBatch, UsageReport, UsageSource
 from keyturn.runtime.alerts import Alerts
 from keyturn.runtime.blindness import Blindness
 from keyturn.runtime.claims import Claims
+from keyturn.runtime.contained import Contained
 from keyturn.runtime.crowd import Crowd
 from keyturn.runtime.flush import Flush
+from keyturn.runtime.guarded import brokenness
 from keyturn.runtime.nonsense import nonsense_in
 from keyturn.runtime.registry import Registry, WiredSource
 
@@ -39,7 +41,17 @@ class NotCovered(Refused):
 class Intake:
     """Turns reports by key id into rows by credential and version."""
 
-    def __init__(self, *, store: Store, registry: Registry, clock: Clock, executor: Executor, claims: Claims) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        executor: Executor,
+        claims: Claims,
+        contained: Contained,
+    ) -> None:
+        self._contained = contained
         self._store = store
         self._registry = registry
         self._clock = clock
@@ -73,17 +85,15 @@ class Intake:
             except Failure as error:
                 trouble = error.message
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and must not stop the others
-                trouble = f"the plugin broke ({type(error).__name__}): report it to its author"
+                self._contained.met(error, source=wired.name)
+                trouble = brokenness(error)
             self._blindness.said[wired.name] = trouble
             if trouble:
                 self.counts[wired.name, "failed polls"] += 1
                 log.warning("usage source failed", source=wired.name, error=trouble)
                 return
-            try:
-                self._take(wired, batch, claim)
-            except StaleRevision as error:
-                # Another replica has asked from the same cursor: added twice, every use would count twice.
-                log.warning("usage source asked by another replica", source=wired.name, error=str(error))
+            # Where another replica has asked from the same cursor this fails: added twice, every use would count twice.
+            self._contained.run(lambda: self._take(wired, batch, claim), source=wired.name)
 
         return poll
 

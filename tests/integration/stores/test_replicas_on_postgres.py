@@ -43,6 +43,7 @@ class Replicas:
                 executor=executor,
                 fingerprint_key=KEY,
                 owner=f"replica {number}",
+                met=rig.meet,
             )
             for number, (store, executor) in enumerate(zip(self.stores, self.executors, strict=True))
         ]

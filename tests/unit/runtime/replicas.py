@@ -66,6 +66,7 @@ class Replica:
             executor=InlineExecutor(),
             fingerprint_key=KEY,
             owner=owner,
+            met=rig.meet,
         )
 
     def stop_at(self, call: str, meanwhile: Callable[[], None]) -> None:

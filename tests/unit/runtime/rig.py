@@ -76,6 +76,9 @@ class Rig:
     origin: ValueOrigin = ValueOrigin.KEYTURN
     capacity: int | None = None
     before_tick: Callable[[], None] = lambda: None
+    bears_defects: bool = False
+    """Whether a defect that the runtime contains is kept in `defects`; any other rig fails its test with it."""
+    defects: list[Exception] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.store = self.open_store(self.clock.now)
@@ -128,7 +131,14 @@ class Rig:
             executor=InlineExecutor(),
             fingerprint_key=KEY,
             owner="test",
+            met=self.meet,
         )
+
+    def meet(self, error: Exception) -> None:
+        """The runtime has met a defect."""
+        if not self.bears_defects:
+            raise error
+        self.defects.append(error)
 
     def second(self) -> None:
         """One second of traffic, reported when it is over, then one tick."""

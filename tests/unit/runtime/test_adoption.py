@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.unit.runtime.replicas import Watched
 from tests.unit.runtime.rig import NAME, QUICK, Rig
 
 from keyturn.domain import commands
@@ -19,6 +22,8 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
+from keyturn.runtime.confirm import REPORT_EVERY, REPORTS_A_TICK
+from keyturn.runtime.registry import WiredCredential
 from keyturn.stores.memory import MemoryStore
 from keyturn.stores.sql import SqlStore
 from keyturn.stores.sql.backup import back_up, restore
@@ -283,6 +288,42 @@ class TestRestored:
         assert confirmed(rig) == ()
         at_rest(rig)
         assert rig.refused == {}
+
+    def test_reports_take_turns_behind_the_work(self, yesterday: Yesterday) -> None:
+        """Of many credentials that nobody has confirmed a few are compared in a tick, each in its turn, and each by one
+        replica; one that is confirmed is worked on before."""
+        rig, looked = yesterday.rig, list[str]()
+        wired = rig.registry.credential(NAME)
+        names = [NAME, *(f"app-{number:02}" for number in range(3 * REPORTS_A_TICK))]
+
+        def watched(name: str) -> WiredCredential:
+            targets: Mapping[str, Any] = {
+                path: Watched(target, lambda call: looked.append(name) if call == "view" else None)
+                for path, target in wired.targets.items()
+            }
+            return replace(wired, name=name, targets=targets)
+
+        rig.registry = replace(rig.registry, credentials={name: watched(name) for name in names})
+        rig.restart()
+        rig.second()
+        rig.runtime.start(NAME, by="ada", why="test")
+        yesterday.back_up()
+        yesterday.come_back()
+        assert confirmed(rig) == ()
+        told: list[str] = []
+        for _ in range(3):
+            looked.clear()
+            rig.second()
+            assert looked[0] == NAME
+            turn = dict.fromkeys(one for one in looked if one != NAME)
+            assert len(turn) == REPORTS_A_TICK
+            told += turn
+        assert sorted(told) == names[1:]
+        looked.clear()
+        rig.second()
+        assert set(looked) <= {NAME}
+        # Another replica that comes finds each of them claimed.
+        assert list(rig.store.claim([f"credential/{name}" for name in names], "another", ttl=REPORT_EVERY)) == []
 
     @pytest.mark.parametrize("moment", MOMENTS)
     def test_world_that_has_come_to_the_end_since_is_followed(self, yesterday: Yesterday, moment: str) -> None:

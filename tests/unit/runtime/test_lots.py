@@ -31,6 +31,7 @@ def runtime(rig: Rig, owner: str, before: Callable[[str], None]) -> Runtime:
         executor=InlineExecutor(),
         fingerprint_key=KEY,
         owner=owner,
+        met=rig.meet,
     )
 
 

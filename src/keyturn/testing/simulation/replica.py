@@ -133,6 +133,7 @@ class Replica:
             executor=OneByOne(self._order),
             fingerprint_key=world.fingerprint_key,
             owner=f"{self.name}{self.generation}",
+            met=self._breaks,
         )
 
     def restart(self) -> None:
@@ -153,7 +154,7 @@ class Replica:
 
     def within(self, call: Callable[[], object]) -> None:
         """Do something in this process. Raises `KeyturnError` never: the daemon reports it and lives. Anything else that
-        the product lets escape breaks the daemon (promise P10), and ends the run."""
+        breaks in the product, contained there or not, is told of (promise P10), and ends the run."""
         self.in_tick, self.undisturbed = True, True
         try:
             call()
@@ -161,12 +162,16 @@ class Replica:
             self.restart()
         except KeyturnError as error:
             self.world.timeline.tell(f"{self.name}: {error}")
-        except Exception as error:
-            if (where := _in_product(error)) is None:
-                raise
-            self.world.promises.check([("P10", f"{self.name} breaks at {where}: {type(error).__name__}: {error}")])
+        except Exception as error:  # noqa: BLE001 - the simulator's own are raised again
+            self._breaks(error)
         finally:
             self.in_tick = False
+
+    def _breaks(self, error: Exception) -> None:
+        """Something breaks. Raises it where that is a mistake of the simulator's own."""
+        if (where := _in_product(error)) is None:
+            raise error
+        self.world.promises.check([("P10", f"{self.name} breaks at {where}: {type(error).__name__}: {error}")])
 
     def line(
         self, place: str, method: str, real: Callable[..., T], *, stale: Callable[..., T] | None = None

@@ -1,0 +1,101 @@
+"""What fails in one piece of work leaves the others as they are; a credential that cannot be worked on is told of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from keyturn.domain.effects import Message
+from keyturn.domain.errors import KeyturnError, StaleRevision, Transient
+from keyturn.logs import place_of
+from keyturn.ports.clock import Clock
+from keyturn.ports.store import Store
+from keyturn.runtime.registry import Registry
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+Met = Callable[[Exception], None]
+"""Told of each defect that is contained. It may look where, and keeps nothing: the frames of an error hold values."""
+
+STUCK = 5
+"""So many ticks in a row fail for a credential before its people are told."""
+
+
+class Contained:
+    """Does pieces of work, each by itself, and logs what fails."""
+
+    def __init__(self, *, store: Store, registry: Registry, clock: Clock, met: Met | None) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._met = met
+        self._trouble: dict[str, str] = {}
+        """By credential: what has failed since it was judged last."""
+        self._failed: Counter[str] = Counter()
+        """By credential: how many ticks in a row have failed for it."""
+        self.defects = 0
+        """How many were met, for people to look at."""
+
+    def met(self, error: Exception, **about: str) -> None:
+        """A defect was met, in a plugin or in keyturn, and is contained: it is logged by its place and without its words.
+        `about`: what else to log of it."""
+        self.defects += 1
+        log.error("met a defect", **about, **place_of(error))
+        if self._met is not None:
+            self._met(error)
+
+    def run(self, call: Callable[[], T], **about: str) -> T | None:
+        """What the call returns; None when it failed. `about`: what to log of the work."""
+        try:
+            return call()
+        except KeyturnError as error:
+            log.warning("work failed", error=str(error), **about)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must not stand still for it
+            self.met(error, **about)
+        return None
+
+    def part(self, name: str, call: Callable[[], T]) -> T | None:
+        """What a part of the work on a credential returns; None when it failed."""
+        try:
+            return call()
+        except (StaleRevision, Transient) as error:
+            # Another was faster, or something is away for a while; what is away for long has deadlines of its own.
+            log.warning("credential skipped in this tick", credential=name, error=str(error))
+        except KeyturnError as error:
+            self._trouble[name] = str(error)
+            log.warning("credential skipped in this tick", credential=name, error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must not stand still for it
+            self.met(error, credential=name)
+            place = place_of(error)
+            self._trouble[name] = f"a defect ({place['error_type']} at {place.get('raised_at', 'nowhere')}): report it"
+        return None
+
+    def whole(self, name: str, call: Callable[[], T]) -> T | None:
+        """What all of the work on a credential in one tick returns; None when it failed. Whoever it fails for again and
+        again is told of, again and again (promise P10)."""
+        result = self.part(name, call)
+        trouble = self._trouble.pop(name, None)
+        if trouble is None:
+            self._failed.pop(name, None)
+            return result
+        self._failed[name] += 1
+        if self._failed[name] >= STUCK:
+            self.run(lambda: self._tell(name, trouble), credential=name)
+        return result
+
+    def _tell(self, name: str, trouble: str) -> None:
+        wired, now = self._registry.credential(name), self._clock.now()
+        # By the clock and not by a count: neither a restart nor another replica pages twice.
+        page = int(now.timestamp() / wired.policy.page_every.total_seconds())
+        message = Message(
+            id=f"{name}/stuck/{page}",
+            topic="credential.stuck",
+            text=f"{name}: nothing can be done for it: {trouble}",
+            details=(("credential", name),),
+        )
+        self._store.enqueue([message], wired.notifiers, now=now)

@@ -1,0 +1,117 @@
+"""One pass over every credential that something is to be done for, lot by lot; each is claimed first, and worked on by
+itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import structlog
+
+from keyturn.ports.clock import Clock
+from keyturn.ports.executor import Executor
+from keyturn.ports.store import Store
+from keyturn.runtime.adopt import adopt, begin_rotation
+from keyturn.runtime.claims import Claim, Claims
+from keyturn.runtime.confirm import Confirm
+from keyturn.runtime.contained import Contained
+from keyturn.runtime.evidence import Silences
+from keyturn.runtime.registry import Registry
+from keyturn.runtime.step import Step
+
+log = structlog.get_logger(__name__)
+
+CLAIMED_AT_ONCE = 64
+"""So many credentials are claimed and worked on before the next are: what waits behind them is free for other replicas. No
+more than are worked on well within a lease, also by a slow machine among slow backends: claims that run out before their
+turn go to another replica, to run out there, and the last of many credentials would never have one."""
+
+
+class Work:
+    """What a tick does for credentials. A tick's cost follows what is due, not what exists."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        executor: Executor,
+        claims: Claims,
+        step: Step,
+        confirm: Confirm,
+        silences: Silences,
+        contained: Contained,
+        fingerprint_key: bytes,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._executor = executor
+        self._claims = claims
+        self._step = step
+        self._confirm = confirm
+        self._silences = silences
+        self._contained = contained
+        self._key = fingerprint_key
+        self._unknown = set(registry.credentials)
+        # Not yet seen to be registered.
+
+    def run(self) -> None:
+        """What is due started, and every live rotation one step on. What fails for one credential leaves the others as
+        they are."""
+        moved: set[str] = set()
+        names = self._names()
+        for start in range(0, len(names), CLAIMED_AT_ONCE):
+            ended = self._each(names[start : start + CLAIMED_AT_ONCE], self._on)
+            moved |= {rotation for rotation in ended if rotation is not None}
+        self._silences.forget_all_but(moved)
+        self._step.forget_all_but(moved)
+
+    def report(self) -> None:
+        """Tell of what a backup remembers and nobody has confirmed yet. After the work: each is a whole look at a world
+        that may be slow, and nothing else is done for it before a person's word."""
+        restored = [name for name in self._store.unconfirmed() if name in self._registry.credentials]
+        self._each(
+            self._confirm.to_report(restored), lambda name, _: self._confirm.report(self._registry.credential(name))
+        )
+
+    def _each(self, names: Sequence[str], work: Callable[[str, Claim], str | None]) -> list[str | None]:
+        """Claim these credentials, and work on each that is ours."""
+        claims = self._claims.take([f"credential/{name}" for name in names])
+        ours = [(name, claims[f"credential/{name}"]) for name in names if f"credential/{name}" in claims]
+        return self._executor.run(
+            [partial(self._contained.whole, name, partial(work, name, claim)) for name, claim in ours]
+        )
+
+    def _names(self) -> list[str]:
+        """Names of the credentials that something is to be done for now."""
+        now = self._clock.now()
+        known = {name for name in self._unknown if self._store.credential(name) is not None}
+        self._unknown -= known
+        rotating = self._store.rotating()
+        for name in rotating:
+            if name not in self._registry.credentials:
+                log.error("a credential rotates that is not configured", credential=name)
+        names = dict.fromkeys([*sorted(self._unknown), *self._store.due(now), *rotating, *self._store.to_check(now)])
+        # Nothing is done for what a backup remembers before a person has confirmed it.
+        restored = set(self._store.unconfirmed())
+        return [name for name in names if name in self._registry.credentials and name not in restored]
+
+    def _on(self, name: str, claim: Claim) -> str | None:
+        """Do what is to be done for one credential. Returns the id of its live rotation."""
+        wired, now = self._registry.credential(name), self._clock.now()
+        if name in self._unknown:
+            self._contained.part(name, lambda: adopt(self._store, wired, self._key, now))
+        rotation = self._store.live_of(name)
+        known = self._store.credential(name) if rotation is None else None
+        if known is not None and known.due_at is not None and known.due_at <= now:
+            begin = partial(begin_rotation, by="schedule", why="due", now=now, claim=claim.lease)
+            rotation = self._contained.part(name, lambda: begin(self._store, wired))
+        if known is not None and known.check_at is not None and known.check_at <= now and rotation is None:
+            # Between rotations: what a late call of an ended one has changed is undone, and another's hand is reported.
+            rotation = self._store.latest_of(name)
+        if rotation is None:
+            return None
+        self._contained.part(name, lambda: self._step.run(rotation, claim))
+        return rotation.id if rotation.live else None
