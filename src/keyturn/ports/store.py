@@ -244,8 +244,9 @@ class Store(Protocol):
         """Queue messages that belong to no decision (a tripwire, a source that fell silent); a known id is left as it
         is."""
 
-    def outbox(self, now: datetime, *, limit: int = 100) -> Sequence[OutboxItem]:
-        """What is to be delivered now, oldest first."""
+    def outbox(self, now: datetime, *, limit: int = 100, without: frozenset[str] = frozenset()) -> Sequence[OutboxItem]:
+        """What is to be delivered now: what was never tried, in the order in which it was queued, and then what has waited
+        longest for another try. `without`: notifiers whose items are left out."""
 
     def delivered(self, item: int, *, at: datetime) -> None:
         """It has arrived."""

@@ -39,17 +39,23 @@ class Outbox:
     contained: Contained
 
     def deliver(self) -> None:
-        """One pass over what is due now, by one replica at a time."""
+        """One pass over what is due now, by one replica at a time. A notifier that cannot be reached is left alone for the
+        rest of the pass: it costs one timeout, and what is for others does not wait behind what is for it."""
         if not self.store.outbox(self.clock.now(), limit=1):
             return
         claim = self.claims.take_one("outbox")
-        if claim is not None:
+        away: set[str] = set()
+        known = -1
+        while claim is not None and len(away) > known:
+            known = len(away)
             # Read only now: until it was claimed, another may have delivered.
-            due = self.store.outbox(self.clock.now())
-            self.executor.run([partial(self.contained.run, self._send(item, claim)) for item in due])
+            due = self.store.outbox(self.clock.now(), without=frozenset(away))
+            self.executor.run([partial(self.contained.run, self._send(item, claim, away)) for item in due])
 
-    def _send(self, item: OutboxItem, claim: Claim) -> Callable[[], None]:
+    def _send(self, item: OutboxItem, claim: Claim, away: set[str]) -> Callable[[], None]:
         def send() -> None:
+            if item.notifier in away:
+                return
             try:
                 claim.keep(LONGEST)
             except StaleRevision:
@@ -64,6 +70,8 @@ class Outbox:
             try:
                 notifier.deliver(item.message.id, item.created_at, payload)
             except Failure as error:
+                if error.kind is FailureKind.TRANSIENT:
+                    away.add(item.notifier)
                 self._failed(item, error)
                 return
             self.store.delivered(item.id, at=self.clock.now())

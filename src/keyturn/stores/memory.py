@@ -358,9 +358,9 @@ class MemoryStore:
         with self._lock:
             self._outbox.queue(messages, notifiers, now)
 
-    def outbox(self, now: datetime, *, limit: int = 100) -> Sequence[OutboxItem]:
+    def outbox(self, now: datetime, *, limit: int = 100, without: frozenset[str] = frozenset()) -> Sequence[OutboxItem]:
         with self._lock:
-            return self._outbox.due(now, limit)
+            return self._outbox.due(now, limit, without)
 
     def delivered(self, item: int, *, at: datetime) -> None:
         with self._lock:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from heapq import nsmallest
 
 from keyturn.domain.effects import Message
 from keyturn.ports.records import OutboxItem
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
 class _Delivery:
     item: OutboxItem
-    retry_at: datetime | None = None
+    retry_at: datetime = EPOCH
+    """Due at once, whatever the clock of whoever delivers says, until it was tried."""
 
 
 class MemoryOutbox:
@@ -34,9 +38,11 @@ class MemoryOutbox:
                 item = OutboxItem(id=self._numbered, message=message, notifier=notifier, created_at=now, attempts=0)
                 self._deliveries[self._numbered] = _Delivery(item)
 
-    def due(self, now: datetime, limit: int) -> Sequence[OutboxItem]:
-        waiting = (one for one in self._deliveries.values() if one.retry_at is None or one.retry_at <= now)
-        return [one.item for one, _ in zip(waiting, range(limit), strict=False)]
+    def due(self, now: datetime, limit: int, without: frozenset[str]) -> Sequence[OutboxItem]:
+        deliveries = self._deliveries.values()
+        waiting = (one for one in deliveries if one.retry_at <= now and one.item.notifier not in without)
+        first = nsmallest(limit, waiting, key=lambda one: (one.retry_at, one.item.id))
+        return [one.item for one in first]
 
     def close(self, item: int, at: datetime) -> None:
         """Delivered, or given up."""

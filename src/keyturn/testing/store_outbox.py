@@ -55,7 +55,7 @@ class OutboxClauses(Clauses):
         store.undelivered(store.outbox(NOW)[0].id, retry_at=NOW + SECOND, error="503")
         assert addresses(store.outbox(NOW)) == [("m2", "hook")]
         again = store.outbox(NOW + SECOND)
-        assert [(item.message.id, item.attempts) for item in again] == [("m1", 1), ("m2", 0)]
+        assert [(item.message.id, item.attempts) for item in again] == [("m2", 0), ("m1", 1)]
 
     def test_message_can_be_given_up(self, store: Store) -> None:
         """A delivery without another try never comes back, and nothing revives it."""
@@ -113,6 +113,24 @@ class OutboxClauses(Clauses):
         assert not store.forget_messages(FAR)
         store.enqueue([message(f"m{number}") for number in range(1_200)], ["hook"], now=NOW)
         assert len(store.outbox(FAR, limit=2_000)) == 1_200
+
+    def test_what_failed_waits_behind_what_is_new(self, store: Store) -> None:
+        """What was never tried comes first, as it was queued; then what has waited longest, whatever its number."""
+        store.enqueue([message("m1"), message("m2"), message("m3")], ["dead"], now=NOW)
+        for item, after in zip(store.outbox(NOW), (3, 1, 2), strict=True):
+            store.undelivered(item.id, retry_at=NOW + after * SECOND, error="503")
+        store.enqueue([message("m4"), message("m5")], ["hook"], now=NOW)
+        due = store.outbox(NOW + 4 * SECOND)
+        assert [item.message.id for item in due] == ["m4", "m5", "m2", "m3", "m1"]
+        assert [item.message.id for item in store.outbox(NOW + 4 * SECOND, limit=3)] == ["m4", "m5", "m2"]
+
+    def test_notifiers_can_be_left_out(self, store: Store) -> None:
+        """Whoever cannot be reached now takes no place from others, however much waits for it."""
+        store.enqueue([message(f"m{number:02}") for number in range(12)], ["dead"], now=NOW)
+        store.enqueue([message("m12")], ["dead", "hook"], now=NOW)
+        left = store.outbox(NOW, limit=3, without=frozenset({"dead", "nobody"}))
+        assert addresses(left) == [("m12", "hook")]
+        assert list(store.outbox(NOW, without=frozenset({"dead", "hook"}))) == []
 
     def test_outbox_is_bounded(self, store: Store) -> None:
         """At most so many items come at once, the oldest first."""

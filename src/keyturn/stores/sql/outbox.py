@@ -51,7 +51,8 @@ _DUE = (
     select(deliveries, messages.c.created_at, messages.c.document)
     .join(messages, messages.c.id == deliveries.c.message)
     .where(deliveries.c.waiting.is_(True), deliveries.c.retry_at <= bindparam("now"))
-    .order_by(deliveries.c.number)
+    # What was never tried has the earliest time there is.
+    .order_by(deliveries.c.retry_at, deliveries.c.number)
     .limit(bindparam("most"))
 )
 
@@ -72,7 +73,8 @@ def enqueue(connection: Connection, news: Sequence[Message], notifiers: Sequence
             )
 
 
-def due(connection: Connection, now: datetime, limit: int) -> Sequence[OutboxItem]:
+def due(connection: Connection, now: datetime, limit: int, without: frozenset[str]) -> Sequence[OutboxItem]:
+    asked = _DUE.where(deliveries.c.notifier.not_in(sorted(without))) if without else _DUE
     return [
         OutboxItem(
             id=row.number,
@@ -81,7 +83,7 @@ def due(connection: Connection, now: datetime, limit: int) -> Sequence[OutboxIte
             created_at=row.created_at,
             attempts=row.attempts,
         )
-        for row in connection.execute(_DUE, {"now": now, "most": limit})
+        for row in connection.execute(asked, {"now": now, "most": limit})
     ]
 
 

@@ -310,9 +310,9 @@ class SqlStore:
         with self._database.write() as connection:
             outbox.enqueue(connection, messages, notifiers, now)
 
-    def outbox(self, now: datetime, *, limit: int = 100) -> Sequence[OutboxItem]:
+    def outbox(self, now: datetime, *, limit: int = 100, without: frozenset[str] = frozenset()) -> Sequence[OutboxItem]:
         with self._database.read() as connection:
-            return outbox.due(connection, now, limit)
+            return outbox.due(connection, now, limit, without)
 
     def delivered(self, item: int, *, at: datetime) -> None:
         with self._database.write() as connection:
