@@ -18,6 +18,7 @@ OPENINGS = {
     "halt": "halted and called for someone",
     "deadline": "was over its time",
     "released": "went on: no longer",
+    "left_out": "went on without a target",
     "revoke": "revoked a key before it made its own",
 }
 

@@ -47,7 +47,11 @@ class _Guarded:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._plugin, name)
-        return self._guarded(found) if callable(found) else found
+        if not callable(found):
+            return found
+        method = self._guarded(found)
+        setattr(self, name, method)  # looked up once: each tick makes many calls
+        return method
 
     def _guarded(self, method: Callable[..., object]) -> Callable[..., object]:
         @wraps(method)

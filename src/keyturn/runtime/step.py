@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,7 +22,7 @@ from keyturn.runtime.due import after_end
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.reconcile import Reconcile
-from keyturn.runtime.registry import Registry
+from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.trail import trail
 
 WATCHFUL = timedelta(minutes=10)
@@ -46,6 +46,7 @@ class Step:
 
     def run(self, rotation: Rotation, claim: Claim) -> None:
         """One step, under the claim. What fails raises, and leaves what was committed to the next step."""
+        stored, rotation = rotation, _as_configured(rotation, self.registry.credential(rotation.credential))
         seen = self.gather.observe(rotation)
         # Looking may take long: what it shows is put on record only by whom the rotation still belongs to.
         claim.keep(timedelta(0))
@@ -53,11 +54,11 @@ class Step:
         now = self.clock.now()
         decision = decide(rotation, seen, now)
         self.looks[rotation.id] = decision.verdict, seen
-        if decision.rotation == rotation and not decision.effects:
+        if decision.rotation == stored and not decision.effects:
             if not rotation.live:
                 self.store.set_check(rotation.credential, _next_check(decision, seen, now))
             return
-        committed = self._commit(rotation, decision, seen, now, claim.lease)
+        committed = self._commit(stored, decision, seen, now, claim.lease)
         attempts = {
             effect.id: (seen.effects[effect.id].attempts if effect.id in seen.effects else 0) + 1
             for effect in decision.effects
@@ -96,6 +97,20 @@ class Step:
                 else started(successor, why=f"takes over from {after.id}: {decision.verdict.detail}", now=now),
             )
         )
+
+
+def _as_configured(rotation: Rotation, wired: WiredCredential) -> Rotation:
+    """The rotation without the targets that are not configured any more: a place that is gone for good keeps no rotation
+    from its end. Who still reads there is seen as whoever uses the old version."""
+    targets = tuple(name for name in rotation.targets if name in wired.targets)
+    if not targets or targets == rotation.targets:
+        return rotation
+    return replace(
+        rotation,
+        targets=targets,
+        promised=frozenset((target, serial) for target, serial in rotation.promised if target in targets),
+        promoted={target: stamp for target, stamp in rotation.promoted.items() if target in targets},
+    )
 
 
 def _next_check(decision: Decision, seen: Observations, now: datetime) -> datetime:

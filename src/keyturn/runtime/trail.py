@@ -40,6 +40,11 @@ def trail(before: Rotation, decision: Decision, seen: Observations, now: datetim
         for serial in sorted(after.disabled_at)
         if serial in after.marks and serial not in before.disabled_at
     ]
+    lines += [
+        entry("left_out", Reason.TARGET_UNKNOWN, f"{target} is not configured any more")
+        for target in before.targets
+        if target not in after.targets
+    ]
     makes = after.adopting is None and any(one.kind is EffectKind.MINT for one in decision.effects)
     lines += [entry("revoke", Reason.ORPHAN, one.id) for one in seen.orphans if makes]
     if stood is not None and (stands is None or stands.reason is not stood.reason):
