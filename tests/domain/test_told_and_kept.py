@@ -245,3 +245,14 @@ def test_a_rollback_that_was_asked_for_outlasts_the_report_of_an_older_version()
     assert step(world).rotation.phase is Phase.ROLLBACK
     until(world, ended(world))
     assert world.current.serial == outgoing[0]
+
+
+def test_what_readers_have_is_mended_under_a_halt() -> None:
+    """The new key is refused for good and the rotation halts for a person: a gateway that joins meanwhile is told of the
+    version that everybody has."""
+    world = world_in(Phase.INTRODUCE)
+    world.denied.add(EffectKind.INSTALL)
+    until(world, lambda: rotation(world).halted is not None)
+    world.join()
+    until(world, lambda: all(v.table.get(0) is Entry.ACTIVE for v in world.verifiers.values()), 10)
+    assert rotation(world).halted is not None

@@ -113,11 +113,12 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
     phase = s.rotation.phase
     for guard, phases in CHAIN:
         if phase in phases and (verdict := guard(s)) is not None:
-            if verdict.ruling in (Ruling.HOLD, Ruling.WAIT):
+            if verdict.ruling in (Ruling.HOLD, Ruling.WAIT, Ruling.HALT):
                 effects, refused = _standing(s)
                 # What was refused for good waits for a person: nothing silences it that no person ends, but a doubt, which
                 # passes and is evidence.
-                silenced = not verdict.latch and verdict.reason not in IN_DOUBT
+                stands = verdict.latch or verdict.ruling is Ruling.HALT
+                silenced = not stands and verdict.reason not in IN_DOUBT
                 return refused if refused is not None and silenced else verdict, effects
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])

@@ -274,6 +274,7 @@ HAPPENING: dict[str, Callable[[Director, Disturbance], None]] = {
             "lost-request",
             "duplicate-delivery",
             "throttling",
+            "denial",
             "stale-read",
             "replica-pause",
             "lost-ack",

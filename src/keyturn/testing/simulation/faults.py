@@ -274,6 +274,7 @@ FAULTS: Mapping[str, Callable[[random.Random, float, Shape], Disturbance]] = {
     "lost-request": _call("lost-request", *WRITES, *LOOKS, ANY),
     "duplicate-delivery": _call("duplicate-delivery", *WRITES, *LATE, lasting=True),
     "throttling": _call("throttling", *WRITES, *LOOKS, ANY),
+    "denial": _call("denial", *WRITES, *WRITES, *LOOKS),
     "stale-read": _call("stale-read", "view", "read", "fetch"),
     "partition": _partition,
     "replica-pause": _pause,

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from keyturn.domain.errors import KeyturnError, Throttled, Transient
+from keyturn.domain.errors import Denied, KeyturnError, Throttled, Transient
 from keyturn.runtime.claims import LEASE
 from keyturn.runtime.tick import Runtime
 from keyturn.testing.simulation.faults import ANY, BETWEEN_VERIFIERS, IN_TABLE, LOOKS, STORE, Disturbance
@@ -236,6 +236,8 @@ class Replica:
             self._dies(armed.lasting)
         if armed.fault == "throttling":
             raise Throttled(f"{place}: slow down", retry_after=timedelta(seconds=5))
+        if armed.fault == "denial":
+            raise Denied(f"{place}: {method} is not permitted")
         raise Transient(f"{place}: no answer to {method}")
 
     def _due(self, place: str, method: str, *, readable: bool) -> Disturbance | None:
@@ -246,7 +248,7 @@ class Replica:
                 continue
             if armed.fault == "duplicate-delivery" and (place == STORE or method in LOOKS):
                 continue
-            if armed.fault == "throttling" and place == STORE:
+            if armed.fault in ("throttling", "denial") and place == STORE:
                 continue
             if armed.fault == "replica-pause" and len(self.world.wakes) >= DEEPEST:
                 continue
