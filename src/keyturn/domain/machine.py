@@ -36,7 +36,6 @@ MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUP
 FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reason.NEW_VALUE_LOST})
 REFUSED_FOR_GOOD = frozenset({Reason.QUARANTINED, Reason.EFFECT_FAILED})
 CUTTING = frozenset({EffectKind.DISABLE, EffectKind.REVOKE, EffectKind.MARK})
-IN_DOUBT = frozenset({Reason.AUTHORITY_ILL, Reason.FAILURES_SPREAD})
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
 """Phases in which a call that was refused for good leaves nothing better to do than to stop for a person."""
 
@@ -115,11 +114,11 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
         if phase in phases and (verdict := guard(s)) is not None:
             if verdict.ruling in (Ruling.HOLD, Ruling.WAIT, Ruling.HALT):
                 effects, refused = _standing(s)
-                # What was refused for good waits for a person: nothing silences it that no person ends, but a doubt, which
-                # passes and is evidence.
-                stands = verdict.latch or verdict.ruling is Ruling.HALT
-                silenced = not stands and verdict.reason not in IN_DOUBT
-                return refused if refused is not None and silenced else verdict, effects
+                if refused is None or verdict.latch or verdict.ruling is Ruling.HALT:
+                    return verdict, effects
+                # What was refused for good waits for a person: nothing silences it that no person ends.
+                beside = f"; {verdict.detail}" if verdict.ruling is Ruling.HOLD else ""
+                return replace(refused, detail=f"{refused.detail}{beside}", evidence=verdict.evidence), effects
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
     if verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:

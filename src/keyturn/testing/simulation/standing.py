@@ -96,7 +96,8 @@ class Standing:
         if rotation is not None and key.serial in rotation.failed and world.authority.capacity is not None:
             return True
         # A person is called for something else, and is told of the verifier when that is answered.
-        called = rotation is not None and rotation.hold is not None and rotation.hold.latched
+        stands = None if rotation is None else rotation.halted or rotation.hold
+        called = stands is not None and stands.latched
         return node.away or node.name in world.ill or changed or (called and promises.excused(node.name))
 
     def _forgotten(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
