@@ -221,8 +221,8 @@ def test_a_loss_that_was_signed_for_holds_nothing_up_again() -> None:
 
 
 def test_a_doubt_is_told_beside_what_was_refused_for_good() -> None:
-    """The authority is ill, and a call that only makes good was refused: it may be what the doubt comes from, and is not sent
-    again before a person says so. Both are told."""
+    """The authority is ill, and a call that only makes good was refused: it may be what the doubt comes from, and is sent
+    again when a person says so. Both are told."""
     world = world_in(Phase.MONITOR)
     world.add_client(refresh=None, holds=0)
     world.finding = authority_ill()

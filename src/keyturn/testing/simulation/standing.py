@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Condition = tuple[str, str]
 """Promise and what is wrong."""
 
+REFUSED_FOR_GOOD = frozenset({Reason.QUARANTINED, Reason.EFFECT_FAILED})
 CALM = 10
 """So many ticks without any disturbance, of the one replica that has the claim, are enough to undo it: none counts while
 a process that died still has it."""
@@ -97,6 +98,8 @@ class Standing:
             return True
         # A person is called for something else, and is told of the verifier when that is answered.
         stands = None if rotation is None else rotation.halted or rotation.hold
+        if stands is not None and stands.reason in REFUSED_FOR_GOOD:
+            return True  # a person is called, and nothing is sent again before they say so
         called = stands is not None and stands.latched
         return node.away or node.name in world.ill or changed or (called and promises.excused(node.name))
 
