@@ -91,6 +91,7 @@ def test_environment_names_the_proxy_and_no_password(tmp_path: Path, monkeypatch
             heard.append((self.path, self.headers.get("Authorization")))
             self.send_response(200)
             self.end_headers()
+            self.wfile.write(b'{"initialized": true}')
 
         def log_message(self, *_: object) -> None: ...
 

@@ -18,6 +18,9 @@ from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.vault.options import VaultOptions
 from keyturn.plugins.vault.session import Session
 
+_SUCCESS = frozenset({"data", "auth", "initialized"})
+"""One of these Vault's successes hold, but for the 204, which is empty; `initialized` is what `sys/health` says."""
+
 
 class Deadline:
     """By when one call of the port must be over, whatever number of requests it takes."""
@@ -49,9 +52,20 @@ class Answer:
 
     @property
     def absent(self) -> bool:
-        """Nothing is there, at a place that could hold something: a 404 with no error text. With one it says that nothing
-        is mounted there."""
-        return self.status == 404 and not self.body.get("errors")
+        """Nothing is there, at a place that could hold something: Vault's own 404 with no error text. With one it says
+        that nothing is mounted there."""
+        return self.status == 404 and (self.body.get("errors") == [] or "data" in self.body)
+
+    @property
+    def believable(self) -> bool:
+        """Whether Vault said this, where it would be believed: that something is done, or that nothing is there, can be
+        the page of a proxy that does not find Vault, too. What else a proxy may say changes nothing."""
+        if self.status == 404:
+            errors = self.body.get("errors")
+            return self.absent or (isinstance(errors, list) and all(isinstance(error, str) for error in errors))
+        if 200 <= self.status < 300:
+            return self.status == 204 or not _SUCCESS.isdisjoint(self.body)
+        return True
 
     def complains_of(self, words: str) -> bool:
         """Whether one of Vault's own error texts holds these words."""
@@ -81,7 +95,7 @@ class Connection:
         token: SecretValue | None,
         deadline: Deadline,
     ) -> Answer:
-        """One request; any status is an answer. Raises `Transient` when there is none."""
+        """One request; any status is an answer. Raises `Transient` when there is none, or another's than Vault's."""
         try:
             response = self._adapter.request(
                 method,
@@ -100,7 +114,12 @@ class Connection:
             # Any other of requests' own, and a `ca_bundle` that cannot be read.
             trouble = f"no connection ({type(error).__name__})"
         else:
-            return _read(response)
+            answer = _read(response)
+            if answer.believable:
+                return answer
+            trouble = (
+                f"HTTP {answer.status} with a body that is not Vault's; does `address` lead there, past any proxy?"
+            )
         # Raised out here, so that the request and its body hang on no `__context__`.
         raise Transient(f"vault {self.address}: {method} {path}: {trouble}")
 

@@ -107,11 +107,11 @@ class Kv:
     def annotate(self, path: str, key: str, text: str, deadline: Deadline) -> None:
         """Set one key of a secret's custom metadata, and leave the others alone whoever writes them meanwhile."""
         self._require_version_2(deadline)
+        # Without a secret there is nothing that could be patched, nor anyone's keys that a whole write could replace. It is
+        # asked for first, because a 404 to a patch is empty, and so could be a proxy's.
+        method = "patch" if self.metadata(path, deadline) else "post"
         body = {"custom_metadata": {key: text}}
-        place = f"{self.mount}/metadata/{path}"
-        if self.request("patch", place, body, deadline=deadline).absent:
-            # No secret yet: there is nothing that could be patched, nor anyone's keys that this could replace.
-            self.request("post", place, body, deadline=deadline)
+        self.request(method, f"{self.mount}/metadata/{path}", body, deadline=deadline)
 
     def destroy(self, path: str, numbers: Collection[int], deadline: Deadline) -> None:
         """Destroy the data of these versions, for good; what is not there is destroyed already."""
