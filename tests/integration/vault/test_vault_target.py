@@ -1,5 +1,6 @@
 """What is Vault's own about a target: documents, histories, deletions, wrong mounts, trouble."""
 
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -45,6 +46,17 @@ class TestDocument:
         assert document(harness) == {**others, "key": "new value"}
         assert target.promote("old", expected="2", token="t2") == "3"
         assert document(harness) == {**others, "key": "old"}
+
+    def test_numbers_of_others_are_given_as_before(self, harness: VaultHarness) -> None:
+        """A promote writes the other fields as Vault gave them, and Vault gives numbers as floats: readers see no change."""
+        place = f"{harness.mount.name}/data/{harness.path}"
+        others = '"a": [0.1234567890123456789, 1.10, 1E+2, 1e-7, 12345678901234567, 12345678901234567890123]'
+        harness.mount.send_text("POST", place, f'{{"data": {{{others}}}}}')
+        given = re.findall(r'"a":\[[^]]*\]', harness.mount.send_text("GET", place))
+        target = harness.target()
+        target.stage("new", SecretValue("x1"))
+        assert target.promote("new", expected=None, token="t") == "2"
+        assert re.findall(r'"a":\[[^]]*\]', harness.mount.send_text("GET", place)) == given != []
 
     def test_document_without_the_field_is_an_empty_target(self, harness: VaultHarness) -> None:
         """Readers of the field get nothing: the first promote expects nothing, adds the field, and repeats."""

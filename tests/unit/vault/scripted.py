@@ -14,7 +14,7 @@ from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.vault import vault_kv2
 from keyturn.ports.plugin import Surroundings
 
-TOKEN = {"token": "env:TOKEN"}
+TOKEN: dict[str, object] = {"token": "env:TOKEN"}
 
 
 class Scripted:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.unit.vault.scripted import Scripted, scripted
+from tests.unit.vault.scripted import TOKEN, Scripted, scripted
 
 from keyturn.domain.errors import Invalid, Transient
 from keyturn.domain.secret_value import SecretValue
-from keyturn.plugins.vault import vault_kv2
 from keyturn.ports.backend import Target
 
 NOBODY = "default backend - 404"
@@ -62,8 +61,8 @@ def test_login_through_a_page_is_tried_again(vault: Scripted, page: tuple[int, o
     """A page in place of a login says nothing of the auth method or the secret id."""
     vault.otherwise = page
     vault.answers.clear()
-    for auth in ({"token": "env:TOKEN"}, APPROLE):
-        backend: vault_kv2 = vault.backend(auth)
+    for auth in (TOKEN, APPROLE):
+        backend = vault.backend(auth)
         with pytest.raises(Transient, match="not Vault's"):
             backend.target({"path": "app/key"}).view()
 
