@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from tests.integration.vault.mount import Mount
 
-from keyturn.domain.errors import Denied
+from keyturn.domain.errors import Denied, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.vault import vault_kv2
 from keyturn.testing.secrecy import find_leaks, logs_recorded, texts_of_error
@@ -102,19 +102,19 @@ def test_denied_permission_is_not_mistaken_for_a_dead_token(mount: Mount, by_app
     assert len(accessors(mount) - before) == 1
 
 
-def test_wrong_secret_id_is_denied(mount: Mount, path: str) -> None:
-    """A wrong secret id, a reference to nothing, and a missing auth method are each `Denied`, with the mend, and the
-    secret id shows nowhere."""
+def test_login_that_fails_names_the_mend(mount: Mount, path: str) -> None:
+    """A wrong secret id and a missing auth method are each `Denied`; a reference to nothing, which may hold something in a
+    moment, is `Transient`. Each names the mend, and the secret id shows nowhere."""
     mount.references["env:WRONG"] = "6b1f0a1c-wrong-secret-id"
     role_id = mount.role.role_id
-    for approle, words in (
-        ({"role_id": role_id, "secret_id": "env:WRONG"}, "secret id refused"),
-        ({"role_id": role_id, "secret_id": "env:MISSING"}, "env:MISSING"),
-        ({"role_id": role_id, "secret_id": "env:SECRET_ID", "mount": "nowhere"}, "no such auth method"),
+    for approle, kind, words in (
+        ({"role_id": role_id, "secret_id": "env:WRONG"}, Denied, "secret id refused"),
+        ({"role_id": role_id, "secret_id": "env:MISSING"}, Transient, "env:MISSING"),
+        ({"role_id": role_id, "secret_id": "env:SECRET_ID", "mount": "nowhere"}, Denied, "no such auth method"),
     ):
         with logs_recorded() as logs:
             backend = mount.backend({"approle": approle})
-            with pytest.raises(Denied, match=words) as caught:
+            with pytest.raises(kind, match=words) as caught:
                 backend.target({"path": path}).view()
             texts = [*texts_of_error(caught.value), repr(backend)]
             backend.close()

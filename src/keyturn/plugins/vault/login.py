@@ -108,7 +108,8 @@ class Login(ABC):
         try:
             return self._surroundings.resolve(reference)
         except ConfigError as error:
-            raise Denied(f"vault: no credentials to log in with: {error}") from None
+            # It may be mounted or set in a moment, and then nobody needs to have come.
+            raise Transient(f"vault: no credentials to log in with: {error}") from None
 
 
 class TokenLogin(Login):
