@@ -12,6 +12,8 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import default_headers
 
+from keyturn.plugins.vault.in_time import IN_TIME
+
 ALWAYS = {name: str(value) for name, value in default_headers().items()}
 CONNECTIONS = 32
 
@@ -62,6 +64,7 @@ class _OneServer(HTTPAdapter):
     def get_connection_with_tls_context(self, *request: Any, **how: Any) -> Any:
         if self._found is None:
             self._found = super().get_connection_with_tls_context(*request, **how)
+            self._found.ConnectionCls = IN_TIME[self._found.scheme]
         return self._found
 
     def close(self) -> None:
