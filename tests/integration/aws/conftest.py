@@ -53,6 +53,7 @@ class Wire:
     def __init__(self, upstream: str, server: ThreadingHTTPServer) -> None:
         self.endpoint_url = f"http://127.0.0.1:{server.server_address[1]}"
         self.operations: list[str] = []
+        self.key_ids: list[str] = []
         self.answers: dict[str, Answer] = {}
         self.lose: Callable[[int], bool] = lambda _: False
         self.delay = 0.0
@@ -79,6 +80,7 @@ class Wire:
         threading.Event().wait(self.delay)
         with self._lock:  # one after another, as label moves are on AWS; moto's threads can meet in the middle of one
             self.operations.append(operation)
+            self.key_ids.append(headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0])
             number = len(self.operations)
             answer = self.answers.get(operation) or self.answers.get("*")
             answer = answer or self._forbidden(operation, body, headers)

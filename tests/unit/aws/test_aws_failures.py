@@ -14,6 +14,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     ParamValidationError,
+    PartialCredentialsError,
     ReadTimeoutError,
 )
 from botocore.stub import Stubber
@@ -75,6 +76,7 @@ def answered(
         ("DecryptionFailure", 400, Invalid),
         ("InternalServiceError", 500, Transient),
         ("ServiceUnavailable", 503, Transient),
+        ("IDPCommunicationError", 400, Transient),
         ("", 502, Transient),
     ],
 )
@@ -97,7 +99,12 @@ def test_deletion_is_told_from_other_invalid_requests(client: SecretsManagerClie
 
 def test_retry_after_is_the_service_s_word(client: SecretsManagerClient) -> None:
     """A Retry-After in seconds is handed on; what is no number of seconds is left out."""
-    for given, expected in (("3", timedelta(seconds=3)), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("", None)):
+    for given, expected in (
+        ("3", timedelta(seconds=3)),
+        ("9" * 20, None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("", None),
+    ):
         failure = answered(client, "ThrottlingException", headers={"retry-after": given})
         assert isinstance(failure, Throttled)
         assert failure.retry_after == expected
@@ -125,7 +132,8 @@ def test_what_a_proxy_answers_is_not_repeated() -> None:
         (EndpointConnectionError(endpoint_url="https://x"), Transient),
         (ConnectTimeoutError(endpoint_url="https://x"), Transient),
         (ReadTimeoutError(endpoint_url="https://x"), Transient),
-        (NoCredentialsError(), Denied),
+        (NoCredentialsError(), Transient),
+        (PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), Denied),
         (ParamValidationError(report=QUOTED), Invalid),
         (BotoCoreError(), Transient),
     ],

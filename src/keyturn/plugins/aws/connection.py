@@ -74,12 +74,22 @@ class Connection:
                 close_wire_logs()  # creating a client may have brought more of botocore's loggers into being
             return self._client
 
+    def forget(self, client: SecretsManagerClient | None) -> None:
+        """Have the next call look for credentials anew: a client keeps for ever those that it was made with, or without.
+        One that another thread has replaced already is gone."""
+        with self._lock:
+            if self._client is client:
+                self._close()
+
     def close(self) -> None:
         """Close held connections; the next call opens new ones."""
         with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def _config(self) -> Config:
         requests = 3 if self._options.role_arn else 2

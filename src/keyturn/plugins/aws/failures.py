@@ -73,6 +73,7 @@ _NOT_ALLOWED = frozenset(
 )
 _TRANSIENT = frozenset(
     {
+        "IDPCommunicationError",
         "InternalError",
         "InternalFailure",
         "InternalServerError",
@@ -99,6 +100,9 @@ def failure_of(error: ClientError | BotoCoreError, *, operation: str, place: str
     if isinstance(error, ClientError):
         return _answered(error, operation=operation, place=place)
     kind = type(error).__name__
+    if isinstance(error, NoCredentialsError):
+        # A file or an endpoint that is not there yet: the next call looks again.
+        return Transient(f"{place}: no AWS credentials for {operation}; give the daemon some by boto3's own chain")
     if isinstance(error, _NO_CREDENTIALS):
         return Denied(
             f"{place}: no AWS credentials for {operation} ({kind}); give the daemon some by boto3's own chain"
@@ -110,6 +114,13 @@ def failure_of(error: ClientError | BotoCoreError, *, operation: str, place: str
     if isinstance(error, (ConnectionError, HTTPClientError)):
         return Transient(f"{place}: no answer to {operation} ({kind}); check the network, `region` and `endpoint_url`")
     return Transient(f"{place}: {operation} failed before an answer came ({kind})")
+
+
+def is_of_the_credentials(error: ClientError | BotoCoreError) -> bool:
+    """Whether other credentials may mend it."""
+    if isinstance(error, ClientError):
+        return error.response.get("Error", {}).get("Code") in _NOT_RECOGNISED
+    return isinstance(error, _NO_CREDENTIALS)
 
 
 def _answered(error: ClientError, *, operation: str, place: str) -> Failure:
@@ -153,7 +164,7 @@ def deleted(place: str) -> Absent:
 
 def _retry_after(metadata: Mapping[str, Any]) -> timedelta | None:
     given = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
-    return timedelta(seconds=int(given)) if given.isascii() and given.isdigit() else None
+    return timedelta(seconds=int(given)) if given.isascii() and given.isdigit() and len(given) < 8 else None
 
 
 def _printable(code: str) -> str:

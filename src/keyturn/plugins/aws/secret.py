@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from keyturn.domain.errors import Absent, Conflict, Failure, Invalid, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.aws.connection import Connection
-from keyturn.plugins.aws.failures import deleted, failure_of
+from keyturn.plugins.aws.failures import deleted, failure_of, is_of_the_credentials
 from keyturn.plugins.aws.versions import CURRENT, SecretState, vacant_id
 from keyturn.ports.clock import Clock
 
@@ -184,9 +184,13 @@ class Secret:
         if self._deadline - self._clock.monotonic() < self._connection.request_timeout:
             raise Transient(f"{self.place}: no time left for {operation} within the backend's `timeout`")
         failure: Failure
+        client: SecretsManagerClient | None = None
         try:
-            return request(self._connection.client())
+            client = self._connection.client()
+            return request(client)
         except (ClientError, BotoCoreError) as error:
+            if is_of_the_credentials(error):
+                self._connection.forget(client)
             failure = failure_of(error, operation=operation, place=self.place)
         # Raised here and not above, so that no traceback or report walks back to the vendor's error and its request.
         raise failure
