@@ -264,14 +264,6 @@ def test_unreachable_sts_is_transient(secret: str, new_backend: NewBackend, monk
         target.view()
 
 
-def test_no_credentials_is_a_denial(secret: str, new_backend: NewBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where boto3's chain finds nothing, the call is denied and says what to give."""
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(Denied, match="no AWS credentials"):
-        new_backend().target({"secret_id": secret}).view()
-
-
 def test_profile_is_used_and_an_unknown_one_refused(
     secret: str,
     vendor: SecretsManagerClient,
