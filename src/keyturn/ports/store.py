@@ -92,8 +92,9 @@ class Store(Protocol):
     def due(self, now: datetime) -> Sequence[str]:
         """Names of the credentials that are due; the cost follows what is due, not what exists."""
 
-    def key_ids(self, key_ids: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-        """For each of these public key ids that is known: its credential and serial."""
+    def key_ids(self, key_ids: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """For each of these public key ids that is known: every credential and serial that has it, in order. A credential
+        that was renamed has the keys of the one that it was, which stays known."""
 
     # Rotations
 

@@ -192,10 +192,12 @@ class Execute:
 
     def _check_new(self, made: Made, effect: Effect, rotation: Rotation) -> None:
         """Raises `Invalid` where what is to be adopted is a version already: taken for two, the one would be taken away from
-        under the readers of the other."""
-        name, serial = self.store.key_ids([made.key_id]).get(made.key_id, (rotation.credential, effect.serial))
-        if (name, serial) != (rotation.credential, effect.serial):
-            raise Invalid(f"what readers of {effect.target} get is v{serial} of {name} already: one key is one version")
+        under the readers of the other. What is not configured has no readers that are cared for: it was renamed."""
+        for name, serial in self.store.key_ids([made.key_id]).get(made.key_id, ()):
+            if name in self.registry.credentials and (name, serial) != (rotation.credential, effect.serial):
+                raise Invalid(
+                    f"what readers of {effect.target} get is v{serial} of {name} already: one key is one version"
+                )
 
     def _make(self, wired: WiredCredential, target: Target, token: str, mark: str, sender: Sender) -> SecretValue:
         """A value of our own: nobody else has it before it is staged."""

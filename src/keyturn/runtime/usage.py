@@ -34,6 +34,10 @@ BATCHES_KEPT = OLDEST + timedelta(days=1)
 """Ids of batches are kept for longer than any of their reports is taken: whatever is sent again is known, or refused."""
 
 
+About = tuple[UsageReport, Sequence[tuple[str, int]]]
+"""A report, and the credentials and serials that it may be about."""
+
+
 class NotCovered(Refused):
     """A source spoke for a credential that does not name it."""
 
@@ -123,11 +127,12 @@ class Intake:
         if trouble := nonsense_in(batch, wired, self._clock.now()):
             raise Refused(f"{source} {trouble}")
         covered = self._registry.covered_by(source)
-        rows = self._rows(wired, reports, covered)
-        if (strange := next((row.credential for row in rows if row.credential not in covered), None)) is not None:
+        about = self._about(reports, covered)
+        if (strange := self._uncovered(about, covered)) is not None:
             self.counts[source, "refused"] += 1
             self._alerts.overreach(source, strange)
             raise NotCovered(f"source {source!r} may not speak for {strange!r}, which does not name it")
+        rows = self._rows(wired, about, covered)
         added = self._flush.add(
             Told(
                 source=source,
@@ -148,7 +153,7 @@ class Intake:
 
     def _take(self, source: WiredSource, batch: UsageBatch, claim: Lease) -> None:
         covered = self._registry.covered_by(source.name)
-        rows = [row for row in self._rows(source, batch.reports, covered) if row.credential in covered]
+        rows = self._rows(source, self._about(batch.reports, covered), covered)
         told = Told(
             source=source.name,
             rows=rows,
@@ -170,18 +175,33 @@ class Intake:
         self.counts[source, "reports"] += len(rows)
         self.counts[source, "unauthenticated"] += sum(row.unauthenticated for row in rows)
 
-    def _rows(self, source: WiredSource, reports: Sequence[UsageReport], covered: frozenset[str]) -> list[UsageRow]:
-        """Each report with the credential and serial that it is about; a gateway serves others too."""
-        known = self._store.key_ids(sorted({report.key_id for report in reports if report.key_id is not None}))
-        keys = {key_id: (about,) for key_id, about in known.items()}
+    def _about(self, reports: Sequence[UsageReport], covered: frozenset[str]) -> list[About]:
+        """Each report with every credential and serial that it may be about."""
+        keys = self._store.key_ids(sorted({report.key_id for report in reports if report.key_id is not None}))
         reads = self._reads(covered) if any(report.read is not None for report in reports) else {}
+        return [
+            (one, keys.get(one.key_id or "", ()) if one.read is None else reads.get(one.read, ())) for one in reports
+        ]
+
+    def _uncovered(self, about: Sequence[About], covered: frozenset[str]) -> str | None:
+        """A credential that a report is about, where the source covers none of those that it may be about: one that is
+        configured, so that its people are told, if any is."""
+        for _, versions in about:
+            names = [name for name, _ in versions]
+            if names and covered.isdisjoint(names):
+                return next((name for name in names if name in self._registry.credentials), names[0])
+        return None
+
+    def _rows(self, source: WiredSource, about: Sequence[About], covered: frozenset[str]) -> list[UsageRow]:
+        """What is kept: of a credential that the source does not cover nothing, a gateway serves others too; and of those
+        that share a key all, since a use of it is a use of each (promise P2)."""
         length, rows = source.resolution, []
-        for report in reports:
-            about = keys.get(report.key_id or "", ()) if report.read is None else reads.get(report.read, ())
+        for report, versions in about:
             proven = report.attributable
-            for credential, serial in about:
-                # Of a credential that the source does not cover nothing is kept, nor need it be known.
-                used = credential in covered and (proven or report.successes > 0)
+            for credential, serial in versions:
+                if credential not in covered:
+                    continue
+                used = proven or report.successes > 0
                 rows.append(
                     UsageRow(
                         credential,

@@ -44,7 +44,7 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._credentials: dict[str, Credential] = {}
         self._bindings: dict[str, dict[tuple[str, str], int]] = {}
-        self._key_ids: dict[str, tuple[str, int]] = {}
+        self._key_ids: dict[str, set[tuple[str, int]]] = {}
         self._rotations: dict[str, Rotation] = {}
         self._live: dict[str, str] = {}
         self._latest: dict[str, str] = {}
@@ -140,9 +140,9 @@ class MemoryStore:
             due = [(one.due_at, name) for name, one in self._credentials.items() if one.due_at and one.due_at <= now]
         return [name for _, name in sorted(due)]
 
-    def key_ids(self, key_ids: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+    def key_ids(self, key_ids: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         with self._lock:
-            return {key_id: self._key_ids[key_id] for key_id in key_ids if key_id in self._key_ids}
+            return {key_id: sorted(self._key_ids[key_id]) for key_id in key_ids if self._key_ids.get(key_id)}
 
     def bind(self, credential: str, target: str, backend_id: str, serial: int) -> None:
         with self._lock:
@@ -438,8 +438,11 @@ class MemoryStore:
         if changed:
             self._credentials[name] = replace(known, versions={**known.versions, **changed})
         for serial, version in changed.items():
+            before = known.versions.get(serial)
+            if before is not None and before.key_id is not None:
+                self._key_ids[before.key_id].discard((name, serial))
             if version.key_id is not None:
-                self._key_ids[version.key_id] = (name, serial)
+                self._key_ids.setdefault(version.key_id, set()).add((name, serial))
 
     def _append(self, entries: Sequence[HistoryEntry]) -> None:
         for entry in entries:

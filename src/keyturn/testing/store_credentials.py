@@ -71,7 +71,7 @@ class CredentialClauses(Clauses):
         found = store.credential(NAME)
         assert found is not None
         assert (dict(found.versions), found.next_serial) == ({1: version(), 4: shown}, 5)
-        assert store.key_ids([shown.key_id or ""]) == {shown.key_id: (NAME, 4)}
+        assert store.key_ids([shown.key_id or ""]) == {shown.key_id: [(NAME, 4)]}
         store.found(NAME, [version(2, state=VersionState.DESTROYED)])
         again = store.credential(NAME)
         assert again is not None
@@ -132,7 +132,7 @@ class CredentialClauses(Clauses):
         for name in ("a", "b"):
             store.register(name, version(name=name), due_at=None)
         wanted = ["b-1", "a-1", *(f"unknown-{number}" for number in range(2000))]
-        assert dict(store.key_ids(wanted)) == {"a-1": ("a", 1), "b-1": ("b", 1)}
+        assert dict(store.key_ids(wanted)) == {"a-1": [("a", 1)], "b-1": [("b", 1)]}
         assert dict(store.key_ids([])) == {}
 
     def test_key_id_is_known_once_it_is_committed(self, store: Store) -> None:
@@ -141,7 +141,16 @@ class CredentialClauses(Clauses):
         minted = replace(rotation.versions[2], key_id="fresh", fingerprint="f")
         rotation = store.commit(Commit(rotation=replace(rotation, versions={**rotation.versions, 2: minted})))
         ended(store, rotation.with_version(2, VersionState.DESTROYED), Phase.ROLLED_BACK)
-        assert dict(store.key_ids(["fresh"])) == {"fresh": (NAME, 2)}
+        assert dict(store.key_ids(["fresh"])) == {"fresh": [(NAME, 2)]}
+
+    def test_key_id_names_every_version_that_has_it(self, store: Store) -> None:
+        """A credential that was renamed, or two that share a key: none is left out, by name and then by serial."""
+        for name, serial in (("renamed", 1), ("Shared", 1), ("first", 10), ("first", 9)):
+            shared = replace(version(serial), key_id="k")
+            store.register(name, shared, due_at=None)
+            store.found(name, [shared])
+        found = {key_id: list(versions) for key_id, versions in store.key_ids(["k"]).items()}
+        assert found == {"k": [("Shared", 1), ("first", 9), ("first", 10), ("renamed", 1)]}
 
     def test_bindings_add_up(self, store: Store) -> None:
         """Several ids of a backend may be one version; binding an id again changes what it means."""

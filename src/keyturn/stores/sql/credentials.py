@@ -148,16 +148,15 @@ def due(connection: Connection, now: datetime) -> Sequence[str]:
     return [name for _, name in sorted(tuple(row) for row in connection.execute(_DUE, {"now": now}))]
 
 
-def key_ids(connection: Connection, wanted: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-    found = {}
+def key_ids(connection: Connection, wanted: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+    found: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for start in range(0, len(wanted), AT_ONCE):
         statement = select(versions.c.key_id, versions.c.credential, versions.c.serial)
         statement = statement.where(versions.c.key_id.in_(wanted[start : start + AT_ONCE]))
-        # One key id should name one version; if it does not, the newest of the first credential, always the same.
-        rows = sorted(connection.execute(statement), key=lambda row: row.serial)
-        for row in sorted(rows, key=lambda row: row.credential, reverse=True):
-            found[row.key_id] = (row.credential, row.serial)
-    return found
+        # Sorted here: databases do not agree on the order of text.
+        for row in sorted(connection.execute(statement), key=lambda row: (row.credential, row.serial)):
+            found[row.key_id].append((row.credential, row.serial))
+    return dict(found)
 
 
 def put_versions(connection: Connection, name: str, of_it: Mapping[int, Version]) -> None:

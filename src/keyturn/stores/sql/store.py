@@ -139,7 +139,7 @@ class SqlStore:
         with self._database.read() as connection:
             return credentials.due(connection, now)
 
-    def key_ids(self, key_ids: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+    def key_ids(self, key_ids: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         with self._database.read() as connection:
             return credentials.key_ids(connection, key_ids)
 
