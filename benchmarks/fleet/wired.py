@@ -112,5 +112,5 @@ def register(store: SqlStore, wanted: Sequence[str]) -> None:
                 key_id=f"k{secrets.token_hex(8)}",
                 fingerprint=secrets.token_hex(32),
             )
-            credentials.register(connection, name, version, None, ())
+            credentials.register(connection, name, version, None, (), ())
             credentials.set_check(connection, name, tomorrow)

@@ -49,10 +49,12 @@ class Store(Protocol):
         due_at: datetime | None,
         others: Sequence[Version] = (),
         history: Sequence[HistoryEntry] = (),
+        apart_from: Collection[str] = (),
     ) -> None:
         """Remember a credential seen for the first time, with the version that its readers get now, and the others that
         are known of it. Its next serial is beyond them all. A credential that is known already is left as it is,
-        and its trail without these lines."""
+        and its trail without these lines. Raises `Refused`, and remembers nothing, when one of the credentials `apart_from`
+        has that version's key and value already, also where both are registered at the same moment."""
 
     def restored(self, at: datetime) -> None:
         """The store is from a backup: no credential is what it remembers until that is confirmed."""

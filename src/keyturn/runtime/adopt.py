@@ -13,7 +13,7 @@ from keyturn.domain.succession import begin
 from keyturn.ports.records import Credential, HistoryEntry, Lease
 from keyturn.ports.store import Store
 from keyturn.runtime.due import first_due
-from keyturn.runtime.registry import WiredCredential
+from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.survey import Rebuilt, rebuild, survey
 
 
@@ -36,13 +36,14 @@ def check_confirmed(credential: Credential) -> None:
         )
 
 
-def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: datetime) -> None:
+def adopt(store: Store, registry: Registry, name: str, fingerprint_key: bytes, now: datetime) -> None:
     """Register a credential that is seen for the first time with what its readers get now.
 
     Nothing outside is changed. A mark that stands beside the secret is taken over (promise P8). Raises `Refused` when a
-    target is empty, when two targets hold different values, and when copies of ours tell that a store was lost; and
-    `Transient` or `Denied` when something cannot be read.
+    target is empty, when two targets hold different values, when another credential of the configuration has the same
+    key, and when copies of ours tell that a store was lost; and `Transient` or `Denied` when something cannot be read.
     """
+    wired = registry.credential(name)
     found = survey(wired, fingerprint_key)
     if found.copies:
         left = ", ".join(f"v{serial}" for serial in sorted(set(found.copies.values())))
@@ -55,15 +56,27 @@ def adopt(store: Store, wired: WiredCredential, fingerprint_key: bytes, now: dat
             f"the targets of {wired.name} hold different values: make them one before keyturn takes over, or look at "
             f"`keyturn adopt {wired.name}`"
         )
-    remember(store, wired, rebuild(found, now), now)
+    remember(store, registry, wired, rebuild(found, now), now)
 
 
 def remember(
-    store: Store, wired: WiredCredential, rebuilt: Rebuilt, now: datetime, history: Sequence[HistoryEntry] = ()
+    store: Store,
+    registry: Registry,
+    wired: WiredCredential,
+    rebuilt: Rebuilt,
+    now: datetime,
+    history: Sequence[HistoryEntry] = (),
 ) -> None:
-    """Take what was rebuilt into the store, with these lines of its trail."""
-    due_at = first_due(wired.schedule, now)
-    store.register(wired.name, rebuilt.current, due_at=due_at, others=rebuilt.others, history=history)
+    """Take what was rebuilt into the store, with these lines of its trail. Raises `Refused` when another credential of the
+    configuration has the same key; one that is not configured any more may: it was renamed."""
+    store.register(
+        wired.name,
+        rebuilt.current,
+        due_at=first_due(wired.schedule, now),
+        others=rebuilt.others,
+        history=history,
+        apart_from=registry.credentials.keys() - {wired.name},
+    )
     known, current = store.credential(wired.name), rebuilt.current
     there = None if known is None else known.versions.get(current.serial)
     if there is None or there.fingerprint != current.fingerprint:

@@ -131,7 +131,8 @@ class Confirm:
         if known is None:
             adoption, rebuilt = self._rebuild(wired)
             _check(adoption, code)
-            remember(self.store, wired, rebuilt, now, [_entry(adoption, None, by=by, why=why, now=now)])
+            entry = _entry(adoption, None, by=by, why=why, now=now)
+            remember(self.store, self.gather.registry, wired, rebuilt, now, [entry])
             return adoption
         compared = self._compare(wired, known)
         adoption = compared.adoption

@@ -170,7 +170,7 @@ class Runtime:
         """Start a rotation now. Raises `Refused` when one is under way, or when the credential cannot be read yet."""
         wired = self._registry.credential(name)
         if self._store.credential(name) is None:
-            adopt(self._store, wired, self._key, self._clock.now())
+            adopt(self._store, self._registry, name, self._key, self._clock.now())
         return begin_rotation(self._store, wired, by=by, why=why, now=self._clock.now())
 
     def emergency(
@@ -201,7 +201,7 @@ class Runtime:
             return self.command(name, change, by=by, what=f"emergency v{serial}: {why}", dry_run=dry_run)
         wired = self._registry.credential(name)
         if self._store.credential(name) is None:
-            adopt(self._store, wired, self._key, now)
+            adopt(self._store, self._registry, name, self._key, now)
         return begin_emergency(self._store, wired, report, serial=serial, by=by, why=why, now=now, dry_run=dry_run)
 
     def adopt(self, name: str, *, code: str | None, by: str, why: str) -> Adoption:

@@ -184,12 +184,12 @@ class Intake:
         ]
 
     def _uncovered(self, about: Sequence[About], covered: frozenset[str]) -> str | None:
-        """A credential that a report is about, where the source covers none of those that it may be about: one that is
-        configured, so that its people are told, if any is."""
+        """A credential that a report speaks for although the source covers none of those that it may be about. What is not
+        configured is nobody's: a credential that was renamed is known by its old name alone until it is read again."""
         for _, versions in about:
-            names = [name for name, _ in versions]
+            names = [name for name, _ in versions if name in self._registry.credentials]
             if names and covered.isdisjoint(names):
-                return next((name for name in names if name in self._registry.credentials), names[0])
+                return names[0]
         return None
 
     def _rows(self, source: WiredSource, about: Sequence[About], covered: frozenset[str]) -> list[UsageRow]:

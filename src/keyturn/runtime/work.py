@@ -102,7 +102,7 @@ class Work:
         """Do what is to be done for one credential. Returns the id of its live rotation."""
         wired, now = self._registry.credential(name), self._clock.now()
         if name in self._unknown:
-            self._contained.part(name, lambda: adopt(self._store, wired, self._key, now))
+            self._contained.part(name, lambda: adopt(self._store, self._registry, name, self._key, now))
         rotation = self._store.live_of(name)
         known = self._store.credential(name) if rotation is None else None
         if known is not None and known.due_at is not None and known.due_at <= now:

@@ -33,7 +33,7 @@ from keyturn.stores.memory_journal import MemoryJournal
 from keyturn.stores.memory_leases import MemoryLeases
 from keyturn.stores.memory_outbox import MemoryOutbox
 from keyturn.stores.memory_usage import MemoryUsage
-from keyturn.stores.rules import check_marks, check_serial, check_successor, rolled_back
+from keyturn.stores.rules import check_marks, check_own_key, check_serial, check_successor, rolled_back
 
 
 class MemoryStore:
@@ -69,10 +69,17 @@ class MemoryStore:
         due_at: datetime | None,
         others: Sequence[Version] = (),
         history: Sequence[HistoryEntry] = (),
+        apart_from: Collection[str] = (),
     ) -> None:
         with self._lock:
             if name in self._credentials:
                 return
+            others_keys = sorted(self._key_ids.get(version.key_id or "", ()))
+            check_own_key(
+                name,
+                version,
+                [(one, self._credentials[one].versions[serial]) for one, serial in others_keys if one in apart_from],
+            )
             known = {one.serial: one for one in (*others, version)}
             self._credentials[name] = Credential(
                 name=name, versions={}, next_serial=max(known) + 1, due_at=due_at, rolled_back=0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
 
-from keyturn.domain.errors import KeyturnError
+from keyturn.domain.errors import KeyturnError, Refused
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.phases import Phase
 from keyturn.ports.records import Commit, HistoryEntry
@@ -151,6 +153,37 @@ class CredentialClauses(Clauses):
             store.found(name, [shared])
         found = {key_id: list(versions) for key_id, versions in store.key_ids(["k"]).items()}
         assert found == {"k": [("Shared", 1), ("first", 9), ("first", 10), ("renamed", 1)]}
+
+    def test_credential_is_registered_apart_from_those_that_have_its_key(self, store: Store) -> None:
+        """A key is one credential's of those that are named: nothing is remembered of another's, and what is not named may
+        have it. The same key id for another value is another authority's key."""
+        store.register("a", replace(version(3), key_id="k", fingerprint="f"), due_at=None)
+        shared = replace(version(), key_id="k", fingerprint="f")
+        with pytest.raises(Refused, match=r"readers of b get v3 of a .k.: one key, one credential"):
+            store.register("b", shared, due_at=None, apart_from=["other", "a"])
+        assert store.credential("b") is None
+        assert dict(store.key_ids(["k"])) == {"k": [("a", 3)]}
+        store.register("c", replace(shared, fingerprint="g"), due_at=None, apart_from=["a"])
+        store.register("b", shared, due_at=None, apart_from=["other"])
+        store.register("a", shared, due_at=None, apart_from=["b"])
+        assert dict(store.key_ids(["k"])) == {"k": [("a", 3), ("b", 1), ("c", 1)]}
+
+    def test_of_two_that_are_registered_at_once_one_has_the_key(self, store: Store, other: Store) -> None:
+        """However close together: neither is registered unseen by the other."""
+        for number in range(10):
+            names = [f"a{number}", f"b{number}"]
+            shared, ready, refused = replace(version(), key_id=f"k{number}"), Barrier(2), list[str]()
+
+            def register(place: Store, name: str) -> None:
+                ready.wait()  # noqa: B023 - ended before the next
+                try:
+                    place.register(name, shared, due_at=None, apart_from=[one for one in names if one != name])  # noqa: B023
+                except Refused:
+                    refused.append(name)  # noqa: B023
+
+            with ThreadPoolExecutor(2) as threads:
+                list(threads.map(register, (store, other), names))
+            assert len(refused) == 1
 
     def test_bindings_add_up(self, store: Store) -> None:
         """Several ids of a backend may be one version; binding an id again changes what it means."""

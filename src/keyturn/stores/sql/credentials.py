@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, select, update
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Version, VersionState
 from keyturn.ports.records import Credential
-from keyturn.stores.rules import check_marks
+from keyturn.stores.rules import check_marks, check_own_key
 from keyturn.stores.sql import schema
 from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.query import Query, Write
@@ -55,17 +55,28 @@ _CURRENT = select(credentials.c.name, _NEWEST_CURRENT)
 _BOUND = Query(select(bindings).where(bindings.c.credential == bindparam("wanted")))
 _VERSIONS = select(versions).where(versions.c.credential == bindparam("wanted"))
 _VERSIONS_OF = Query(_VERSIONS)
+_WITH_KEY = Query(select(versions).where(versions.c.key_id == bindparam("key_id")).order_by(versions.c.serial))
 _MARKED_OF = Query(_VERSIONS.where(versions.c.compromised_at.is_not(None)))
 
 
 def register(
-    connection: Connection, name: str, version: Version, due_at: datetime | None, others: Sequence[Version]
+    connection: Connection,
+    name: str,
+    version: Version,
+    due_at: datetime | None,
+    others: Sequence[Version],
+    apart_from: Collection[str],
 ) -> bool:
     """Whether the credential was not known before."""
+    if apart_from and connection.dialect.name == "postgresql":
+        # One after another: of two that have one key the second sees the first. Nobody else waits; SQLite has one writer.
+        connection.exec_driver_sql("LOCK TABLE credentials IN SHARE UPDATE EXCLUSIVE MODE")
     known = {one.serial: one for one in (*others, version)}
     row = {"name": name, "next_serial": max(known) + 1, "due_at": due_at, "rolled_back": 0}
     added = _ADD.run(connection, row)
     if added:
+        same = [] if version.key_id is None else _WITH_KEY.all(connection, key_id=version.key_id)
+        check_own_key(name, version, [(row.credential, _version(row)) for row in same if row.credential in apart_from])
         put_versions(connection, name, known)
     return added
 

@@ -86,9 +86,10 @@ class SqlStore:
         due_at: datetime | None,
         others: Sequence[Version] = (),
         history: Sequence[HistoryEntry] = (),
+        apart_from: Collection[str] = (),
     ) -> None:
         with self._database.write() as connection:
-            if credentials.register(connection, name, version, due_at, others):
+            if credentials.register(connection, name, version, due_at, others, apart_from):
                 trail.append(connection, history)
 
     def restored(self, at: datetime) -> None:
