@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from keyturn.domain.model import Rotation
@@ -133,6 +133,16 @@ class Rig:
             owner="test",
             met=self.meet,
         )
+
+    def another(self, name: str) -> WiredCredential:
+        """A credential like the first, with a key and places of its own; not configured yet."""
+        first = self.registry.credential(NAME)
+        made = self.authority.new_key(name)
+        first.issuer.install(made.key_id, made.value, ("one", "two"))
+        for path in first.targets:
+            self.backend.place(f"{name}/{path}").overwrite(made.value.reveal())
+        targets = {path: self.backend.target({"path": f"{name}/{path}"}) for path in first.targets}
+        return replace(first, name=name, targets=targets)
 
     def meet(self, error: Exception) -> None:
         """The runtime has met a defect."""

@@ -293,15 +293,15 @@ class TestRestored:
         """Of many credentials that nobody has confirmed a few are compared in a tick, each in its turn, and each by one
         replica; one that is confirmed is worked on before."""
         rig, looked = yesterday.rig, list[str]()
-        wired = rig.registry.credential(NAME)
         names = [NAME, *(f"app-{number:02}" for number in range(3 * REPORTS_A_TICK))]
 
         def watched(name: str) -> WiredCredential:
+            wired = rig.registry.credential(NAME) if name == NAME else rig.another(name)
             targets: Mapping[str, Any] = {
                 path: Watched(target, lambda call: looked.append(name) if call == "view" else None)
                 for path, target in wired.targets.items()
             }
-            return replace(wired, name=name, targets=targets)
+            return replace(wired, targets=targets)
 
         rig.registry = replace(rig.registry, credentials={name: watched(name) for name in names})
         rig.restart()

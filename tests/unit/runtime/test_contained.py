@@ -72,7 +72,7 @@ def warmed(**changes: Callable[[Any], Any]) -> Rig:
     rig.registry = replace(
         rig.registry,
         credentials={
-            OTHER: replace(wired, name=OTHER, notifiers=("ops",)),
+            OTHER: rig.another(OTHER),
             NAME: replace(wired, issuer=issuer, targets=targets),
         },
     )

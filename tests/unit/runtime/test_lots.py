@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from tests.unit.runtime.replicas import Watched
 from tests.unit.runtime.rig import KEY, NAME, Rig
 
-from keyturn.runtime.registry import Registry
+from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.tick import Runtime
 from keyturn.testing.fakes import InlineExecutor
 
 MANY = 100
 
 
-def runtime(rig: Rig, owner: str, before: Callable[[str], None]) -> Runtime:
+def runtime(rig: Rig, many: Sequence[WiredCredential], owner: str, before: Callable[[str], None]) -> Runtime:
     """A replica with many credentials, none of them known yet; told before each call to a target."""
-    wired = rig.registry.credential(NAME)
-    targets = {name: cast(Any, Watched(target, before)) for name, target in wired.targets.items()}
+
+    def watched(wired: WiredCredential) -> WiredCredential:
+        targets = {name: cast(Any, Watched(target, before)) for name, target in wired.targets.items()}
+        return replace(wired, targets=targets)
+
     return Runtime(
         store=rig.store,
-        registry=Registry(
-            credentials={f"app-{n}": replace(wired, name=f"app-{n}", targets=targets) for n in range(MANY)},
-            sources={},
-            notifiers={},
-        ),
+        registry=Registry(credentials={one.name: watched(one) for one in many}, sources={}, notifiers={}),
         clock=rig.clock,
         executor=InlineExecutor(),
         fingerprint_key=KEY,
@@ -39,19 +38,20 @@ def test_what_waits_behind_a_lot_is_free_for_other_replicas() -> None:
     """While a replica works on the first of many credentials, another takes the last of them; each is worked on once, and
     none is left."""
     rig = Rig()
+    many = [rig.another(f"app-{n}") for n in range(MANY)]
     read: dict[str, int] = {"a": 0, "b": 0}
 
     def by_b(call: str) -> None:
         read["b"] += call == "read"
 
-    b = runtime(rig, "b", by_b)
+    b = runtime(rig, many, "b", by_b)
 
     def by_a(call: str) -> None:
         read["a"] += call == "read"
         if read["a"] == 1 and not read["b"]:
             b.tick()
 
-    a = runtime(rig, "a", by_a)
+    a = runtime(rig, many, "a", by_a)
     a.tick()
 
     targets = len(rig.registry.credential(NAME).targets)
