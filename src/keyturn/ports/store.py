@@ -127,7 +127,7 @@ class Store(Protocol):
     def commit(self, commit: Commit) -> Rotation:
         """Write a decision: the rotation (its revision one higher), its versions into the credential's, an intent for
         each effect (a known effect's attempt count grows and its outcome becomes open), the messages into the outbox
-        (a message id that is known is left as it is), the history. At an end, the credential's `due_at`, `check_at` and
+        (as `enqueue` does), the history. At an end, the credential's `due_at`, `check_at` and
         `rolled_back` too, and then the successor as `begin` would. An ended rotation is kept as its end left it: a commit
         that leaves its phase moves `check_at` and no other date.
 
@@ -244,8 +244,9 @@ class Store(Protocol):
     # Outbox
 
     def enqueue(self, messages: Sequence[Message], notifiers: Sequence[str], *, now: datetime) -> None:
-        """Queue messages that belong to no decision (a tripwire, a source that fell silent); a known id is left as it
-        is."""
+        """Queue messages that belong to no decision (a tripwire, a source that fell silent). A message whose id is known
+        stays as it was said first, and goes to those notifiers alone that it was never queued for: who is named while
+        something lasts is told of it too."""
 
     def outbox(self, now: datetime, *, limit: int = 100, without: frozenset[str] = frozenset()) -> Sequence[OutboxItem]:
         """What is to be delivered now: what was never tried, in the order in which it was queued, and then what has waited

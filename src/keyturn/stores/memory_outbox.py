@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from heapq import nsmallest
 
@@ -20,22 +20,34 @@ class _Delivery:
     """Due at once, whatever the clock of whoever delivers says, until it was tried."""
 
 
+@dataclass(slots=True)
+class _Known:
+    message: Message
+    """As it was said first."""
+    said_at: datetime
+    """When it was last said, or settled."""
+    notifiers: set[str] = field(default_factory=set)
+    """Those that it was queued for."""
+
+
 class MemoryOutbox:
     """Messages that are known, by id, and what is left to be delivered."""
 
     def __init__(self) -> None:
-        self._messages: dict[str, datetime] = {}
-        """When each was last said, or settled."""
+        self._messages: dict[str, _Known] = {}
         self._deliveries: dict[int, _Delivery] = {}
         self._numbered = 0
 
     def queue(self, messages: Sequence[Message], notifiers: Sequence[str], now: datetime) -> None:
         for message in messages:
-            known = message.id in self._messages
-            self._messages[message.id] = now
-            for notifier in () if known else notifiers:
+            known = self._messages.setdefault(message.id, _Known(message, now))
+            known.said_at = now
+            for one in notifiers:
+                if one in known.notifiers:
+                    continue
+                known.notifiers.add(one)
                 self._numbered += 1
-                item = OutboxItem(id=self._numbered, message=message, notifier=notifier, created_at=now, attempts=0)
+                item = OutboxItem(id=self._numbered, message=known.message, notifier=one, created_at=now, attempts=0)
                 self._deliveries[self._numbered] = _Delivery(item)
 
     def due(self, now: datetime, limit: int, without: frozenset[str]) -> Sequence[OutboxItem]:
@@ -48,7 +60,7 @@ class MemoryOutbox:
         """Delivered, or given up."""
         closed = self._deliveries.pop(item, None)
         if closed is not None:
-            self._messages[closed.item.message.id] = at
+            self._messages[closed.item.message.id].said_at = at
 
     def retry(self, item: int, at: datetime) -> None:
         if item in self._deliveries:
@@ -58,5 +70,7 @@ class MemoryOutbox:
 
     def forget(self, before: datetime) -> bool:
         waiting = {one.item.message.id for one in self._deliveries.values()}
-        self._messages = {one: at for one, at in self._messages.items() if one in waiting or at >= before}
+        self._messages = {
+            one: known for one, known in self._messages.items() if one in waiting or known.said_at >= before
+        }
         return False

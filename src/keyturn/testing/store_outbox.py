@@ -31,18 +31,53 @@ class OutboxClauses(Clauses):
     def test_known_message_is_left_as_it_is(self, store: Store) -> None:
         """A message whose id is known is not queued again, delivered or not, by a decision or beside one."""
         store.enqueue([message("m1")], ["hook"], now=NOW)
-        rotation = store.commit(Commit(rotation=begun(store), messages=[message("m1")], notifiers=["hook", "mail"]))
+        rotation = store.commit(Commit(rotation=begun(store), messages=[message("m1")], notifiers=["hook"]))
         assert addresses(store.outbox(NOW)) == [("m1", "hook")]
         store.delivered(store.outbox(NOW)[0].id, at=NOW)
         store.commit(Commit(rotation=rotation, messages=[message("m1")], notifiers=["hook"]))
         store.enqueue([replace(message("m1"), text="changed")], ["hook"], now=NOW)
         assert list(store.outbox(FAR)) == []
 
-    def test_message_for_nobody_is_told_to_nobody(self, store: Store) -> None:
-        """Without notifiers nothing is queued, and the message counts as told."""
-        store.enqueue([message("m1")], [], now=NOW)
+    def test_known_message_goes_to_a_notifier_that_is_named_later(self, store: Store) -> None:
+        """What is said again goes to those that it was never queued for, as it was said first, and to each once: by a
+        decision or beside one, and whatever became of it at the others."""
+        store.enqueue([message("m1"), message("m2")], ["gone", "hook"], now=NOW)
+        for item in store.outbox(NOW)[:2]:
+            store.undelivered(item.id, retry_at=None, error="no notifier is called so any more")
+        changed = replace(message("m1"), text="changed")
+        store.enqueue([changed], ["hook", "pager"], now=NOW)
+        store.enqueue([changed], ["pager", "gone"], now=NOW)
+        rotation = store.commit(Commit(rotation=begun(store), messages=[message("m2")], notifiers=["mail", "hook"]))
+        store.commit(Commit(rotation=rotation, messages=[message("m2")], notifiers=["mail"]))
+        waiting = store.outbox(NOW)
+        assert addresses(waiting) == [("m2", "gone"), ("m2", "hook"), ("m1", "pager"), ("m2", "mail")]
+        assert waiting[2].message == message("m1")
+        for item in waiting:
+            store.delivered(item.id, at=NOW)
+        store.enqueue([message("m1"), message("m2")], ["gone", "hook", "pager", "mail"], now=NOW)
+        assert addresses(store.outbox(FAR)) == [("m1", "mail"), ("m2", "pager")]
+
+    def test_message_that_is_said_to_another_is_known_until_that_is_settled(self, store: Store) -> None:
+        """It is forgotten once nobody waits for it, and then whoever says it tells news to everybody."""
         store.enqueue([message("m1")], ["hook"], now=NOW)
+        store.delivered(store.outbox(NOW)[0].id, at=NOW)
+        store.enqueue([message("m1")], ["hook", "pager"], now=NOW + 2 * DAY)
+        store.forget_messages(FAR)
+        store.enqueue([message("m1")], ["hook"], now=NOW + 3 * DAY)
+        (late,) = store.outbox(FAR)
+        assert late.notifier == "pager"
+        store.delivered(late.id, at=NOW + 3 * DAY)
+        store.forget_messages(FAR)
+        store.enqueue([message("m1")], ["hook", "pager"], now=NOW + 4 * DAY)
+        assert addresses(store.outbox(FAR)) == [("m1", "hook"), ("m1", "pager")]
+
+    def test_message_for_nobody_waits_for_somebody(self, store: Store) -> None:
+        """Without notifiers nothing is queued; the first that is named while it is said is told."""
+        store.enqueue([message("m1")], [], now=NOW)
         assert list(store.outbox(FAR)) == []
+        store.enqueue([message("m1")], ["hook"], now=NOW)
+        store.enqueue([message("m1")], ["hook"], now=NOW)
+        assert addresses(store.outbox(NOW)) == [("m1", "hook")]
 
     def test_queued_message_is_dated(self, store: Store) -> None:
         """An item says when it was queued, to the microsecond."""
@@ -73,7 +108,7 @@ class OutboxClauses(Clauses):
         store.delivered(hook.id, at=NOW)
         store.undelivered(mail.id, retry_at=None, error="gone")
         assert not store.forget_messages(NOW)
-        store.enqueue([message("m1"), message("nobody's")], ["hook"], now=NOW)
+        store.enqueue([message("m1")], ["hook"], now=NOW)
         assert list(store.outbox(FAR)) == []
         assert not store.forget_messages(FAR)
         store.enqueue([message("m1"), message("nobody's")], ["hook"], now=NOW)

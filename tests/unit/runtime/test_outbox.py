@@ -71,3 +71,18 @@ def test_receiver_that_is_back_gets_everything() -> None:
     for _ in range(MANY // 100 + 1):
         rig.runtime.tick()
     assert sorted(dead.tried) == sorted(f"old-{number}" for number in range(MANY))
+
+
+def test_what_lasts_is_told_to_a_notifier_that_was_renamed() -> None:
+    """A page waits for a receiver that is away, and the configuration calls the receiver another name by now: when it is
+    said again it goes there, once, for as long as it is said."""
+    rig, _ = with_dead()
+    queued(rig, "restored", "dead")
+    rig.runtime.tick()
+    rig.registry = replace(rig.registry, notifiers={"ops": rig.notifier})
+    rig.restart()
+    for _ in range(3):
+        rig.clock.advance(timedelta(hours=1))
+        queued(rig, "restored", "ops")
+        rig.runtime.tick()
+    assert [payload["topic"] for payload in rig.notifier.payloads] == ["restored"]

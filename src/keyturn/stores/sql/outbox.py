@@ -1,5 +1,5 @@
 """The outbox: each message once, to each of its notifiers until it has arrived, and then known for as long as it is said
-again."""
+again, also to a notifier that is named later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keyturn.ports.records import OutboxItem
 from keyturn.stores.codec import MESSAGE
 from keyturn.stores.sql.credentials import AT_ONCE
 from keyturn.stores.sql.database import InsertOnce
-from keyturn.stores.sql.query import Write
+from keyturn.stores.sql.query import Query, Write
 from keyturn.stores.sql.tables import EPOCH, deliveries, messages
 
 DAY = timedelta(days=1)
@@ -47,6 +47,9 @@ _FORGET = [
     delete(messages).where(messages.c.id.in_(bindparam("old", expanding=True))),
 ]
 _ADDRESS = insert(deliveries)
+_ADDRESSED = Query(select(deliveries.c.notifier).where(deliveries.c.message == bindparam("wanted")))
+# Where the database has more than one writer, two that say it again at once come one after another.
+_LOCKED = Query(select(messages.c.id).where(messages.c.id == bindparam("wanted")).with_for_update())
 _DUE = (
     select(deliveries, messages.c.created_at, messages.c.document)
     .join(messages, messages.c.id == deliveries.c.message)
@@ -60,17 +63,30 @@ _DUE = (
 def enqueue(connection: Connection, news: Sequence[Message], notifiers: Sequence[str], now: datetime) -> None:
     for message in news:
         row = {"id": message.id, "created_at": now, "document": MESSAGE.write(message)}
-        if not _ADD.run(connection, row):
-            _SAID_AGAIN.run(connection, wanted=message.id, noted=now - DAY, now=now)
-        elif notifiers:
-            connection.execute(
-                _ADDRESS,
-                [
-                    # Due at once, whatever the clock of whoever delivers says.
-                    {"message": message.id, "notifier": one, "attempts": 0, "retry_at": EPOCH, "waiting": True}
-                    for one in notifiers
-                ],
-            )
+        if _ADD.run(connection, row):
+            _address(connection, message.id, notifiers)
+            continue
+        _SAID_AGAIN.run(connection, wanted=message.id, noted=now - DAY, now=now)
+        if _lacking(connection, message.id, notifiers) and _LOCKED.first(connection, wanted=message.id) is not None:
+            _address(connection, message.id, _lacking(connection, message.id, notifiers))
+
+
+def _lacking(connection: Connection, message: str, notifiers: Sequence[str]) -> Sequence[str]:
+    """Those of these notifiers that a message was never queued for."""
+    addressed = {row.notifier for row in _ADDRESSED.all(connection, wanted=message)} if notifiers else set()
+    return [one for one in notifiers if one not in addressed]
+
+
+def _address(connection: Connection, message: str, notifiers: Sequence[str]) -> None:
+    if notifiers:
+        connection.execute(
+            _ADDRESS,
+            [
+                # Due at once, whatever the clock of whoever delivers says.
+                {"message": message, "notifier": one, "attempts": 0, "retry_at": EPOCH, "waiting": True}
+                for one in notifiers
+            ],
+        )
 
 
 def due(connection: Connection, now: datetime, limit: int, without: frozenset[str]) -> Sequence[OutboxItem]:
