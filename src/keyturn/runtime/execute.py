@@ -176,6 +176,11 @@ class Execute:
         it is found."""
         expected = effect.expected
         if expected is not None:
+            with suppress(Absent):
+                backend_id, found = target.read()
+                if backend_id == expected:
+                    # Before it is kept: a copy under our token would name it as the version.
+                    self._check_new(wired.issuer.key_id(found), effect, rotation)
             sender.send(lambda: target.keep(token, serving=expected), within=target.timeout)
         try:
             value = target.fetch(token)
@@ -187,13 +192,13 @@ class Execute:
                 value = self._make(wired, target, token, mark, sender)
         made = Made(key_id=wired.issuer.key_id(value), fingerprint=value.fingerprint(self.fingerprint_key))
         if expected is not None:
-            self._check_new(made, effect, rotation)
+            self._check_new(made.key_id, effect, rotation)
         return made
 
-    def _check_new(self, made: Made, effect: Effect, rotation: Rotation) -> None:
+    def _check_new(self, key_id: str, effect: Effect, rotation: Rotation) -> None:
         """Raises `Invalid` where what is to be adopted is a version already: taken for two, the one would be taken away from
         under the readers of the other. What is not configured has no readers that are cared for: it was renamed."""
-        for name, serial in self.store.key_ids([made.key_id]).get(made.key_id, ()):
+        for name, serial in self.store.key_ids([key_id]).get(key_id, ()):
             if name in self.registry.credentials and (name, serial) != (rotation.credential, effect.serial):
                 raise Invalid(
                     f"what readers of {effect.target} get is v{serial} of {name} already: one key is one version"

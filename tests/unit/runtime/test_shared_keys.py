@@ -128,6 +128,7 @@ def test_value_of_another_name_is_adopted_unless_that_is_configured(configured: 
     assert rotation is not None
     said = [one.outcome.message for one in rig.store.journal(rotation.id).values() if one.outcome is not None]
     assert any("one key is one version" in message for message in said) is configured
+    assert (rotation.versions[rotation.incoming].key_id != hand.key_id) is configured
 
 
 def test_two_credentials_of_one_key_are_not_both_taken_into_care() -> None:
