@@ -118,7 +118,7 @@ def _meanwhile(
     return [
         draw(rng, rng.choice(moving), round(one.at + rng.uniform(0, 15 * len(shape.replicas) + one.lasting), 1), shape)
         for one in pauses
-        if moving and rng.random() < 0.5
+        if moving and rng.random() < 0.9
     ] + [cut_off_newcomer(rng, round(one.at + rng.uniform(0, 5), 1), shape) for one in newcomers]
 
 
