@@ -112,7 +112,9 @@ class LoginHarness(UsageHarness):
             raise ConfigError(f"{reference}: not set")
         return SecretValue(PASSWORD)
 
-    def login(self, *, address: str = LOOPBACK, password: str = PASSWORD, name: str = "") -> psycopg.Connection[object]:
+    def login(
+        self, *, address: str = LOOPBACK, password: str = PASSWORD, name: str = "", replication: bool = False
+    ) -> psycopg.Connection[object]:
         if address not in self._relays:
             self._relays[address] = Relay(self.server.port, address)
         return psycopg.connect(
@@ -122,6 +124,7 @@ class LoginHarness(UsageHarness):
             password=password,
             dbname="postgres",
             application_name=name,
+            **({"replication": "database"} if replication else {}),
         )
 
     def present(self, key_id: str, client: str, *, success: bool) -> datetime:
@@ -234,6 +237,18 @@ def test_session_stays_with_the_generation_that_let_it_in(harness: LoginHarness)
     assert uses == {(f"{harness.user}.1", "client-1"), (f"{harness.user}.3", "client-2")}
     # A use in each bucket for as long as it was open, not at its login alone.
     assert next(times for key, client, _, _, times in told if client == "client-1") > 3
+
+
+def test_replication_is_a_use_as_any_other(harness: LoginHarness) -> None:
+    """A login for replication is told, and so is its session for as long as it is open."""
+    harness.execute(sql.SQL("ALTER ROLE {} REPLICATION").format(sql.Identifier(harness.user)))
+    harness.login(address=harness.addresses["client-1"], name="a standby", replication=True).close()
+    key = f"{harness.user}.1"
+    assert harness.told() == [(key, "client-1", True, True, 1)]
+    assert harness.told(client="application_name") == [(key, "a standby", True, True, 1)]
+    with closing(harness.login(address=harness.addresses["client-2"], replication=True)):
+        open_now = harness.told(resolution="100ms")
+    assert next(times for _, client, _, _, times in open_now if client == "client-2") > 3
 
 
 def test_open_session_is_a_use_in_each_bucket_once(harness: LoginHarness) -> None:

@@ -16,7 +16,8 @@ from keyturn.plugins.postgres.generations import MARK, read_comment
 
 _SESSIONS = """
     SELECT usename, coalesce(host(client_addr), ''), application_name, backend_start
-    FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename IS NOT NULL AND backend_start IS NOT NULL
+    FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender')
+    AND usename IS NOT NULL AND backend_start IS NOT NULL
 """
 _GENERATIONS = """
     SELECT rolname, shobj_description(oid, 'pg_authid') FROM pg_roles

@@ -15,6 +15,7 @@ WRONG_PASSWORD = "28P01"  # noqa: S105 - an SQLSTATE
 NOT_PERMITTED = "28000"
 _APPLICATION = re.compile(r" application_name=(.*?)(?: SSL enabled.*| identity=.*)?$")
 _LASTED = re.compile(r"disconnection: session time: (\d+):(\d\d):(\d\d\.\d+) ")
+_AUTHORIZED = ("connection authorized: ", "replication connection authorized: ")
 _UTC = frozenset({"UTC", "GMT"})
 
 
@@ -68,7 +69,7 @@ def _kind(entry: Mapping[str, object]) -> Kind:
     message = str(entry["message"])
     if entry["error_severity"] == "FATAL" and entry.get("state_code") in (WRONG_PASSWORD, NOT_PERMITTED):
         return Kind.REFUSED
-    if entry["error_severity"] == "LOG" and message.startswith("connection authorized: "):
+    if entry["error_severity"] == "LOG" and message.startswith(_AUTHORIZED):
         return Kind.LET_IN
     if entry["error_severity"] == "LOG" and message.startswith("disconnection: "):
         return Kind.ENDED
