@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.integration.vault.mount import Mount
 
 from keyturn.demo.openbao import start_openbao
 from keyturn.demo.processes import Family
-from keyturn.demo.waiting import wait_until
+from keyturn.demo.waiting import PartFailed, wait_until
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.vault import vault_audit_log
@@ -195,6 +196,28 @@ def test_log_is_followed_through_openbaos_own_rotation(harness: AuditHarness) ->
         harness.rotate()
     harness.present(KEY, "client-1", success=True)
     assert told(harness) == [("client-1", str(harness.version), sent + 1)]
+
+
+def test_each_namespace_has_a_source_of_its_own(harness: AuditHarness) -> None:
+    """Where a secret of the same path lies in two namespaces, the reads of each are told by its own source alone."""
+    bao, team = harness.mount.bao, f"team{harness.number}"
+    bao.call("POST", f"sys/namespaces/{team}", {})
+    bao.call("POST", f"{team}/sys/mounts/{harness.mount.name}", {"type": "kv", "options": {"version": "2"}})
+    there = f"{team}/{harness.mount.name}/data/{harness.path}"
+
+    def written() -> bool:  # a mount is ready a moment after it is made
+        with suppress(PartFailed):
+            return bool(bao.call("POST", there, {"data": {"value": "another"}}))
+        return False
+
+    wait_until(written, within=10, what="the namespace's mount answers")
+    harness.write("a second version, where the namespace has one")
+    assert harness.read(harness.tokens["client-1"]) == 200
+    bao.call("GET", there)
+    bao.call("GET", there)
+    everyone: dict[str, object] = {"names": {}, "ours": ["nobody"]}
+    assert told(harness, **everyone, namespace=f"{team}/") == [("root", "1", 2)]
+    assert told(harness, **everyone) == [(f"token-client-1-{harness.number}", "2", 1)]
 
 
 def test_lines_without_meaning_stop_the_watermark(tmp_path: Path) -> None:

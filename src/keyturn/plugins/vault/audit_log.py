@@ -49,6 +49,7 @@ class AuditLog:
         self.resolution = self._options.resolution
         self.lag = self._options.lag
         self._ours = frozenset(self._options.ours)
+        self._namespace = self._options.namespace.strip("/")
         self._networks = Networks(self._options.networks)
         self._tail = LogTail(
             self._options.files,
@@ -112,6 +113,8 @@ class AuditLog:
             told = _Line(at=milliseconds(at.astimezone(UTC)))
             if entry["type"] != "response" or entry.get("error") or entry["request"]["operation"] != "read":
                 return told
+            if _namespace(entry["request"]).strip("/") != self._namespace:
+                return told
             read = _store_read(entry)
             auth = entry.get("auth") or {}
             if read is None or self._ours & _identities(auth):
@@ -138,12 +141,19 @@ def _store_read(entry: Mapping[str, Any]) -> StoreRead | None:
     request, data = entry["request"], (entry.get("response") or {}).get("data") or {}
     metadata = data.get("metadata")
     version = metadata.get("version") if isinstance(metadata, Mapping) else None
-    mount, path = str(request.get("mount_point", "")), str(request["path"])
+    # The namespace stands before the mount, and not before the path.
+    mount = str(request.get("mount_point", "")).removeprefix(_namespace(request))
+    path = str(request["path"])
     below = path.removeprefix(mount)
     # A version that is deleted or destroyed is answered without its data, as an error.
     if not isinstance(version, int) or not below.startswith(DATA) or data.get("data") is None:
         return None
     return StoreRead(f"{mount.rstrip('/')}/{below.removeprefix(DATA)}", str(version))
+
+
+def _namespace(request: Mapping[str, Any]) -> str:
+    """As it is logged: with a slash at its end, empty for the root."""
+    return str((request.get("namespace") or {}).get("path") or "")
 
 
 def _identities(auth: Mapping[str, Any]) -> frozenset[str]:

@@ -33,6 +33,8 @@ class AuditLogOptions(Options):
     """The `file` audit device's log of each node; rotated siblings are found beside it."""
     ours: tuple[str, ...] = Field(min_length=1)
     """keyturn's own entity ids, display names or role names: its reads are nobody's use."""
+    namespace: str = ""
+    """Whose lines are read: those of other namespaces, where the same path is another secret, are left out."""
     client: ClientBy = ClientBy.ENTITY_ID
     names: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     """Client names by what `client` finds, so that they are called as other sources call them. With any, what is not
