@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 from keyturn.domain.errors import ConfigError, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway import access_log
+from keyturn.plugins.gateway.log_lines import LogLine
 from keyturn.plugins.gateway.log_source import AccessLog
 from keyturn.plugins.gateway.probe_mark import make_mark
+from keyturn.plugins.logs import follower
 from keyturn.ports.plugin import Surroundings
 from keyturn.ports.usage import UsageReport
 
@@ -496,6 +499,95 @@ def test_lost_lines_hold_the_watermark(log: Path) -> None:
     reader.poll(30)
     assert reader.watermark == at(29)
     assert reader.uses == 3
+
+
+def rotate(log: Path, *lines: str) -> None:
+    """As logrotate does with `delaycompress`: the newest stays uncompressed; the next one begins with these lines."""
+    newest, older = Path(f"{log}.1"), Path(f"{log}.2.gz")
+    if newest.exists():
+        older.write_bytes(gzip.compress(newest.read_bytes()))
+        newest.unlink()
+    log.rename(newest)
+    log.write_text("".join(lines))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_generation_lost_after_an_empty_log_holds_the_watermark(log: Path, there: bool) -> None:
+    """The last poll met a log without a line, or none; what was written and compressed since is no silence."""
+    append(log, line(1))
+    reader = Reader(log)
+    reader.poll(5)
+    rotate(log)
+    if not there:
+        log.unlink()
+    reader.poll(10)
+    stood = reader.watermark
+    append(log, line(20))
+    rotate(log, line(200, kid="kid2"))
+    rotate(log, line(300, kid="kid2"))
+    reader.poll(400)
+    reader.poll(401)
+    assert reader.watermark == stood
+
+
+def test_rotation_of_empty_logs_is_no_loss(log: Path) -> None:
+    """A node without traffic is rotated again and again, until what it has logged last is compressed, and goes on."""
+    append(log, line(1))
+    reader = Reader(log)
+    for now in range(10, 60, 10):
+        reader.poll(now)
+        rotate(log)
+    append(log, line(61))
+    reader.poll(70)
+    rotate(log, line(71))
+    reader.poll(80)
+    assert reader.watermark == at(79)
+    assert reader.uses == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "followed"),
+    [
+        ("access-2026-11-21T12-00-07.000.log", True),
+        ("access-20261121.log", True),
+        ("access.1.log", True),
+        ("access-8443.log", False),
+        ("access-2026-11-21T12-00-07.000.log.gz", False),
+        ("access_2026-11-21.log", False),
+    ],
+)
+def test_time_before_the_suffix_is_a_rotated_log_too(log: Path, name: str, followed: bool) -> None:
+    """As Caddy names what it rolls; a port or another word there is another log."""
+    append(log, line(1))
+    reader = Reader(log)
+    reader.poll(5)
+    append(log, line(6))
+    log.rename(log.with_name(name))
+    append(log, line(8))
+    reader.poll(10)
+    assert reader.uses == (3 if followed else 2)
+    assert reader.watermark == (at(9) if followed else at(4))
+
+
+def test_line_without_end_is_taken_in_pieces(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is gathered in memory only so far; the lines before and after it count."""
+    longest, taken = 1 << 20, list[int]()
+    monkeypatch.setattr(follower, "_LONGEST_LINE", longest)
+    append(log, line(1))
+    with log.open("ab") as file:
+        file.truncate(8 << 20)
+    append(log, "\n", line(2))
+
+    def read(content: bytes) -> LogLine | None:
+        taken.append(len(content))
+        return read_line(content)
+
+    reading = source(log)
+    read_line = reading._reader.read
+    monkeypatch.setattr(reading._reader, "read", read)
+    batch = reading.poll(None, now=at(5))
+    assert sum(report.successes for report in batch.reports) == 2
+    assert max(taken) <= 2 * longest
 
 
 def test_an_operator_may_accept_a_gap(log: Path) -> None:

@@ -52,7 +52,8 @@ class AccessLogOptions(Options):
     """Options of the usage source `access-log`."""
 
     files: tuple[Path, ...] = Field(min_length=1)
-    """One log a node, as the node writes it; rotated siblings (`<name>.1`, `<name>-20260101`) are found beside it."""
+    """One log a node, as the node writes it; rotated siblings (`access.log.1`, `access.log-20260101`,
+    `access-2026-01-01T00-00-00.000.log`) are found beside it."""
     fields: LogFields = LogFields()
     clients: ByNetwork = Field(default_factory=dict)
     """Client names by address or network; the narrowest network decides."""

@@ -17,8 +17,12 @@ from pathlib import Path
 
 _CHUNK = 1 << 20
 _LONGEST_FIRST_LINE = 1 << 16
+_LONGEST_LINE = 16 << 20
+"""What goes on longer without an end is no line: it is taken in pieces, so that a file of zeros fills no memory."""
 # As logrotate and its like name them, compressed ones left out; not what other tools keep beside a log.
 _ROTATED = re.compile(r"[.-](?:[0-9][\w.:-]*|old)")
+# As Caddy's own rolling and logrotate's `extension` do, before the suffix: a number there may be another log's, a port say.
+_ROTATED_INSIDE = re.compile(r"[.-]\d{4}-?\d\d-?\d\d[\w.:-]*|\.\d{1,3}")
 _COMPRESSED = re.compile(r"\.(?:gz|bz2|xz|zst|zip|lz4)$")
 _REMEMBERED = 100
 
@@ -33,6 +37,10 @@ class LogPosition:
     """Generations that may hold more than was read: the one being written, and what was not read to its end."""
     lost: Mapping[str, int] = field(default_factory=dict)
     """Unfinished generations that are not there any more, with the time at which that was noticed (ms)."""
+    anchor: str = ""
+    """The newest generation, while the log has no line yet, or is not there: once it is gone, others after it may be."""
+    blank: str = ""
+    """Which empty file was the log then: as long as it is there and empty, nothing came after the anchor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +67,30 @@ class _Generation:
     first: bytes
     size: int
     modified: int
+    blank: str
     current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What there is of a log at one moment."""
+
+    generations: list[_Generation]
+    """Those with a first line, oldest first."""
+    there: bool
+    """The file that is written to is among them, or empty."""
+    half: bool
+    """It has begun with half a line."""
+    blanks: frozenset[str]
+    """Empty files, each by what it keeps until something is written to it."""
+    blank: str
+    """The one that is written to, if it is empty."""
+
+    def awaited(self, position: LogPosition) -> frozenset[str]:
+        """The generations that must be there."""
+        if position.anchor == "" or position.blank in self.blanks:
+            return position.unfinished
+        return position.unfinished | {position.anchor}
 
 
 class LogFollower:
@@ -75,35 +106,34 @@ class LogFollower:
         """Give each new line to `take`, oldest generation first, until about `budget` bytes are read. Losses noticed
         until `gaps_until` are forgiven."""
         for attempt in range(3):
-            with self._generations() as (generations, there, half):
-                found = {generation.head for generation in generations}
+            with self._look() as look:
+                found = {generation.head for generation in look.generations}
                 # A rotation under our hands can hide a file for a moment.
-                if attempt < 2 and not (position.unfinished - position.lost.keys()) <= found:
+                if attempt < 2 and not (look.awaited(position) - position.lost.keys()) <= found:
                     continue
-                return self._read(generations, position, take, budget, now, gaps_until, there=there, half=half)
+                return self._read(look, position, take, budget, now, gaps_until)
         raise AssertionError("the last attempt returns")
 
     def _read(
         self,
-        generations: list[_Generation],
+        look: _Look,
         position: LogPosition,
         take: Callable[[bytes], None],
         budget: int,
         now: int,
         gaps_until: int | None,
-        *,
-        there: bool,
-        half: bool,
     ) -> Reading:
         offsets = dict(position.offsets)
         unfinished: set[str] = set()
-        whole = there and not half
+        whole = look.there and not look.half
         found = set()
-        for generation in generations:
+        anchor = position.anchor
+        for generation in look.generations:
             start = offsets.get(generation.head, 0)
             if generation.size < start:
                 continue  # a copy that is cut short, or not finished yet
             found.add(generation.head)
+            anchor = "" if generation.current else generation.head
             end, ended = start, False
             if budget > 0:
                 end, ended = _read_lines(generation, start, take, budget)
@@ -112,25 +142,26 @@ class LogFollower:
             whole = whole and ended
             if generation.current or not ended:
                 unfinished.add(generation.head)
-        missing = {head: position.lost.get(head, now) for head in position.unfinished if head not in found}
+        missing = {head: position.lost.get(head, now) for head in look.awaited(position) if head not in found}
         lost = {head: at for head, at in missing.items() if gaps_until is None or at > gaps_until}
         after = LogPosition(
             offsets=_remembered(offsets, keep=found | lost.keys()),
             unfinished=frozenset(unfinished | lost.keys()),
             lost=lost,
+            anchor="" if anchor in missing else anchor,
+            blank=look.blank,
         )
         return Reading(
             position=after,
             at_end=whole and not lost,
             exhausted=budget <= 0,
-            there=there or not position.unfinished.isdisjoint(found),
+            there=look.there or not position.unfinished.isdisjoint(found),
             forgiven=max((at for head, at in missing.items() if head not in lost), default=None),
         )
 
     @contextmanager
-    def _generations(self) -> Iterator[tuple[list[_Generation], bool, bool]]:
-        """The files of this log, oldest first, opened; whether the one that is written to is among
-        them, and whether that has begun with half a line."""
+    def _look(self) -> Iterator[_Look]:
+        """The files of this log, opened."""
         with ExitStack() as stack:
             # The current file first: one that is renamed meanwhile is then met twice, not missed.
             opened = [
@@ -138,30 +169,33 @@ class LogFollower:
                 for path in (self.path, *self._siblings())
                 if (generation := self._open(path, stack)) is not None
             ]
-            current_seen = any(one.current for one in opened)
             known: dict[str, _Generation] = {}
             for generation in opened:
                 former = known.get(generation.head)
                 if generation.head and (former is None or (not former.current and generation.size > former.size)):
                     known[generation.head] = generation
             ordered = sorted(known.values(), key=lambda one: (one.current, self._age(one)))
-            # A first line half written is no line yet, and no end either.
-            half = any(one.current and one.size > 0 and not one.head for one in opened)
-            yield ordered, current_seen, half
+            yield _Look(
+                generations=ordered,
+                there=any(one.current for one in opened),
+                # A first line half written is no line yet, and no end either.
+                half=any(one.current and one.size > 0 and not one.head for one in opened),
+                blanks=frozenset(one.blank for one in opened if one.blank),
+                blank=next((one.blank for one in opened if one.current), ""),
+            )
 
     def _siblings(self) -> list[Path]:
-        name = self.path.name
         try:
-            return sorted(
-                path
-                for path in self.path.parent.iterdir()
-                if path.name.startswith(name)
-                and _ROTATED.fullmatch(path.name, len(name))
-                and not _COMPRESSED.search(path.name)
-                and path.is_file()
-            )
+            return sorted(path for path in self.path.parent.iterdir() if self._is_sibling(path.name) and path.is_file())
         except OSError:
             return []
+
+    def _is_sibling(self, name: str) -> bool:
+        ours, stem, suffix = self.path.name, self.path.stem, self.path.suffix
+        if name.startswith(ours):
+            return _ROTATED.fullmatch(name, len(ours)) is not None and _COMPRESSED.search(name) is None
+        inside = name.startswith(stem) and name.endswith(suffix)
+        return inside and _ROTATED_INSIDE.fullmatch(name, len(stem), len(name) - len(suffix)) is not None
 
     def _open(self, path: Path, stack: ExitStack) -> _Generation | None:
         try:
@@ -178,6 +212,7 @@ class LogFollower:
             first=first,
             size=found.st_size,
             modified=found.st_mtime_ns // 1_000_000,
+            blank="" if found.st_size else f"{found.st_ino}-{found.st_mtime_ns}",
             current=path == self.path,
         )
 
@@ -208,6 +243,9 @@ def _read_lines(generation: _Generation, start: int, take: Callable[[bytes], Non
         for line in lines:
             take(line)
             offset += len(line) + 1
+        if len(rest) >= _LONGEST_LINE:
+            take(rest)
+            offset, rest = offset + len(rest), b""
         if offset - start >= budget:
             return offset, False
 

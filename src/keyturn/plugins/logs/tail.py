@@ -135,6 +135,8 @@ def write_files(files: Mapping[str, FileCursor]) -> dict[str, Any]:
             "offsets": dict(one.position.offsets),
             "unfinished": sorted(one.position.unfinished),
             "lost": dict(one.position.lost),
+            "anchor": one.position.anchor,
+            "blank": one.position.blank,
             "complete_to": one.complete_to,
             "nonsense": one.nonsense,
             "malformed": one.malformed,
@@ -147,7 +149,14 @@ def read_files(written: Mapping[str, Any]) -> dict[str, FileCursor]:
     """What `write_files` made. Raises what a wrong document raises: KeyError, TypeError, ValueError, AttributeError."""
     return {
         path: FileCursor(
-            position=LogPosition(offsets=one["offsets"], unfinished=frozenset(one["unfinished"]), lost=one["lost"]),
+            position=LogPosition(
+                offsets=one["offsets"],
+                unfinished=frozenset(one["unfinished"]),
+                lost=one["lost"],
+                # Cursors of former releases have none.
+                anchor=one.get("anchor", ""),
+                blank=one.get("blank", ""),
+            ),
             complete_to=one["complete_to"],
             nonsense=one["nonsense"],
             malformed=one["malformed"],
