@@ -124,7 +124,7 @@ class LoginHarness(UsageHarness):
             password=password,
             dbname="postgres",
             application_name=name,
-            **({"replication": "database"} if replication else {}),
+            replication="database" if replication else None,
         )
 
     def present(self, key_id: str, client: str, *, success: bool) -> datetime:

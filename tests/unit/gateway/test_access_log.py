@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from keyturn.domain.errors import ConfigError, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway import access_log
-from keyturn.plugins.gateway.log_lines import LogLine
 from keyturn.plugins.gateway.log_source import AccessLog
 from keyturn.plugins.gateway.probe_mark import make_mark
 from keyturn.plugins.logs import follower
@@ -261,6 +260,50 @@ def test_a_replayed_mark_hides_nothing(log: Path, tmp_path: Path) -> None:
     assert reader.uses == 2
 
 
+def probed(path: Path, *, until: int, probes: int = 1) -> None:
+    """What a node logs of a disabled key that is presented every five seconds by keyturn alone."""
+    disabled: dict[str, object] = {"status": 401, "matched": "kid1:disabled"}
+    times = range(0, until, 5)
+    append(
+        path,
+        *(line(t + 0.1, probe=make_mark(SECRET, "kid1", now=at(t)), **disabled) for t in times for _ in range(probes)),
+    )
+
+
+def test_probes_are_left_out_of_a_log_that_is_added_later(log: Path, tmp_path: Path) -> None:
+    """It is read from its beginning, when the others are long past it; a mark replayed in it hides nothing."""
+    other = tmp_path / "other.log"
+    probed(log, until=600)
+    probed(other, until=600)
+    last = json.loads(log.read_text().splitlines()[-1])["probe"]
+    reader = Reader(log)
+    reader.poll(300)
+    reader.poll(601)
+    reader.files = (log, other)
+    reader.poll(602)
+    assert reader.uses == 0
+    append(other, line(600, probe=last))
+    append(log, line(600, probe=last))
+    reader.poll(605)
+    assert reader.uses == 2
+
+
+def test_probes_are_left_out_of_a_busy_log_far_behind_another(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading both from their beginning, the quiet one is read to its end while the busy one has hours to go."""
+    quiet = tmp_path / "quiet.log"
+    probed(quiet, until=7200, probes=4)
+    for t in range(0, 7200, 5):
+        append(log, line(t + 0.1, probe=make_mark(SECRET, "kid1", now=at(t)), status=401, matched="kid1:disabled"))
+        append(log, *(line(t + 1, kid="kid2", matched="kid2:active") for _ in range(20)))
+    monkeypatch.setattr("keyturn.plugins.logs.tail._BUDGET", 1)
+    reader = Reader(log, quiet)
+    while reader.poll(7200):
+        pass
+    assert reader.by_key == {"kid2": 28800}
+
+
 def test_without_a_secret_every_mark_is_a_use(log: Path) -> None:
     """Without the shared secret nothing can be told apart, so everything counts; `check` says so."""
     append(log, line(1, probe=make_mark(SECRET, "kid1", now=at(1))))
@@ -473,6 +516,22 @@ def test_nonsense_moves_no_watermark(log: Path) -> None:
     assert reader.watermark == at(19)
 
 
+def test_line_of_another_age_hides_no_other(log: Path) -> None:
+    """A line with a time that cannot be is malformed, not a reason to refuse all that stand beside it; alone it tells of
+    nothing. A clock that is ahead is not hidden: what it tells waits until its time has come."""
+    append(log, line(1), line(60 * 86400), line(2))
+    reader = Reader(log)
+    reader.poll(5)
+    assert {report.start for report in reader.reports} == {at(0)}
+    assert reader.uses == 2
+    assert reader.watermark == at(4)
+    append(log, line(90 * 86400))
+    reader.poll(10)
+    assert reader.watermark == at(4)
+    append(log, line(3600))
+    assert [report.start for report in reader.poll(20)] == [at(3600)]
+
+
 def test_a_half_written_line_holds_the_watermark(log: Path) -> None:
     """What is being written may be a use of any time."""
     append(log, line(1))
@@ -570,24 +629,19 @@ def test_time_before_the_suffix_is_a_rotated_log_too(log: Path, name: str, follo
 
 
 def test_line_without_end_is_taken_in_pieces(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is gathered in memory only so far; the lines before and after it count."""
-    longest, taken = 1 << 20, list[int]()
+    """It is gathered in memory only so far; the lines before and after it are whole."""
+    longest, taken = 1 << 20, list[bytes]()
     monkeypatch.setattr(follower, "_LONGEST_LINE", longest)
     append(log, line(1))
     with log.open("ab") as file:
         file.truncate(8 << 20)
     append(log, "\n", line(2))
-
-    def read(content: bytes) -> LogLine | None:
-        taken.append(len(content))
-        return read_line(content)
-
-    reading = source(log)
-    read_line = reading._reader.read
-    monkeypatch.setattr(reading._reader, "read", read)
-    batch = reading.poll(None, now=at(5))
-    assert sum(report.successes for report in batch.reports) == 2
-    assert max(taken) <= 2 * longest
+    reading = follower.LogFollower(log, time_of=lambda _: None).read(
+        follower.LogPosition(), take=taken.append, budget=1 << 30, now=0, gaps_until=None
+    )
+    assert reading.at_end
+    assert (taken[0], taken[-1]) == (line(1).strip().encode(), line(2).strip().encode())
+    assert max(len(piece) for piece in taken) <= 2 * longest
 
 
 def test_an_operator_may_accept_a_gap(log: Path) -> None:

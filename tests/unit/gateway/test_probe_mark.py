@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.secret_value import SecretValue
+from keyturn.plugins.gateway import log_cursor
 from keyturn.plugins.gateway.log_cursor import LogCursor, SpentMarks
 from keyturn.plugins.gateway.probe_mark import make_mark, read_mark, usable_secret
+from keyturn.plugins.logs import FileCursor
 
 SECRET = SecretValue("a secret for marks, long enough")
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 AT = int(NOW.timestamp() * 1000)
+
+
+def read_to(complete_to: int | None) -> dict[str, FileCursor]:
+    return {"log": FileCursor(complete_to=complete_to)}
 
 
 def test_a_mark_is_read_back_by_its_key_alone() -> None:
@@ -52,27 +59,34 @@ def test_a_mark_excuses_one_presentation_near_its_time() -> None:
     assert mark is not None
     assert late is not None
     marks = SpentMarks(LogCursor())
-    assert marks.excuses(mark, at=AT + 5)
-    assert not marks.excuses(mark, at=AT + 6)
-    assert not marks.excuses(late, at=AT + 61_000)
-    restarted = SpentMarks(LogCursor(spent=marks.left(complete_to=AT), spent_before=marks.before))
-    assert not restarted.excuses(mark, at=AT + 7)
-    much_later = SpentMarks(LogCursor(spent=restarted.left(complete_to=AT + 200_000), spent_before=restarted.before))
-    assert not much_later.left(complete_to=None)
-    assert not much_later.excuses(mark, at=AT + 7)
+    assert marks.excuses(mark, at=AT + 5, path="log")
+    assert not marks.excuses(mark, at=AT + 6, path="log")
+    assert not marks.excuses(late, at=AT + 61_000, path="log")
+    restarted = SpentMarks(LogCursor(spent=marks.left(read_to(AT)), spent_before=marks.before))
+    assert not restarted.excuses(mark, at=AT + 7, path="log")
+    much_later = SpentMarks(LogCursor(spent=restarted.left(read_to(AT + 200_000)), spent_before=restarted.before))
+    assert not much_later.left(read_to(None))
+    assert not much_later.excuses(mark, at=AT + 7, path="log")
 
 
-def test_what_is_forgotten_excuses_nothing() -> None:
+def test_what_is_forgotten_excuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many marks are seen, memory stays small, and none of them can be used again."""
+    monkeypatch.setattr(log_cursor, "_REMEMBERED_MARKS", 1024)
     marks = SpentMarks(LogCursor())
     seen = [read_mark(SECRET, "k", make_mark(SECRET, "k", now=datetime.fromtimestamp(i, UTC))) for i in range(2000)]
     for number, mark in enumerate(seen):
         assert mark is not None
-        assert marks.excuses(mark, at=number * 1000)
-    left = marks.left(complete_to=None)
+        assert marks.excuses(mark, at=number * 1000, path="log")
+    left = marks.left(read_to(None))
     assert len(left) <= 1024
     again = SpentMarks(LogCursor(spent=left, spent_before=marks.before))
-    assert not any(again.excuses(mark, at=mark.issued) for mark in seen if mark is not None)
+    assert not any(again.excuses(mark, at=mark.issued, path="log") for mark in seen if mark is not None)
+
+
+def test_cursor_of_a_former_release_is_read() -> None:
+    """It had one time for all logs, before which a mark excuses nothing in any."""
+    former = json.loads(LogCursor(files=read_to(AT)).to_text()) | {"spent_before": AT}
+    assert LogCursor.from_text(json.dumps(former)).spent_before == {"log": AT}
 
 
 def test_short_secrets_are_refused() -> None:

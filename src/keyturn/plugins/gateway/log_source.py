@@ -9,7 +9,7 @@ from keyturn.domain.errors import ConfigError, Transient
 from keyturn.domain.observations import SourceKind
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway.log_cursor import LogCursor, SpentMarks
-from keyturn.plugins.gateway.log_lines import LineReader, Presentation
+from keyturn.plugins.gateway.log_lines import LineReader, LogLine, Presentation
 from keyturn.plugins.gateway.log_options import AccessLogOptions
 from keyturn.plugins.gateway.probe_mark import read_mark, usable_secret
 from keyturn.plugins.logs import LogTail, milliseconds, moment
@@ -36,7 +36,7 @@ class AccessLog:
         self._reader = LineReader(options)
         self._tail = LogTail(
             options.files,
-            time_of=self._time_of,
+            read_line=self._reader.read,
             lag=options.lag,
             accept_gaps_before=options.accept_gaps_before,
         )
@@ -49,13 +49,7 @@ class AccessLog:
         present = milliseconds(now)
         tally = _Tally(resolution=self.resolution, secret=self._secret(), spent=SpentMarks(former))
 
-        def take(line: bytes) -> int | None:
-            read = self._reader.read(line)
-            if read is not None and read.presentation is not None:
-                tally.add(read.at, read.presentation)
-            return None if read is None else read.at
-
-        tailed = self._tail.read(former.files, take=take, now=present)
+        tailed = self._tail.read(former.files, take=tally.take, now=present)
         if not tailed.there and not tally.reports():
             raise Transient(f"{self.name}: none of its logs can be opened: {', '.join(tailed.files)}")
         complete_to = tailed.complete_to
@@ -63,7 +57,7 @@ class AccessLog:
         after = LogCursor(
             files=tailed.files,
             watermark=watermark,
-            spent=tally.spent.left(complete_to=complete_to),
+            spent=tally.spent.left(tailed.files),
             spent_before=tally.spent.before,
         )
         return UsageBatch(
@@ -89,10 +83,6 @@ class AccessLog:
     def close(self) -> None:
         """Nothing is held between polls."""
 
-    def _time_of(self, line: bytes) -> int | None:
-        read = self._reader.read(line)
-        return None if read is None else read.at
-
     def _secret(self) -> SecretValue | None:
         reference = self._options.probe_secret
         if reference is None:
@@ -113,10 +103,11 @@ class _Tally:
         self._unproven: dict[int, set[str]] = {}
         self.spent = spent
 
-    def add(self, at: int, seen: Presentation) -> None:
-        if self._is_ours(at, seen):
+    def take(self, line: LogLine, path: str) -> None:
+        seen = line.presentation
+        if seen is None or self._is_ours(line.at, seen, path):
             return
-        start = at // self._bucket * self._bucket
+        start = line.at // self._bucket * self._bucket
         key_id = seen.key_id
         if key_id is not None and not (seen.matched or seen.identified):
             unproven = self._unproven.setdefault(start, set())
@@ -141,8 +132,8 @@ class _Tally:
             for (start, key_id, client, matched, identified), (successes, failures) in self._counts.items()
         ]
 
-    def _is_ours(self, at: int, seen: Presentation) -> bool:
+    def _is_ours(self, at: int, seen: Presentation, path: str) -> bool:
         if self._secret is None or not seen.probe or seen.key_id is None:
             return False
         mark = read_mark(self._secret, seen.key_id, seen.probe)
-        return mark is not None and self.spent.excuses(mark, at=at)
+        return mark is not None and self.spent.excuses(mark, at=at, path=path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from keyturn.plugins.logs.follower import LogFollower, LogPosition
 
@@ -15,6 +15,9 @@ _BUDGET = 64 << 20
 """Bytes read in one poll over all files, so that a first look at months of logs comes in batches."""
 _SAMPLE = 1 << 16
 _MILLISECOND = timedelta(milliseconds=1)
+_AHEAD = timedelta(days=1) // _MILLISECOND
+"""A time further in the future than this is none. Nearer, it is told as it is, and refused until it has come: a clock that
+is ahead, or another zone's, hides no use for good."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,30 +46,41 @@ class Tailed:
     """At least one log could be opened."""
 
 
-class LogTail:
-    """Reads what is new in each log."""
+class Line(Protocol):
+    """A line that makes sense."""
+
+    @property
+    def at(self) -> int:
+        """Its time, in milliseconds since the epoch."""
+
+
+L = TypeVar("L", bound=Line)
+
+
+class LogTail(Generic[L]):
+    """Reads what is new in each log; `read_line` answers None for a line without meaning."""
 
     def __init__(
         self,
         paths: Sequence[Path],
         *,
-        time_of: Callable[[bytes], int | None],
+        read_line: Callable[[bytes], L | None],
         lag: timedelta,
         accept_gaps_before: datetime | None,
     ) -> None:
         self.paths = tuple(paths)
-        self._time_of = time_of
+        self._read_line = read_line
         self._lag = lag // _MILLISECOND
         self._gaps_until = None if accept_gaps_before is None else milliseconds(accept_gaps_before)
-        self._followers = [LogFollower(path, time_of=time_of) for path in paths]
+        self._followers = [LogFollower(path, time_of=self._time_of) for path in paths]
 
-    def read(self, former: Mapping[str, FileCursor], *, take: Callable[[bytes], int | None], now: int) -> Tailed:
-        """Give each new line to `take`, which returns the line's time in milliseconds, or None for one without meaning."""
+    def read(self, former: Mapping[str, FileCursor], *, take: Callable[[L, str], None], now: int) -> Tailed:
+        """Give each new line that makes sense to `take`, with its log's path."""
         files: dict[str, FileCursor] = {}
         there, forgiven = False, []
         for follower in self._followers:
             path = str(follower.path)
-            lines = _Lines(take)
+            lines = _Lines(path, read_line=self._read_line, take=take, latest=now + _AHEAD)
             before = former.get(path, FileCursor())
             reading = follower.read(
                 before.position,
@@ -98,6 +112,10 @@ class LogTail:
             there=there,
         )
 
+    def _time_of(self, line: bytes) -> int | None:
+        found = self._read_line(line)
+        return None if found is None else found.at
+
     def problems(self) -> list[str]:
         """Logs that cannot be read, or in whose last lines nothing can be."""
         lines = []
@@ -112,20 +130,26 @@ class LogTail:
         return lines
 
 
-class _Lines:
+class _Lines(Generic[L]):
     """Takes the lines of one log."""
 
-    def __init__(self, take: Callable[[bytes], int | None]) -> None:
+    def __init__(
+        self, path: str, *, read_line: Callable[[bytes], L | None], take: Callable[[L, str], None], latest: int
+    ) -> None:
+        self._path = path
+        self._read_line = read_line
         self._take = take
+        self._latest = latest
         self.last: int | None = None
         self.malformed = 0
 
     def take(self, line: bytes) -> None:
-        at = self._take(line)
-        if at is None:
+        found = self._read_line(line)
+        if found is None or found.at > self._latest:
             self.malformed += 1
         else:
-            self.last = at
+            self._take(found, self._path)
+            self.last = found.at
 
 
 def write_files(files: Mapping[str, FileCursor]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Logins:
         self._ours = Networks(dict.fromkeys(self._options.ours, "ours"))
         self._tail = LogTail(
             self._options.files,
-            time_of=_time_of,
+            read_line=read_line,
             lag=self._options.lag,
             accept_gaps_before=self._options.accept_gaps_before,
         )
@@ -75,13 +75,7 @@ class Logins:
         activity = self._server.look(self._password())
         tally = _Tally(self, activity, former)
 
-        def take(line: bytes) -> int | None:
-            read = read_line(line)
-            if read is not None:
-                tally.take(read)
-            return None if read is None else read.at
-
-        tailed = self._tail.read(former.tail.files, take=take, now=milliseconds(now))
+        tailed = self._tail.read(former.tail.files, take=tally.take, now=milliseconds(now))
         if not tailed.there:
             raise Transient(f"{self.name}: none of its logs can be opened: {', '.join(tailed.files)}")
         tail = former.tail.after(tailed)
@@ -174,7 +168,7 @@ class _Tally:
         self._stayed: set[tuple[int, str, str, bool]] = set()
         self.let_in = dict(former.let_in)
 
-    def take(self, line: LoginLine) -> None:
+    def take(self, line: LoginLine, _: str) -> None:
         if line.kind is Kind.LET_IN:
             self.let_in[line.session] = line
         elif line.kind is Kind.REFUSED:
@@ -239,8 +233,3 @@ class _Tally:
     def _key(self, user: str, at: int) -> str | None:
         generation = generation_at(self._activity.generations.get(user, {}), moment(at))
         return None if generation is None else key_id(user, generation)
-
-
-def _time_of(line: bytes) -> int | None:
-    read = read_line(line)
-    return None if read is None else read.at

@@ -53,7 +53,7 @@ class AuditLog:
         self._networks = Networks(self._options.networks)
         self._tail = LogTail(
             self._options.files,
-            time_of=self._time_of,
+            read_line=self._read,
             lag=self._options.lag,
             accept_gaps_before=self._options.accept_gaps_before,
         )
@@ -66,11 +66,9 @@ class AuditLog:
         bucket = self.resolution // _MILLISECOND
         counts: Counter[tuple[int, str, StoreRead]] = Counter()
 
-        def take(line: bytes) -> int | None:
-            found = self._read(line)
-            if found is not None and found.read is not None:
-                counts[found.at // bucket * bucket, found.client, found.read] += 1
-            return None if found is None else found.at
+        def take(line: _Line, _: str) -> None:
+            if line.read is not None:
+                counts[line.at // bucket * bucket, line.client, line.read] += 1
 
         tailed = self._tail.read(former.files, take=take, now=milliseconds(now))
         if not tailed.there and not counts:
@@ -101,10 +99,6 @@ class AuditLog:
 
     def close(self) -> None:
         """Nothing is held between polls."""
-
-    def _time_of(self, line: bytes) -> int | None:
-        found = self._read(line)
-        return None if found is None else found.at
 
     def _read(self, line: bytes) -> _Line | None:
         try:
