@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -80,6 +81,35 @@ def test_what_nginx_refuses_is_taken_back(own_bench: Bench) -> None:
     node.config_file.write_text(broken)
     issuer.install(fresh.key_id, fresh.value, issuer.verifiers())
     until_said(issuer, fresh, Acceptance.ACCEPTED)
+
+
+def test_what_nginx_refuses_without_our_line_too_may_pass(own_bench: Bench) -> None:
+    """A name that does not resolve just now, say: no line of ours is wrong, so a later call may go through. Nor is it while
+    a reload is owed."""
+    (node,) = own_bench.nodes.values()
+    issuer = own_bench.issuer()
+    fresh, later = issuer.mint("fresh"), issuer.mint("later")
+    whole, before = node.config_file.read_text(), node.key_table.stat()
+    unresolved = "http {\n    upstream away { server no-such-name.invalid:8080; }"
+    node.config_file.write_text(whole.replace("http {", unresolved, 1))
+    with pytest.raises(Transient, match="host not found in upstream"):
+        issuer.install(fresh.key_id, fresh.value, issuer.verifiers())
+    after = node.key_table.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    node.config_file.write_text(whole)
+    issuer.install(fresh.key_id, fresh.value, issuer.verifiers())
+    until_said(issuer, fresh, Acceptance.ACCEPTED)
+
+    # A hand's copy of the table is another file of the same content: its reload is owed, without an edit.
+    copy = node.key_table.with_name("copy")
+    shutil.copy(node.key_table, copy)
+    copy.replace(node.key_table)
+    node.config_file.write_text(whole.replace("http {", unresolved, 1))
+    with pytest.raises(Transient, match="host not found in upstream"):
+        issuer.install(fresh.key_id, fresh.value, issuer.verifiers())
+    node.config_file.write_text(whole)
+    issuer.install(later.key_id, later.value, issuer.verifiers())
+    until_said(issuer, later, Acceptance.ACCEPTED)
 
 
 def test_a_table_that_makes_no_sense_is_left_alone(own_bench: Bench) -> None:

@@ -83,7 +83,7 @@ class NginxNode:
             elif self._judge(identity) not in (Rules.OWED, Rules.AMBIGUOUS):
                 return
             else:
-                self.test_config(deadline)
+                self._test_what_stands(deadline)
             self._reload(deadline)
 
     def settle(self) -> None:
@@ -94,7 +94,7 @@ class NginxNode:
             identity = self._file.identity()
             judged = self._judge(identity)
             if judged is Rules.AMBIGUOUS or (judged is Rules.OWED and self._wrote(identity)):
-                self.test_config(deadline)
+                self._test_what_stands(deadline)
                 self._reload(deadline)
 
     def test_config(self, deadline: float) -> None:
@@ -139,12 +139,23 @@ class NginxNode:
         fresh.take_place()
         try:
             self.test_config(deadline)
-        except BaseException:
+        except BaseException as failure:
             fresh.give_back()
             if former is not None:
                 self._record(former)
+            if isinstance(failure, Invalid):
+                # What is refused without our line too is not refused for our line.
+                self._test_what_stands(deadline)
             raise
         fresh.keep()
+
+    def _test_what_stands(self, deadline: float) -> None:
+        """Raises `Transient` where nginx refuses what it was started with or a hand has written: a name that does not
+        resolve just now, too many open files. No call of ours is wrong, and it may go away."""
+        try:
+            self.test_config(deadline)
+        except Invalid as refusal:
+            raise Transient(refusal.message) from None
 
     def _reload(self, deadline: float) -> None:
         pid_file = self._settings.pid_file

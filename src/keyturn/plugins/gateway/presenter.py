@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +14,8 @@ from urllib.parse import urlsplit
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway.probe_mark import PROBE_HEADER
 
+_LONGEST_BODY = 1 << 16
+"""An answer is read to its end only so that its connection can be held; the status alone tells."""
 _REFUSALS = frozenset({401, 403})
 # What comes from behind the check of the key. Other answers (400, 429, 5xx) may come from before it and prove nothing.
 _ANSWERS = frozenset({*range(200, 400), 404, 405})
@@ -58,9 +62,10 @@ class Presenter:
                 on_held = self._ask(self._held, value, mark())
                 if on_held is not Answer.GONE:
                     fresh.close()
+                    self._hold(self._held)
                     return on_new, on_held
                 self._held.close()
-            self._held = fresh
+            self._hold(fresh)
             return (Answer.NONE if on_new is Answer.GONE else on_new), Answer.GONE
 
     def present_new(self, value: SecretValue, mark: str | None = None) -> Answer:
@@ -77,6 +82,10 @@ class Presenter:
                 self._held.close()
                 self._held = None
 
+    def _hold(self, connection: http.client.HTTPConnection) -> None:
+        """Unless it was closed with its answer: asked again, it would be a new one."""
+        self._held = connection if connection.sock is not None else None
+
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self._place.address)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -84,19 +93,41 @@ class Presenter:
 
     def _ask(self, connection: http.client.HTTPConnection, value: SecretValue, mark: str | None) -> Answer:
         held = connection.sock is not None
+        if held:
+            connection.sock.settimeout(self._place.timeout)
+        deadline = time.monotonic() + self._place.timeout
         headers = {self._place.header: value.reveal()}
         if mark is not None:
             headers[PROBE_HEADER] = mark
         try:
             connection.request("GET", self._place.path, headers=headers)
+            stream = connection.sock
             response = connection.getresponse()
-            response.read()
         except TimeoutError:
             connection.close()
             return Answer.NONE
         except (OSError, http.client.HTTPException):
             connection.close()
             return Answer.GONE if held else Answer.NONE
+        if not _read(response, stream, deadline):
+            response.close()
+            connection.close()
         if response.status in _REFUSALS:
             return Answer.REFUSED
         return Answer.ACCEPTED if response.status in _ANSWERS else Answer.NONE
+
+
+def _read(response: http.client.HTTPResponse, stream: socket.socket, deadline: float) -> bool:
+    """Whether the answer ended in time, and before it was too long to be waited for."""
+    left = _LONGEST_BODY
+    try:
+        while left > 0 and (remaining := deadline - time.monotonic()) > 0:
+            stream.settimeout(remaining)
+            piece = response.read1(left)
+            if not piece:
+                response.read()  # nothing is left: this frees the connection
+                return True
+            left -= len(piece)
+    except (OSError, http.client.HTTPException):
+        return False
+    return False
