@@ -123,7 +123,7 @@ def _page(rotation: Rotation, now: datetime) -> tuple[Rotation, list[Message]]:
     held = rotation.halted or rotation.hold
     if held is None:
         return rotation, []
-    due = 1 + int((now - held.since) / rotation.policy.page_every)
+    due = 1 + int((now - held.since) / rotation.policy.time_between_pages)
     if due <= held.pages:
         return rotation, []
     topic = "rotation.halted" if rotation.halted is not None else "rotation.held"

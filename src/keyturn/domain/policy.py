@@ -26,6 +26,9 @@ FORCEABLE = frozenset({Phase.MONITOR, Phase.ROLLBACK})
 """Force stands in for silence alone, and only these phases wait for silence (MACHINE.md, trace 20)."""
 
 
+PAGE_EVERY = timedelta(minutes=15)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadline:
     """How long a phase may take, and what then."""
@@ -86,7 +89,7 @@ class Policy:
     """How many new versions in a row may fail while nothing can be restored, before a person must look."""
     drift_every: timedelta = timedelta(hours=1)
     """Between rotations: how often it is checked that everything is still as the last one left it."""
-    page_every: timedelta = timedelta(minutes=15)
+    page_every: timedelta = PAGE_EVERY
     """How often a standstill pages again."""
     deadlines: Mapping[Phase, Deadline] = field(default_factory=lambda: dict(DEFAULT_DEADLINES))
 
@@ -99,6 +102,12 @@ class Policy:
         """The least overlap that can be safe: every client has fetched and its pool has turned over (RFC 7583 computes
         key timing the same way, from propagation and caching times)."""
         return self.propagation + self.client_refresh + self.pool_lifetime
+
+    @property
+    def time_between_pages(self) -> timedelta:
+        """`page_every`, or its default where that is nothing: no configuration may say so, but a rotation may have begun
+        under one that did."""
+        return self.page_every if self.page_every > timedelta(0) else PAGE_EVERY
 
     def predicted_length(self, targets: int) -> timedelta:
         """How long a rotation takes when nothing goes wrong, for a credential with so many targets."""
@@ -122,6 +131,10 @@ class Policy:
             found.append(f"unseen_share is {self.unseen_share}: it is a chance, from 0 to 1")
         if self.wave_size < 1:
             found.append(f"wave_size is {self.wave_size}: a wave promotes at least one target")
+        if self.page_every <= timedelta(0):
+            found.append(
+                f"page_every is {self.page_every}: it is the time between two pages, longer than zero, for example 15m"
+            )
         for phase, deadline in self.deadlines.items():
             if deadline.policy is OnDeadline.FORCE and phase not in FORCEABLE:
                 found.append(

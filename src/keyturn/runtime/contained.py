@@ -91,7 +91,7 @@ class Contained:
     def _tell(self, name: str, trouble: str) -> None:
         wired, now = self._registry.credential(name), self._clock.now()
         # By the clock and not by a count: neither a restart nor another replica pages twice.
-        page = int(now.timestamp() / wired.policy.page_every.total_seconds())
+        page = int(now.timestamp() / wired.policy.time_between_pages.total_seconds())
         message = Message(
             id=f"{name}/stuck/{page}",
             topic="credential.stuck",

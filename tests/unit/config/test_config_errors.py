@@ -111,6 +111,11 @@ def test_sound_configuration_is_accepted(house: House) -> None:
             "a wave promotes at least one target",
         ),
         (
+            lambda c: c["policies"]["quick"].update(page_every=0),
+            "policies.quick.page_every",
+            "it is the time between two pages, longer than zero",
+        ),
+        (
             lambda c: c["policies"]["quick"].update(deadlines={"monitor": {"policy": "force"}}),
             "policies.quick.deadlines.monitor",
             "force needs an owner",

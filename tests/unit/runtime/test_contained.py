@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.runtime.rig import NAME, SECOND, Heard, Rig
+from tests.unit.runtime.rig import NAME, QUICK, SECOND, Heard, Rig
 
 from keyturn.domain.effects import Message
 from keyturn.domain.errors import KeyturnError
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import Phase
+from keyturn.domain.policy import PAGE_EVERY
 from keyturn.ports.records import Lease, Told
 from keyturn.ports.usage import UsageBatch
 from keyturn.runtime.contained import STUCK
@@ -29,6 +30,8 @@ class Spoilt(MemoryStore):
 
     raises: Exception | None = None
     """For the rotation of the second credential."""
+    unreadable: str | None = None
+    """The credential whose rotation's record is damaged."""
     starts_raise: Exception | None = None
     usage_raises: Exception | None = None
 
@@ -40,6 +43,8 @@ class Spoilt(MemoryStore):
     def live_of(self, credential: str) -> Rotation | None:
         if credential == OTHER and self.raises is not None:
             raise self.raises
+        if credential == self.unreadable:
+            raise KeyturnError("its record cannot be read")
         return super().live_of(credential)
 
     def add_usage(self, told: Sequence[Told], *, received_at: Any, claim: Lease | None = None) -> Any:
@@ -112,6 +117,24 @@ def test_credential_that_cannot_be_worked_on_is_told_and_stops_no_other(error: E
     rig.clock.advance(rig.policy.page_every)
     rig.second()
     assert len(stuck(rig)) == 2
+
+
+def test_pages_without_time_between_them_come_as_by_default() -> None:
+    """A rotation began under a policy that no configuration may have any more: it holds, pages and goes on all the same,
+    and whoever cannot be worked on is told of."""
+    rig = Rig(policy=replace(QUICK, page_every=0 * SECOND), open_store=lambda now: Spoilt(now=now))
+    for _ in range(10):
+        rig.second()
+    rig.runtime.start(NAME, by="ada", why="test")
+    rig.until_phase(Phase.OVERLAP)
+    rig.backend.place("t0").overwrite("kt_another_hand")
+    rig.until(lambda rotation: rotation.hold is not None and rotation.hold.pages == 1)
+    rig.clock.advance(PAGE_EVERY)
+    rig.until(lambda rotation: rotation.hold is not None and rotation.hold.pages == 2)
+    spoilt(rig).unreadable = NAME
+    for _ in range(STUCK):
+        rig.second()
+    assert len(stuck(rig)) == 1
 
 
 def test_what_works_again_is_told_no_more() -> None:
