@@ -110,7 +110,7 @@ def acknowledge_client(name: str, daemon: TheDaemon, caller: Operator, command: 
 def _counts(name: str, daemon: TheDaemon, command: Dismiss | Acknowledge, what: str) -> CommandResult:
     """What a client counts as from now on, or would; then the daemon looks at once."""
     if not command.dry_run:
-        daemon.wake()
+        daemon.wake(name)
     counts = "would count" if command.dry_run else "counts"
     said = f"{name}: {command.client or 'every client'} {counts} as {what}"
     return CommandResult(said=said, dry_run=command.dry_run, rotation=None)

@@ -90,7 +90,7 @@ def rotate(
         return _would_rotate(name, credential)
     # Someone else may be faster: the store then refuses.
     rotation = daemon.runtime.start(name, by=caller.named(command.by), why=command.reason)
-    daemon.wake()
+    daemon.wake(name)
     said = f"{name}: rotation {rotation.id} from v{rotation.outgoing[0]} to v{rotation.incoming} has started"
     return CommandResult(said=said, dry_run=False, rotation=rotation_view(rotation))
 
@@ -191,5 +191,5 @@ def apply(
     check_name(daemon, name)
     rotation = daemon.runtime.command(name, change, by=by, what=what, dry_run=dry_run)
     if not dry_run:
-        daemon.wake()
+        daemon.wake(name)
     return rotation

@@ -43,7 +43,7 @@ def report_compromised(name: str, daemon: TheDaemon, caller: Operator, command: 
         dry_run=command.dry_run,
     )
     if not command.dry_run:
-        daemon.wake()
+        daemon.wake(name)
     before = live.marks if live is not None and live.id == rotation.id else {}
     reported = [command.version] if command.version is not None else sorted(set(rotation.marks) - set(before))
     now = daemon.clock.now()

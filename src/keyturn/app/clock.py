@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TypeVar
 
-from apscheduler.triggers.base import BaseTrigger
-
 T = TypeVar("T")
 
 THREADS = 16
 """Calls in flight at once: they wait on the network, so more than there are cores."""
+APART = 4
+"""So many calls run apart at once; one more waits for one of them."""
 JITTER = 0.1
 
 
@@ -30,15 +30,52 @@ class SystemClock:
         return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-class Jittered(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """Fires once an interval, give or take a tenth of it: replicas that were started together do not stay in step."""
+class Beat:
+    """Calls at its start and then once an interval, in a thread of its own, one call after another.
 
-    def __init__(self, interval: timedelta, random: Random) -> None:
+    It waits on the monotonic clock: however the wall clock steps, the next call comes in its time, and none is made up
+    for."""
+
+    def __init__(self, call: Callable[[], None], interval: timedelta, random: Random) -> None:
+        self._call = call
         self._interval = interval
         self._random = random
+        self._asked = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="keyturn-beat", daemon=True)
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        return (previous_fire_time or now) + self._interval * self._random.uniform(1 - JITTER, 1 + JITTER)
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Call now; when a call is under way, once more after it."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """Let the call that runs end, and make no other."""
+        self._ended = True
+        self._asked.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            # Whatever is asked for from here on is asked for after what this call will see.
+            self._asked.clear()
+            if self._ended:
+                return
+            due = time.monotonic() + jittered(self._interval, self._random).total_seconds()
+            self._call()
+            self._asked.wait(max(due - time.monotonic(), 0))
+
+
+def jittered(interval: timedelta, random: Random) -> timedelta:
+    """Give or take a tenth of it: replicas that were started together do not stay in step."""
+    return interval * random.uniform(1 - JITTER, 1 + JITTER)
 
 
 class ThreadExecutor:
@@ -47,18 +84,32 @@ class ThreadExecutor:
     def __init__(self, threads: int = THREADS) -> None:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="keyturn")
         self._here = threading.local()
+        self._spare = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="keyturn-spare")
+        self._apart = ThreadPoolExecutor(
+            max_workers=APART,
+            thread_name_prefix="keyturn-apart",
+            initializer=lambda: setattr(self._here, "pool", self._spare),
+        )
+
+    def apart(self, call: Callable[[], None]) -> None:
+        """Start a call beside all that `run` runs: neither it nor the calls that it runs wait for a thread of theirs. It
+        reports its own failure."""
+        self._apart.submit(call)
 
     def run(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         # A call that itself runs calls would wait for threads that wait for it; one alone needs no thread.
         if len(calls) < 2 or getattr(self._here, "inside", False):
             return _results([_settle(call) for call in calls])
-        return _results([future.result() for future in [self._pool.submit(self._inside, call) for call in calls]])
+        pool: ThreadPoolExecutor = getattr(self._here, "pool", self._pool)
+        return _results([future.result() for future in [pool.submit(self._inside, call) for call in calls]])
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=False)
+        # What runs apart runs calls of its own.
+        for pool in (self._apart, self._spare, self._pool):
+            pool.shutdown(wait=True, cancel_futures=False)
 
     def _inside(self, call: Callable[[], T]) -> tuple[T, None] | tuple[None, BaseException]:
         self._here.inside = True

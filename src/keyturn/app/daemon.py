@@ -6,16 +6,14 @@ import contextlib
 import os
 import secrets
 import socket
-import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from random import Random, SystemRandom
 from types import TracebackType
 
 import structlog
-from apscheduler.schedulers.background import BackgroundScheduler
 
-from keyturn.app.clock import Jittered, SystemClock, ThreadExecutor
+from keyturn.app.clock import Beat, SystemClock, ThreadExecutor
 from keyturn.app.metrics import Metrics
 from keyturn.app.state import fingerprint_key, grant_tokens, make_folder
 from keyturn.app.storage import open_store
@@ -24,14 +22,12 @@ from keyturn.config import Config
 from keyturn.domain.errors import ConfigError, KeyturnError
 from keyturn.logs import place_of
 from keyturn.ports.clock import Clock
-from keyturn.ports.executor import Executor
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.tick import Runtime
 
 log = structlog.get_logger(__name__)
 
-TICK = "tick"
 LATE = 3
 """The clock counts as stopped once the last good tick is this many intervals, and a while, ago."""
 WHILE = timedelta(seconds=60)
@@ -47,7 +43,7 @@ class Daemon:
         store: Store,
         registry: Registry,
         clock: Clock,
-        executor: Executor,
+        executor: ThreadExecutor,
         runtime: Runtime,
         random: Random,
     ) -> None:
@@ -58,10 +54,8 @@ class Daemon:
         self.executor = executor
         self.runtime = runtime
         self.metrics = Metrics(store, runtime.ingest.counts)
-        self._last_good = clock.now()
-        self._random = random
-        self._wanted = threading.Event()
-        self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._last_good = clock.monotonic()
+        self._beat = Beat(self.tick, config.tick, random)
 
     def __enter__(self) -> Daemon:
         return self
@@ -73,30 +67,16 @@ class Daemon:
 
     def start(self) -> None:
         """Tick from now on."""
-        self._scheduler.add_job(
-            self._run,
-            Jittered(self.config.tick, self._random),
-            id=TICK,
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-            next_run_time=datetime.now(UTC),
-        )
-        self._scheduler.start()
+        self._beat.start()
 
-    def _run(self) -> None:
-        """What the clock calls: a tick, and one more when it was asked for while that one ran."""
-        again = True
-        while again:
-            self._wanted.clear()
-            self.tick()
-            again = self._wanted.is_set()
-
-    def wake(self) -> None:
-        """Tick at once: an operator waits for what was just asked."""
-        self._wanted.set()
-        if self._scheduler.running:
-            self._scheduler.modify_job(TICK, next_run_time=datetime.now(UTC))
+    def wake(self, name: str | None = None) -> None:
+        """Tick at once, and work on the credential of that name beside the tick under way, which may take long for the
+        others: an operator waits for what was just asked."""
+        if not self._beat.running:
+            return
+        if name is not None:
+            self.executor.apart(lambda: self.runtime.work_on(name))
+        self._beat.wake()
 
     def tick(self) -> None:
         """One pass; whatever it raises, the daemon lives and the next tick tries again."""
@@ -110,18 +90,18 @@ class Daemon:
             self.metrics.failed_ticks.labels(kind="defect").inc()
             log.error("tick met a defect", **place_of(error))  # noqa: TRY400 - a traceback may show values
         else:
-            self._last_good = self.clock.now()
+            self._last_good = self.clock.monotonic()
             self.metrics.ticks.inc()
             if self.runtime.defects > defects:
                 # Contained and logged where it was met: the pass went on, and it is worth a report all the same.
                 self.metrics.failed_ticks.labels(kind="defect").inc()
-            self.metrics.last_tick.set(self._last_good.timestamp())
+            self.metrics.last_tick.set(self.clock.now().timestamp())
         finally:
             self.metrics.tick_seconds.observe(time.monotonic() - began)
 
     def unready(self) -> str | None:
         """Why the daemon does not do its work now; None when it does."""
-        silent = self.clock.now() - self._last_good
+        silent = timedelta(seconds=self.clock.monotonic() - self._last_good)
         if silent > self.config.tick * LATE + WHILE:
             return f"no tick has ended well for {silent.total_seconds():.0f} s: see the log"
         try:
@@ -131,12 +111,11 @@ class Daemon:
         return None
 
     def stop(self) -> None:
-        """Let the tick that runs end, then give everything back."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+        """Let what runs end, then give everything back."""
+        self._beat.stop()
+        self.executor.close()
         with contextlib.suppress(KeyturnError):  # then what it holds runs out
             self.runtime.resign()
-        self.executor.close()
         close(self.registry)
         self.store.close()
 

@@ -162,6 +162,10 @@ class Runtime:
         finally:
             del failed  # its frames, and what they hold, would outlive the tick
 
+    def work_on(self, name: str) -> None:
+        """What a tick does for one credential, beside the tick under way. What fails is logged, and left to the ticks."""
+        self._contained.run(lambda: self._work.on_one(name), credential=name)
+
     def resign(self) -> None:
         """Leave everything to the other replicas, at once."""
         self._claims.resign()

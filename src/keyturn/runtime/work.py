@@ -3,6 +3,7 @@ itself."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -56,6 +57,7 @@ class Work:
         self._key = fingerprint_key
         self._unknown = set(registry.credentials)
         # Not yet seen to be registered.
+        self._turns: dict[str, threading.Lock] = {}
 
     def run(self) -> None:
         """What is due started, and every live rotation one step on. What fails for one credential leaves the others as
@@ -67,6 +69,11 @@ class Work:
             moved |= {rotation for rotation in ended if rotation is not None}
         self._silences.forget_all_but(moved)
         self._step.forget_all_but(moved)
+
+    def on_one(self, name: str) -> None:
+        """What is due for one credential, whatever else is under way."""
+        if name not in self._store.unconfirmed():
+            self._each([name], self._on)
 
     def report(self) -> None:
         """Tell of what a backup remembers and nobody has confirmed yet. After the work: each is a whole look at a world
@@ -80,9 +87,13 @@ class Work:
         """Claim these credentials, and work on each that is ours."""
         claims = self._claims.take([f"credential/{name}" for name in names])
         ours = [(name, claims[f"credential/{name}"]) for name in names if f"credential/{name}" in claims]
-        return self._executor.run(
-            [partial(self._contained.whole, name, partial(work, name, claim)) for name, claim in ours]
-        )
+        return self._executor.run([partial(self._in_turn, name, partial(work, name, claim)) for name, claim in ours])
+
+    def _in_turn(self, name: str, work: Callable[[], str | None]) -> str | None:
+        """Work on a credential after whoever does so already: a claim keeps other replicas out, and not the command's work
+        from the tick's."""
+        with self._turns.setdefault(name, threading.Lock()):
+            return self._contained.whole(name, work)
 
     def _names(self) -> list[str]:
         """Names of the credentials that something is to be done for now."""

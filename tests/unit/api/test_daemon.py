@@ -6,19 +6,22 @@ import sqlite3
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
 import pytest
-from tests.unit.api.house import House
+from tests.unit.api.house import PAYMENTS, House
 
-from keyturn.app.clock import Jittered, ThreadExecutor
+from keyturn.app.clock import THREADS, ThreadExecutor, jittered
 from keyturn.app.daemon import open_daemon
 from keyturn.app.serving import listen
 from keyturn.config import load_config
 from keyturn.domain.errors import ConfigError, Transient
+from keyturn.domain.observations import Entry
+from keyturn.testing.fakes import FakeClock
+from keyturn.testing.fakes.backend import FakeTarget
 
 WITHIN = 20.0
 
@@ -213,18 +216,81 @@ def test_command_during_a_tick_gets_a_tick_of_its_own(house: House, monkeypatch:
         assert began.acquire(timeout=WITHIN)
 
 
+def test_command_is_carried_out_beside_a_tick_that_waits_for_another(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another credential's backend does not answer: what is compromised is cut all the same, under a busy executor too."""
+    key = house.furnish()
+    others = [f"other{number}" for number in range(THREADS)]
+    payments = {"issuer": "gateway", "sources": ["pushed"], "policy": "quick"}
+    paths = {name: payments | {"targets": [{"backend": "bao", "path": name}]} for name in others}
+    house.configure(lambda config: config["credentials"].update(paths))
+    waiting, go_on, read = threading.Semaphore(0), threading.Event(), FakeTarget.read
+
+    def slow(target: FakeTarget) -> Any:
+        if target._place is not house.backend.place("payments"):
+            waiting.release()
+            go_on.wait(2 * WITHIN)
+        return read(target)
+
+    monkeypatch.setattr(FakeTarget, "read", slow)
+    with house.daemon() as daemon:
+        daemon.start()
+        assert all(waiting.acquire(timeout=WITHIN) for _ in others)
+        try:
+            answer = house.ask("POST", f"{PAYMENTS}/emergency", body={"reason": "leaked", "cut_now": True})
+            assert answer.status_code == 200, answer.text
+            nodes = house.authority.nodes.values()
+            until(lambda: all(node.entries()[key] is Entry.DISABLED for node in nodes), "cut at every verifier")
+        finally:
+            go_on.set()
+
+
+def test_steps_of_the_wall_clock_stop_no_tick(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set back by hours, or on by decades, the wall clock changes nothing: ticks come, and `/readyz` says so."""
+    shift = timedelta(0)
+
+    class Stepped(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + shift
+
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", Stepped)
+    monkeypatch.setattr("keyturn.app.clock.datetime", Stepped)
+    monkeypatch.setattr("keyturn.app.daemon.datetime", Stepped, raising=False)
+    house.configure(lambda config: config.update(tick="50ms"))
+
+    def ticked(wanted: float) -> bool:
+        return counted(house, "keyturn_ticks_total") > wanted
+
+    with house.daemon() as daemon:
+        daemon.start()
+        for shift in (timedelta(hours=-2), timedelta(hours=2)):
+            wanted = counted(house, "keyturn_ticks_total") + 2
+            until(partial(ticked, wanted), f"ticks after a step of {shift}")
+            assert daemon.unready() is None
+
+
+def test_daemon_is_unready_by_the_clock_that_does_not_step(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ticks that do not come are told, also while the wall clock says that they came a moment ago."""
+    clock = FakeClock()
+    with house.daemon() as daemon:
+        monkeypatch.setattr(daemon, "clock", clock)
+        daemon.tick()
+        wall, monotonic = clock.now(), clock.monotonic()
+        monkeypatch.setattr(clock, "now", lambda: wall - timedelta(hours=2))
+        assert daemon.unready() is None
+        monkeypatch.setattr(clock, "monotonic", lambda: monotonic + 4 * 3600)
+        assert "no tick has ended well for 14400 s" in (daemon.unready() or "")
+
+
 def test_ticks_of_replicas_do_not_stay_in_step() -> None:
     """Each interval is the configured one give or take a tenth, by chance, so that replicas started together drift
     apart."""
     seed = SystemRandom().randrange(2**32)
     print(f"seed {seed}")  # noqa: T201
-    every, now = timedelta(seconds=10), datetime(2030, 1, 1, tzinfo=UTC)
-    triggers = [Jittered(every, Random(seed + number)) for number in range(2)]
-    fires = [[now], [now]]
-    for _ in range(200):
-        for trigger, fired in zip(triggers, fires, strict=True):
-            fired.append(trigger.get_next_fire_time(fired[-1], fired[-1]))
-    gaps = [after - before for fired in fires for before, after in pairwise(fired)]
-    assert every * 0.9 <= min(gaps) < every * 0.95
-    assert every * 1.05 < max(gaps) <= every * 1.1
-    assert len({fired[-1] for fired in fires}) == 2
+    every = timedelta(seconds=10)
+    gaps = [[jittered(every, random) for _ in range(200)] for random in (Random(seed), Random(seed + 1))]
+    assert every * 0.9 <= min(gaps[0] + gaps[1]) < every * 0.95
+    assert every * 1.05 < max(gaps[0] + gaps[1]) <= every * 1.1
+    assert sum(gaps[0], timedelta(0)) != sum(gaps[1], timedelta(0))
