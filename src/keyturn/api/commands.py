@@ -17,12 +17,15 @@ from keyturn.app.daemon import Daemon
 from keyturn.domain import commands
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Rotation, VersionState
-from keyturn.plugins.options import Duration
+from keyturn.plugins.options import LastingDuration
 from keyturn.ports.records import Credential
 
 router = APIRouter(prefix="/v1/credentials/{name}", tags=["commands"])
 
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+LONGEST_PAUSE = timedelta(days=3650)
 
 
 class Command(BaseModel):
@@ -66,7 +69,7 @@ class PauseRotation(Command):
     """Stop every transition but rollback and retreat."""
 
     reason: Text = "asked for"
-    lasting: Duration = commands.PAUSE_FOR
+    lasting: Annotated[LastingDuration, Field(le=LONGEST_PAUSE)] = commands.PAUSE_FOR
 
 
 @router.post("/rotate")
@@ -157,13 +160,12 @@ def pause(
 ) -> CommandResult:
     """Stop the rotation where it is; rollback and retreat still work."""
     by, now = caller.named(command.by), daemon.clock.now()
-    lasting = command.lasting if command.lasting > timedelta(0) else commands.PAUSE_FOR
 
     def change(rotation: Rotation) -> Rotation:
-        return commands.pause(rotation, by=by, why=command.reason, now=now, lasting=lasting)
+        return commands.pause(rotation, by=by, why=command.reason, now=now, lasting=command.lasting)
 
     rotation = apply(daemon, name, change, by=by, what=f"pause: {command.reason}", dry_run=command.dry_run)
-    until = f"{now + lasting:%Y-%m-%d %H:%M:%S} UTC"
+    until = f"{now + command.lasting:%Y-%m-%d %H:%M:%S} UTC"
     said = f"{name}: {becomes(command)} paused in {rotation.phase} until {until}; from then on it pages"
     return CommandResult(said=said, dry_run=command.dry_run, rotation=rotation_view(rotation))
 

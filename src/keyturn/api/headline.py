@@ -9,7 +9,7 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import MEANING, Reason
 from keyturn.domain.verdicts import Ruling, Verdict
-from keyturn.runtime.tick import Status
+from keyturn.runtime.status import Status
 
 BEFORE = {
     Ruling.ADVANCE: "moves on at the next tick",
@@ -36,18 +36,26 @@ WORDS = {
 
 def headline(status: Status, now: datetime) -> str:
     """One line for a person in a hurry."""
+    name, said = status.credential.name, _stands(status, now)
+    if status.trouble is None:
+        return f"{name}: {said}"
+    # What was ruled last was ruled before that.
+    return f"{name}: {status.trouble}; as it was seen last: {said}"
+
+
+def _stands(status: Status, now: datetime) -> str:
     name, rotation, verdict = status.credential.name, status.rotation, status.verdict
     if status.credential.restored_at is not None:
         since = _time(status.credential.restored_at)
         return (
-            f"{name}: its store was restored from a backup at {since}, and nothing is done for it until "
+            f"its store was restored from a backup at {since}, and nothing is done for it until "
             f"`keyturn adopt {name}` has shown what is different and you confirm it"
         )
     if rotation is None:
-        return f"{name}: no rotation has run yet; {_due(status)}"
+        return f"no rotation has run yet; {_due(status)}"
     if not rotation.live:
-        return f"{name}: {_ended(status, rotation)}; {_due(status)}"
-    way = f"{name}: {_emergency(rotation, now)}{_way(rotation)} in {rotation.phase}"
+        return f"{_ended(status, rotation)}; {_due(status)}"
+    way = f"{_emergency(rotation, now)}{_way(rotation)} in {rotation.phase}"
     if verdict is None:
         return f"{way}: what blocks is not known yet"
     words = WORDS | (AFTER if rotation.cause is verdict.reason else BEFORE)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from keyturn.domain.errors import KeyturnError, Refused, StaleRevision, Transient
+from keyturn.domain.errors import Failure, KeyturnError, Refused, StaleRevision, Transient
 from keyturn.logs import place_of
 
 log = structlog.get_logger(__name__)
@@ -68,6 +68,9 @@ def _keyturn_error(request: Request, error: Exception) -> JSONResponse:
         return problem(HTTPStatus.CONFLICT, str(error))
     if isinstance(error, Transient):
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
+    if isinstance(error, Failure):
+        # Neither the caller nor keyturn is wrong: a place outside refuses, or is not as it must be.
+        return problem(HTTPStatus.BAD_GATEWAY, str(error))
     return _internal(request.scope, error, str(error))
 
 

@@ -22,7 +22,8 @@ from keyturn.api.views import (
     version_view,
 )
 from keyturn.app.daemon import Daemon
-from keyturn.domain.errors import Refused
+from keyturn.app.rotating import rotating
+from keyturn.domain.errors import KeyturnError, Refused, Transient
 
 router = APIRouter(prefix="/v1/credentials", tags=["credentials"])
 
@@ -40,9 +41,14 @@ def list_credentials(daemon: TheDaemon, caller: Viewer) -> list[SummaryView]:
     """Every configured credential, from what is remembered: nothing outside is asked."""
     del caller
     current, due_dates = daemon.store.current(), daemon.store.due_dates()
-    live = {rotation.credential: rotation for rotation in daemon.store.live()}
+    known = rotating(daemon.store)
+
+    def trouble(name: str) -> str | None:
+        met = daemon.runtime.trouble(name)
+        return known.unreadable.get(name) if met is None else str(met)
+
     return [
-        summary_view(name, current.get(name), live.get(name), due_dates.get(name))
+        summary_view(name, current.get(name), known.live.get(name), due_dates.get(name), trouble(name))
         for name in daemon.registry.credentials
     ]
 
@@ -54,11 +60,12 @@ def show_status(name: str, daemon: TheDaemon, caller: Viewer) -> StatusView:
     check_name(daemon, name)
     try:
         status = daemon.runtime.status(name)
-    except Refused as error:
-        # Nothing is remembered yet, and the message says why.
-        return StatusView(
-            name=name, headline=str(error), due_at=None, versions=[], rotation=None, verdict=None, seen=None
-        )
+    except Transient:
+        raise
+    except KeyturnError as error:
+        # Nothing is remembered yet, or what is cannot be read; the message says why.
+        said = str(error) if isinstance(error, Refused) else f"{name}: nothing can be done for it: {error}"
+        return StatusView(name=name, headline=said, due_at=None, versions=[], rotation=None, verdict=None, seen=None)
     marks = {} if status.rotation is None else status.rotation.marks
     return StatusView(
         name=name,

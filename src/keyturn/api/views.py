@@ -107,6 +107,8 @@ class SummaryView(BaseModel):
     """Of the live rotation."""
     standing_still: str | None
     """The reason when it holds or is halted."""
+    trouble: str | None
+    """Why nothing can be done for it."""
     compromised: list[int]
     """Versions of the live rotation that were reported compromised."""
     due_at: datetime | None
@@ -198,13 +200,16 @@ def verdict_view(verdict: Verdict) -> VerdictView:
     )
 
 
-def summary_view(name: str, current: int | None, live: Rotation | None, due_at: datetime | None) -> SummaryView:
+def summary_view(
+    name: str, current: int | None, live: Rotation | None, due_at: datetime | None, trouble: str | None
+) -> SummaryView:
     hold = None if live is None else live.halted or live.hold
     return SummaryView(
         name=name,
         current=current,
         phase=None if live is None else live.phase,
         standing_still=None if hold is None else hold.reason,
+        trouble=trouble,
         compromised=[] if live is None else sorted(live.marks),
         due_at=due_at,
     )

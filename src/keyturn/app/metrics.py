@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from keyturn.app.rotating import rotating
 from keyturn.domain.errors import KeyturnError
 from keyturn.domain.phases import Phase
 from keyturn.ports.store import Store
@@ -76,7 +77,8 @@ class _Standing(Collector):
         yield from families
 
     def _families(self) -> Iterator[Metric]:
-        live = self._store.live()
+        known = rotating(self._store)
+        live = known.live.values()
         phases = Tally(rotation.phase for rotation in live)
         rotations = GaugeMetricFamily("keyturn_rotations", "Live rotations by phase", labels=["phase"])
         for phase in Phase:
@@ -85,12 +87,16 @@ class _Standing(Collector):
         yield rotations
 
         standing = GaugeMetricFamily(
-            "keyturn_rotation_stands_still", "1 while it holds or is halted", labels=["credential", "reason"]
+            "keyturn_rotation_stands_still",
+            "1 while it holds or is halted, or while its record is unreadable",
+            labels=["credential", "reason"],
         )
         for rotation in live:
             hold = rotation.halted or rotation.hold
             if hold is not None:
                 standing.add_metric([rotation.credential, hold.reason], 1)
+        for name in known.unreadable:
+            standing.add_metric([name, "unreadable"], 1)
         yield standing
 
         watermarks = GaugeMetricFamily(

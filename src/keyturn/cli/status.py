@@ -88,10 +88,16 @@ def headline_of(content: Any) -> str:
     """The first line."""
     if isinstance(content, dict):
         return str(content["headline"])
+    alarms = []
     compromised = [item for item in content if item["compromised"]]
     if compromised:
         which = ", ".join(f"{item['name']} ({versions(item['compromised'])})" for item in compromised)
-        return f"EMERGENCY, compromised: {which}; see `keyturn status NAME`"
+        alarms.append(f"EMERGENCY, compromised: {which}")
+    troubled = [item["name"] for item in content if item["trouble"] is not None]
+    if troubled:
+        alarms.append(f"nothing can be done for {', '.join(troubled)}")
+    if alarms:
+        return f"{'; '.join(alarms)}; see `keyturn status NAME`"
     rotating = [item for item in content if item["phase"] is not None]
     standing = [item for item in rotating if item["standing_still"] is not None]
     if standing:
@@ -114,7 +120,7 @@ def _overview(content: list[dict[str, Any]]) -> Tables:
             item["name"],
             None if item["current"] is None else f"v{item['current']}",
             item["phase"],
-            item["standing_still"],
+            item["standing_still"] if item["trouble"] is None else "nothing can be done",
             versions(item["compromised"]),
             moment(item["due_at"]),
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
@@ -26,6 +26,19 @@ STUCK = 5
 """So many ticks in a row fail for a credential before its people are told."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why nothing can be done for a credential."""
+
+    why: str
+    ticks: int
+    """How many in a row have failed for it."""
+
+    def __str__(self) -> str:
+        lasting = "in the last tick" if self.ticks == 1 else f"{self.ticks} ticks in a row"
+        return f"nothing can be done for it, {lasting}: {self.why}"
+
+
 class Contained:
     """Does pieces of work, each by itself, and logs what fails."""
 
@@ -34,10 +47,10 @@ class Contained:
         self._registry = registry
         self._clock = clock
         self._met = met
-        self._trouble: dict[str, str] = {}
-        """By credential: what has failed since it was judged last."""
-        self._failed: Counter[str] = Counter()
-        """By credential: how many ticks in a row have failed for it."""
+        self._failed: dict[str, str] = {}
+        """By credential: what has failed in the work that is under way."""
+        self._troubles: dict[str, Trouble] = {}
+        """By credential whose last work failed."""
         self.defects = 0
         """How many were met, for people to look at."""
 
@@ -67,35 +80,44 @@ class Contained:
             # Another was faster, or something is away for a while; what is away for long has deadlines of its own.
             log.warning("credential skipped in this tick", credential=name, error=str(error))
         except KeyturnError as error:
-            self._trouble[name] = str(error)
+            self._failed[name] = str(error)
             log.warning("credential skipped in this tick", credential=name, error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the others must not stand still for it
             self.met(error, credential=name)
             place = place_of(error)
-            self._trouble[name] = f"a defect ({place['error_type']} at {place.get('raised_at', 'nowhere')}): report it"
+            self._failed[name] = f"a defect ({place['error_type']} at {place.get('raised_at', 'nowhere')}): report it"
         return None
 
     def whole(self, name: str, call: Callable[[], T]) -> T | None:
         """What all of the work on a credential in one tick returns; None when it failed. Whoever it fails for again and
         again is told of, again and again (promise P10)."""
         result = self.part(name, call)
-        trouble = self._trouble.pop(name, None)
-        if trouble is None:
-            self._failed.pop(name, None)
+        why = self._failed.pop(name, None)
+        if why is None:
+            self.forget(name)
             return result
-        self._failed[name] += 1
-        if self._failed[name] >= STUCK:
-            self.run(lambda: self._tell(name, trouble), credential=name)
+        before = self._troubles.get(name)
+        self._troubles[name] = Trouble(why, 1 if before is None else before.ticks + 1)
+        if self._troubles[name].ticks >= STUCK:
+            self.run(lambda: self._tell(name, why), credential=name)
         return result
 
-    def _tell(self, name: str, trouble: str) -> None:
+    def trouble(self, name: str) -> Trouble | None:
+        """What keeps anything from being done for a credential; None while work on it ends well."""
+        return self._troubles.get(name)
+
+    def forget(self, name: str) -> None:
+        """Nothing is known of a credential's troubles any more."""
+        self._troubles.pop(name, None)
+
+    def _tell(self, name: str, why: str) -> None:
         wired, now = self._registry.credential(name), self._clock.now()
         # By the clock and not by a count: neither a restart nor another replica pages twice.
         page = int(now.timestamp() / wired.policy.time_between_pages.total_seconds())
         message = Message(
             id=f"{name}/stuck/{page}",
             topic="credential.stuck",
-            text=f"{name}: nothing can be done for it: {trouble}",
+            text=f"{name}: nothing can be done for it: {why}",
             details=(("credential", name),),
         )
         self._store.enqueue([message], wired.notifiers, now=now)

@@ -4,7 +4,6 @@ memory between ticks, so a crash, a restart and an operator's command are all th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -12,20 +11,17 @@ import structlog
 
 from keyturn.domain import commands
 from keyturn.domain.errors import Refused, StaleRevision
-from keyturn.domain.machine import decide
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Observations
-from keyturn.domain.phases import Phase
-from keyturn.domain.verdicts import Verdict
 from keyturn.logs import place_of
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
-from keyturn.ports.records import Commit, Credential, HistoryEntry
+from keyturn.ports.records import Commit
 from keyturn.ports.store import Store
 from keyturn.runtime.adopt import adopt, begin_emergency, begin_rotation, check_confirmed
 from keyturn.runtime.claims import LEASE, Claims
 from keyturn.runtime.confirm import Adoption, Confirm
-from keyturn.runtime.contained import Contained, Met
+from keyturn.runtime.contained import Contained, Met, Trouble
 from keyturn.runtime.evidence import Silences
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
@@ -35,6 +31,7 @@ from keyturn.runtime.reconcile import Reconcile
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.retention import Housekeeping, Retention
 from keyturn.runtime.retries import AtOnce
+from keyturn.runtime.status import Standing, Status
 from keyturn.runtime.step import Step
 from keyturn.runtime.targets import Targets
 from keyturn.runtime.trail import commanded
@@ -45,19 +42,6 @@ log = structlog.get_logger(__name__)
 
 COMMAND_TRIES = 5
 """A command that finds the rotation moved reads it again this often: ticks move it all the time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """A credential as it stands, or stood at the last tick, for people to look at."""
-
-    credential: Credential
-    rotation: Rotation | None
-    verdict: Verdict | None
-    """What was ruled last; None when nothing is under way."""
-    seen: Observations | None
-    turned_back: HistoryEntry | None = None
-    """When and why readers were given the old version back; None where they were not."""
 
 
 class Runtime:
@@ -112,6 +96,9 @@ class Runtime:
                 fingerprint_key=fingerprint_key,
                 at_once=at_once,
             ),
+        )
+        self._standing = Standing(
+            store=store, clock=clock, gather=self._gather, step=self._step, contained=self._contained
         )
         self._work = Work(
             store=store,
@@ -256,34 +243,14 @@ class Runtime:
             check_confirmed(known)
 
     def status(self, name: str) -> Status:
-        """A credential as the last tick saw it, or read afresh when there was none."""
+        """A credential as the last tick saw it, or read afresh when there was none. Raises `Refused` before it was first
+        read."""
         self._registry.credential(name)
-        credential = self._store.credential(name)
-        if credential is None:
-            raise Refused(
-                f"{name} has not been read yet: its targets must be readable and hold one same value; "
-                f"`keyturn adopt {name}` shows what is there"
-            )
-        rotation = self._store.live_of(name)
-        if rotation is None:
-            ended = self._store.latest_of(name)
-            back = self._turned_back(ended)
-            return Status(credential=credential, rotation=ended, verdict=None, seen=None, turned_back=back)
-        look = self._step.looks.get(rotation.id)
-        if look is None:
-            seen = self._gather.observe(rotation)
-            look = decide(rotation, seen, self._clock.now()).verdict, seen
-        verdict, seen = look
-        back = self._turned_back(rotation)
-        return Status(credential=credential, rotation=rotation, verdict=verdict, seen=seen, turned_back=back)
+        return self._standing.of(name)
 
-    def _turned_back(self, rotation: Rotation | None) -> HistoryEntry | None:
-        if rotation is None or rotation.phase not in (Phase.ROLLBACK, Phase.ROLLED_BACK):
-            return None
-        for line in reversed(self._store.history(rotation.credential)):
-            if (line.rotation, line.kind, line.phase) == (rotation.id, "transition", Phase.ROLLBACK):
-                return line
-        return None
+    def trouble(self, name: str) -> Trouble | None:
+        """What keeps anything from being done for a credential."""
+        return self._contained.trouble(name)
 
     @property
     def defects(self) -> int:

@@ -13,7 +13,7 @@ from keyturn.domain.situation import Situation
 from keyturn.ports.records import Acknowledgement, Dismissal, Pooled, SourceState, UsageRow, Uses
 from keyturn.ports.store import Store
 from keyturn.runtime.registry import Registry, WiredCredential, WiredSource
-from keyturn.runtime.tick import Status
+from keyturn.runtime.status import Status
 
 RETIRED = frozenset({VersionState.DISABLED, VersionState.DESTROYED})
 POINTS = 60

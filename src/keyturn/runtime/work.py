@@ -86,6 +86,9 @@ class Work:
     def _each(self, names: Sequence[str], work: Callable[[str, Claim], str | None]) -> list[str | None]:
         """Claim these credentials, and work on each that is ours."""
         claims = self._claims.take([f"credential/{name}" for name in names])
+        for name in names:
+            if f"credential/{name}" not in claims:
+                self._contained.forget(name)  # whoever holds it knows better
         ours = [(name, claims[f"credential/{name}"]) for name in names if f"credential/{name}" in claims]
         return self._executor.run([partial(self._in_turn, name, partial(work, name, claim)) for name, claim in ours])
 

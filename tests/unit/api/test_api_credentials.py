@@ -23,6 +23,7 @@ def test_credential_that_was_never_read_says_so(house: House) -> None:
                 "current": None,
                 "phase": None,
                 "standing_still": None,
+                "trouble": None,
                 "compromised": [],
                 "due_at": None,
             }

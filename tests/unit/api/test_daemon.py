@@ -269,6 +269,7 @@ def test_steps_of_the_wall_clock_stop_no_tick(house: House, monkeypatch: pytest.
             wanted = counted(house, "keyturn_ticks_total") + 2
             until(partial(ticked, wanted), f"ticks after a step of {shift}")
             assert daemon.unready() is None
+            assert daemon.unready() is None
 
 
 def test_daemon_is_unready_by_the_clock_that_does_not_step(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

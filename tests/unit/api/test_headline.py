@@ -17,7 +17,7 @@ from keyturn.domain.reasons import Reason
 from keyturn.domain.succession import begin
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 from keyturn.ports.records import Credential, HistoryEntry
-from keyturn.runtime.tick import Status
+from keyturn.runtime.status import Status
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 CURRENT = Version(serial=1, state=VersionState.CURRENT)
