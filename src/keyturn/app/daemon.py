@@ -55,6 +55,7 @@ class Daemon:
         self.runtime = runtime
         self.metrics = Metrics(store, runtime.ingest.counts)
         self._last_good = clock.monotonic()
+        self._defects = 0
         self._beat = Beat(self.tick, config.tick, random)
 
     def __enter__(self) -> Daemon:
@@ -80,7 +81,7 @@ class Daemon:
 
     def tick(self) -> None:
         """One pass; whatever it raises, the daemon lives and the next tick tries again."""
-        began, defects = time.monotonic(), self.runtime.defects
+        began = time.monotonic()
         try:
             self.runtime.tick()
         except KeyturnError as error:
@@ -92,8 +93,9 @@ class Daemon:
         else:
             self._last_good = self.clock.monotonic()
             self.metrics.ticks.inc()
-            if self.runtime.defects > defects:
-                # Contained and logged where it was met: the pass went on, and it is worth a report all the same.
+            if self.runtime.defects > self._defects:
+                # Contained and logged where it was met, by the pass or beside it, and worth a report all the same.
+                self._defects = self.runtime.defects
                 self.metrics.failed_ticks.labels(kind="defect").inc()
             self.metrics.last_tick.set(self.clock.now().timestamp())
         finally:

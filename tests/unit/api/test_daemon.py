@@ -246,6 +246,24 @@ def test_command_is_carried_out_beside_a_tick_that_waits_for_another(
             go_on.set()
 
 
+def test_defect_met_beside_the_ticks_is_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command's work meets one between two ticks: the next tick reports it, once."""
+
+    def broken(*_: object) -> None:
+        raise LookupError
+
+    house.furnish()
+    with house.daemon() as daemon:
+        daemon.tick()
+        assert house.ask("POST", f"{PAYMENTS}/rotate").status_code == 200
+        monkeypatch.setattr("keyturn.runtime.step.decide", broken)
+        daemon.runtime.work_on("payments")
+        monkeypatch.undo()
+        for _ in range(2):
+            daemon.tick()
+            assert counted(house, 'keyturn_failed_ticks_total{kind="defect"}') == 1
+
+
 def test_steps_of_the_wall_clock_stop_no_tick(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set back by hours, or on by decades, the wall clock changes nothing: ticks come, and `/readyz` says so."""
     shift = timedelta(0)

@@ -52,6 +52,22 @@ def test_status_of_all(terminal: Terminal, daemon: Daemon) -> None:
     assert terminal.out.splitlines()[0] == "rotating: payments (in overlap); nothing stands still"
 
 
+def test_status_of_all_begins_with_what_nothing_can_be_done_for(
+    terminal: Terminal, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it was seen to do last, it does no more."""
+
+    def broken(*_: object) -> None:
+        raise LookupError
+
+    overlapping(terminal, daemon)
+    monkeypatch.setattr("keyturn.runtime.step.decide", broken)
+    daemon.tick()
+    assert terminal("status") == 0
+    assert terminal.out.splitlines()[0] == "nothing can be done for payments; see `keyturn status NAME`"
+    assert "overlap  nothing can be done" in terminal.out
+
+
 @pytest.mark.parametrize("words", [("status",), ("status", "payments"), ("history", "payments")])
 def test_every_read_has_json(terminal: Terminal, daemon: Daemon, words: tuple[str, ...]) -> None:
     """One document for programs, the same that HTTP gives."""
