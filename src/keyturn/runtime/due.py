@@ -11,6 +11,7 @@ from keyturn.domain.errors import ConfigError
 from keyturn.domain.model import Rotation
 from keyturn.domain.phases import Phase
 from keyturn.domain.schedule import Schedule
+from keyturn.ports.records import Credential
 
 CRON_FIELDS = ("minute", "hour", "day", "month", "day_of_week")
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -50,6 +51,37 @@ def after_end(schedule: Schedule | None, ended: Rotation, rolled_back: int, now:
     if ended.phase is Phase.ROLLED_BACK:
         return now + ended.policy.retry_after * 2.0 ** min(rolled_back, DOUBLINGS)
     return next_due(schedule, ended.started_at, now + timedelta(microseconds=1))
+
+
+def as_scheduled(
+    schedule: Schedule | None, known: Credential, ended: Rotation | None, now: datetime
+) -> datetime | None:
+    """When a credential at rest is due by the schedule that it has now; `ended` is its last rotation. A date that this
+    schedule has set stays, one that was missed too, and so does the wait after a rollback. No schedule is remembered: what
+    it would have set follows from when the last rotation started and ended. Of a credential that no rotation was ever of,
+    that is not known: an interval that has become longer counts from its second start on."""
+    if schedule is None:
+        return None
+    retry = None
+    if ended is not None and ended.phase is Phase.ROLLED_BACK:
+        retry = after_end(schedule, ended, max(0, known.rolled_back - 1), ended.entered.at)
+        if known.due_at == retry:
+            return retry
+    if schedule.every is not None and ended is not None:
+        date = next_due(schedule, ended.started_at, ended.entered.at + timedelta(microseconds=1))
+    else:
+        date = first_due(schedule, now)
+        if _has_set(schedule, known.due_at, date):
+            date = known.due_at
+    return date if date is None or retry is None else max(date, retry)
+
+
+def _has_set(schedule: Schedule, due_at: datetime | None, coming: datetime | None) -> bool:
+    """Whether a schedule whose next start is `coming` may have set a date before: a cron expression fires then, and not
+    between now and then; an interval is not over later than one that begins now."""
+    if due_at is None or coming is None or due_at > coming or schedule.starting is not None:
+        return False
+    return schedule.every is not None or next_due(schedule, due_at, due_at) == due_at
 
 
 def zone_of(schedule: Schedule) -> ZoneInfo:

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 import structlog
 
 from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
+from keyturn.ports.records import Credential
 from keyturn.ports.store import Store
 from keyturn.runtime.adopt import adopt, begin_rotation
 from keyturn.runtime.claims import Claim, Claims
 from keyturn.runtime.confirm import Confirm
 from keyturn.runtime.contained import Contained
+from keyturn.runtime.due import as_scheduled
 from keyturn.runtime.evidence import Silences
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.step import Step
@@ -101,8 +104,10 @@ class Work:
     def _names(self) -> list[str]:
         """Names of the credentials that something is to be done for now."""
         now = self._clock.now()
-        known = {name for name in self._unknown if self._store.credential(name) is not None}
-        self._unknown -= known
+        known = {name: found for name in sorted(self._unknown) if (found := self._store.credential(name)) is not None}
+        self._unknown -= known.keys()
+        for name, credential in known.items():
+            self._contained.part(name, partial(self._schedule, credential, now))
         rotating = self._store.rotating()
         for name in rotating:
             if name not in self._registry.credentials:
@@ -111,6 +116,21 @@ class Work:
         # Nothing is done for what a backup remembers before a person has confirmed it.
         restored = set(self._store.unconfirmed())
         return [name for name in names if name in self._registry.credentials and name not in restored]
+
+    def _schedule(self, credential: Credential, now: datetime) -> None:
+        """The schedule may have changed while no process ran: a credential at rest is due by the one that it has now. Once a
+        process, since a schedule changes with a restart only."""
+        schedule = self._registry.credential(credential.name).schedule
+        if schedule is None and credential.due_at is None:
+            return
+        newest = self._store.latest_of(credential.name)
+        if newest is not None and newest.live:
+            return  # its end sets the date
+        due_at = as_scheduled(schedule, credential, newest, now)
+        if due_at != credential.due_at:
+            said = "on command" if due_at is None else due_at.isoformat()
+            log.info("the schedule has changed", credential=credential.name, next=said)
+            self._store.set_due(credential.name, due_at)
 
     def _on(self, name: str, claim: Claim) -> str | None:
         """Do what is to be done for one credential. Returns the id of its live rotation."""
