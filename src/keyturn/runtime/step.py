@@ -101,8 +101,11 @@ class Step:
 
 def _as_configured(rotation: Rotation, wired: WiredCredential) -> Rotation:
     """The rotation without the targets that are not configured any more: a place that is gone for good keeps no rotation
-    from its end. Who still reads there is seen as whoever uses the old version."""
+    from its end. Who still reads there is seen as whoever uses the old version. One that was added takes part from the next
+    rotation on; until then its readers are to get what those of the others get, which is looked at between rotations."""
     targets = tuple(name for name in rotation.targets if name in wired.targets)
+    if not rotation.live:
+        targets = tuple(wired.targets)
     if not targets or targets == rotation.targets:
         return rotation
     return replace(
