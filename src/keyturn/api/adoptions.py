@@ -40,9 +40,8 @@ def adopt(
     take it up. Nothing outside is changed by it."""
     check_name(daemon, name)
     looking = command.confirm is None or command.dry_run
-    adoption = daemon.runtime.adopt(
-        name, code=None if looking else command.confirm, by=caller.named(command.by), why=command.reason
-    )
+    by = caller.named(command.by)
+    adoption = daemon.runtime.adopt(name, code=command.confirm, by=by, why=command.reason, dry_run=command.dry_run)
     if looking:
         said = f"{name}: when this is confirmed, {adoption.follows}: `keyturn adopt {name} --confirm {adoption.code}`"
     else:

@@ -89,10 +89,11 @@ def rotate(
             f"a rotation of {name} is under way already, {live.id} in {live.phase}: let it end, or look at "
             f"`keyturn status {name}`"
         )
-    if command.dry_run:
-        return _would_rotate(name, credential)
     # Someone else may be faster: the store then refuses.
-    rotation = daemon.runtime.start(name, by=caller.named(command.by), why=command.reason)
+    by = caller.named(command.by)
+    rotation = daemon.runtime.start(name, by=by, why=command.reason, dry_run=command.dry_run)
+    if command.dry_run:
+        return _would_rotate(name, rotation, known=credential is not None)
     daemon.wake(name)
     said = f"{name}: rotation {rotation.id} from v{rotation.outgoing[0]} to v{rotation.incoming} has started"
     return CommandResult(said=said, dry_run=False, rotation=rotation_view(rotation))
@@ -105,11 +106,12 @@ def _current(credential: Credential | None) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
-def _would_rotate(name: str, credential: Credential | None) -> CommandResult:
-    if credential is None:
-        said = f"{name}: what readers get now would be taken into care as v1, and a rotation to v2 would start"
+def _would_rotate(name: str, rotation: Rotation, *, known: bool) -> CommandResult:
+    old, new = rotation.outgoing[0], rotation.incoming
+    if known:
+        said = f"{name}: a rotation from v{old} to v{new} would start"
     else:
-        said = f"{name}: a rotation from v{_current(credential)} to v{credential.next_serial} would start"
+        said = f"{name}: what readers get now would be taken into care as v{old}, and a rotation to v{new} would start"
     return CommandResult(said=said, dry_run=True, rotation=None)
 
 

@@ -44,6 +44,27 @@ def adopt(store: Store, registry: Registry, name: str, fingerprint_key: bytes, n
     key, and when copies of ours tell that a store was lost; and `Transient` or `Denied` when something cannot be read.
     """
     wired = registry.credential(name)
+    remember(store, registry, wired, _first_look(wired, fingerprint_key, now), now)
+
+
+def in_care(
+    store: Store, registry: Registry, name: str, fingerprint_key: bytes, now: datetime, *, dry_run: bool
+) -> Credential | None:
+    """A credential as the store remembers it, adopted now where it does not. On a dry run nothing is written: then it is
+    what the store would remember. Raises as `adopt` does."""
+    known = store.credential(name)
+    if known is not None:
+        return known
+    if not dry_run:
+        adopt(store, registry, name, fingerprint_key, now)
+        return store.credential(name)
+    rebuilt = _first_look(registry.credential(name), fingerprint_key, now)
+    versions = {version.serial: version for version in (*rebuilt.others, rebuilt.current)}
+    return Credential(name=name, versions=versions, next_serial=max(versions) + 1)
+
+
+def _first_look(wired: WiredCredential, fingerprint_key: bytes, now: datetime) -> Rebuilt:
+    """What is to be remembered of a credential that no keyturn has had yet. Raises as `adopt` does."""
     found = survey(wired, fingerprint_key)
     if found.copies:
         left = ", ".join(f"v{serial}" for serial in sorted(set(found.copies.values())))
@@ -56,7 +77,7 @@ def adopt(store: Store, registry: Registry, name: str, fingerprint_key: bytes, n
             f"the targets of {wired.name} hold different values: make them one before keyturn takes over, or look at "
             f"`keyturn adopt {wired.name}`"
         )
-    remember(store, registry, wired, rebuild(found, now), now)
+    return rebuild(found, now)
 
 
 def remember(
@@ -105,10 +126,12 @@ def begin_emergency(
     why: str,
     now: datetime,
     dry_run: bool,
+    known: Credential | None = None,
 ) -> Rotation:
-    """Start a rotation away from a compromised version, which `report` puts into it. None: the one that readers get. Raises
-    `Refused` as `plan_rotation` does, and for a version that is not accepted any more."""
-    rotation = plan_rotation(store, wired, by=by, now=now)
+    """Start a rotation away from a compromised version, which `report` puts into it. None: the one that readers get. `known`:
+    what is planned for, as in `plan_rotation`. Raises `Refused` as that does, and for a version that is not accepted any
+    more."""
+    rotation = plan_rotation(store, wired, by=by, now=now, known=known)
     current = rotation.outgoing[0]
     if serial is not None and serial not in rotation.outgoing:
         raise Refused(
@@ -129,10 +152,12 @@ def plan_rotation(
     now: datetime,
     adopting: Adopting | None = None,
     unconfirmed: bool = False,
+    known: Credential | None = None,
 ) -> Rotation:
-    """The rotation that would start now, not begun yet. Raises `Refused` when the credential is not known, has not one
-    current version, or was restored from a backup and nobody has confirmed it, unless it is planned for that."""
-    credential = store.credential(wired.name)
+    """The rotation that would start now, not begun yet; of the credential as it is `known`, or else as the store remembers
+    it. Raises `Refused` when it is not known, has not one current version, or was restored from a backup and nobody has
+    confirmed it, unless it is planned for that."""
+    credential = known or store.credential(wired.name)
     if credential is None:
         raise Refused(f"{wired.name} has not been read yet")
     if not unconfirmed:

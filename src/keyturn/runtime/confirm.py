@@ -119,11 +119,14 @@ class Confirm:
         )
         self.store.enqueue([message], wired.notifiers, now=now)
 
-    def look(self, wired: WiredCredential) -> Adoption:
-        """What would be adopted. Raises `Refused` when there is nothing to adopt, and `Transient` or `Denied` when
-        something cannot be read."""
+    def look(self, wired: WiredCredential, code: str | None = None) -> Adoption:
+        """What would be adopted. Raises `Refused` when there is nothing to adopt, or when the code that is given stands for
+        another world, and `Transient` or `Denied` when something cannot be read."""
         known = self.store.credential(wired.name)
-        return self._rebuild(wired)[0] if known is None else self._compare(wired, known).adoption
+        adoption = self._rebuild(wired)[0] if known is None else self._compare(wired, known).adoption
+        if code is not None:
+            _check(adoption, code)
+        return adoption
 
     def confirm(self, wired: WiredCredential, code: str, *, by: str, why: str) -> Adoption:
         """Adopt what was shown under this code. Raises `Refused` when the world has become another since."""

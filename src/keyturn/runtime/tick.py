@@ -18,7 +18,7 @@ from keyturn.ports.clock import Clock
 from keyturn.ports.executor import Executor
 from keyturn.ports.records import Commit
 from keyturn.ports.store import Store
-from keyturn.runtime.adopt import adopt, begin_emergency, begin_rotation, check_confirmed
+from keyturn.runtime.adopt import begin_emergency, begin_rotation, check_confirmed, in_care, plan_rotation
 from keyturn.runtime.claims import LEASE, Claims
 from keyturn.runtime.confirm import Adoption, Confirm
 from keyturn.runtime.contained import Contained, Met, Trouble
@@ -157,12 +157,13 @@ class Runtime:
         """Leave everything to the other replicas, at once."""
         self._claims.resign()
 
-    def start(self, name: str, *, by: str, why: str) -> Rotation:
+    def start(self, name: str, *, by: str, why: str, dry_run: bool = False) -> Rotation:
         """Start a rotation now. Raises `Refused` when one is under way, or when the credential cannot be read yet."""
-        wired = self._registry.credential(name)
-        if self._store.credential(name) is None:
-            adopt(self._store, self._registry, name, self._key, self._clock.now())
-        return begin_rotation(self._store, wired, by=by, why=why, now=self._clock.now())
+        wired, now = self._registry.credential(name), self._clock.now()
+        known = in_care(self._store, self._registry, name, self._key, now, dry_run=dry_run)
+        if dry_run:
+            return plan_rotation(self._store, wired, by=by, now=now, known=known)
+        return begin_rotation(self._store, wired, by=by, why=why, now=now)
 
     def emergency(
         self,
@@ -191,17 +192,18 @@ class Runtime:
             change = partial(report, serial=serial)
             return self.command(name, change, by=by, what=f"emergency v{serial}: {why}", dry_run=dry_run)
         wired = self._registry.credential(name)
-        if self._store.credential(name) is None:
-            adopt(self._store, self._registry, name, self._key, now)
-        return begin_emergency(self._store, wired, report, serial=serial, by=by, why=why, now=now, dry_run=dry_run)
+        known = in_care(self._store, self._registry, name, self._key, now, dry_run=dry_run)
+        return begin_emergency(
+            self._store, wired, report, serial=serial, by=by, why=why, now=now, dry_run=dry_run, known=known
+        )
 
-    def adopt(self, name: str, *, code: str | None, by: str, why: str) -> Adoption:
+    def adopt(self, name: str, *, code: str | None, by: str, why: str, dry_run: bool = False) -> Adoption:
         """What is found of a credential whose store was restored or lost, and what follows from it; with the code of just
         that, it follows. Raises `Refused` when there is nothing to adopt, or when the code stands for another world, and
         `Transient` or `Denied` when the world cannot be read."""
         wired = self._registry.credential(name)
-        if code is None:
-            return self._confirm.look(wired)
+        if code is None or dry_run:
+            return self._confirm.look(wired, code)
         return self._confirm.confirm(wired, code, by=by, why=why)
 
     def look(self, name: str) -> Observations:

@@ -98,6 +98,51 @@ def test_dry_run_changes_nothing(house: House) -> None:
         assert house.ask("GET", f"{PAYMENTS}/status").json()["rotation"]["revision"] == before
 
 
+def test_a_dry_run_of_a_credential_that_was_not_read_yet_writes_nothing(house: House) -> None:
+    """It says what would be taken into care, and neither it nor a rotation is remembered."""
+    house.furnish()
+    with house.daemon() as daemon:
+        for what, body in (("rotate", {}), ("emergency", {"reason": "in a log"})):
+            answer = house.ask("POST", f"{PAYMENTS}/{what}", body={**body, "dry_run": True})
+            assert answer.status_code == 200, answer.text
+            assert "a rotation to v2 would start" in answer.json()["said"]
+            assert daemon.store.credential("payments") is None
+
+
+@pytest.mark.parametrize("what", ["rotate", "emergency"])
+@pytest.mark.parametrize("why", ["restored", "two values"])
+def test_a_dry_run_is_refused_as_the_command_is(house: House, what: str, why: str) -> None:
+    """A credential whose store was restored, and one that cannot be taken into care: the dry run answers what the command
+    would."""
+    house.furnish()
+    body: dict[str, object] = {"reason": "test"}
+    if why == "two values":
+        second = {"backend": "bao", "name": "second", "path": "second"}
+        house.configure(lambda config: config["credentials"]["payments"]["targets"].append(second))
+        house.backend.place("second").overwrite(house.authority.new_key("second").value.reveal())
+    with house.daemon() as daemon:
+        if why == "restored":
+            daemon.tick()
+            daemon.store.restored(NOW)
+        dry = house.ask("POST", f"{PAYMENTS}/{what}", body={**body, "dry_run": True})
+        real = house.ask("POST", f"{PAYMENTS}/{what}", body=body)
+        assert (dry.status_code, dry.json()["detail"]) == (real.status_code, real.json()["detail"])
+        assert real.status_code != 200
+
+
+def test_a_dry_run_of_a_confirmation_looks_at_the_code(house: House) -> None:
+    """A code that stands for another world is refused, and the right one is not: nothing is confirmed by either."""
+    house.furnish()
+    with house.daemon() as daemon:
+        daemon.tick()
+        daemon.store.restored(NOW)
+        code = house.ask("POST", f"{PAYMENTS}/adopt", body={}).json()["code"]
+        assert "is not as it was when 0123456789" in refusal(house, "adopt", {"confirm": "0123456789", "dry_run": True})
+        answer = house.ask("POST", f"{PAYMENTS}/adopt", body={"confirm": code, "dry_run": True})
+        assert answer.status_code == 200, answer.text
+        assert list(daemon.store.unconfirmed()) == ["payments"]
+
+
 @pytest.mark.parametrize("what", ["rotate", "rollback"])
 def test_version_that_is_not_what_the_caller_believes(house: House, what: str) -> None:
     """`expect_version` is compared before anything happens."""
