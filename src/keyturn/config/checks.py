@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from keyturn.config.document import Document
 from keyturn.config.faults import suggest
@@ -15,7 +15,11 @@ from keyturn.config.schema import ConfigFile, CredentialEntry
 from keyturn.domain.errors import ConfigError
 from keyturn.domain.policy import Policy
 from keyturn.domain.schedule import Schedule
-from keyturn.runtime.due import trigger_of, zone_of
+from keyturn.runtime.due import next_due, zone_of
+
+LONGEST = timedelta(days=36500)
+SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+"""Any will do: a cron expression names no year."""
 
 
 def find_problems(file: ConfigFile, document: Document) -> list[Problem]:
@@ -125,6 +129,8 @@ def policy_of(file: ConfigFile, credential: CredentialEntry) -> Policy | None:
 def _schedule(options: ScheduleOptions, place: KeyPath) -> Found:
     if (options.every is None) == (options.cron is None):
         yield place, "needs either `every` or `cron`, and not both"
+    if options.every is not None and options.every > LONGEST:
+        yield (*place, "every"), f"should be at most {LONGEST.days}d: what is due later than that is never due"
     if options.starting is not None and options.every is None:
         yield (*place, "starting"), "goes with `every` only: a cron expression says itself when it starts"
     # The runtime reads zone and expression the same way, so that what passes here works there.
@@ -136,9 +142,15 @@ def _schedule(options: ScheduleOptions, place: KeyPath) -> Found:
         return
     if options.cron is not None:
         try:
-            trigger_of(asked)
+            if next_due(asked, SOME_DAY, SOME_DAY) is None:
+                yield (*place, "cron"), f"cron {options.cron!r} never fires: none of its months has such a day"
         except ConfigError as error:
             yield (*place, "cron"), str(error)
+    if options.starting is not None:
+        try:
+            options.schedule()
+        except OverflowError:
+            yield (*place, "starting"), "is at an end of the calendar, and no time in UTC: write the day that is meant"
 
 
 def _shared_places(file: ConfigFile) -> Found:

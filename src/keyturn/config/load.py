@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -19,8 +18,7 @@ from keyturn.config.problems import ConfigProblems, KeyPath, Problem
 from keyturn.config.schema import ConfigFile, CredentialEntry, PluginEntry, PolledEntry, PushEntry
 from keyturn.domain.errors import ConfigError
 from keyturn.runtime.retention import Retention
-
-SQLITE = "sqlite:///"
+from keyturn.stores.urls import SQLITE, objections
 
 
 def load_config(path: Path) -> Config:
@@ -84,22 +82,11 @@ def _places(file: ConfigFile, document: Document) -> tuple[str, Path, list[Probl
     """The store's URL with an absolute path, and the state folder."""
     folder, url = document.file.parent, file.store.url
     given = None if file.state_dir is None else (folder / Path(file.state_dir).expanduser()).resolve()
+    problems = [document.problem(("store", "url"), said) for said in objections(url)]
     if url.startswith(SQLITE):
-        name, mark, query = url.removeprefix(SQLITE).partition("?")
-        if name and name != ":memory:":
-            database = (folder / name).resolve()
-            return f"{SQLITE}{database}{mark}{query}", given or database.parent, []
-        return url, folder, [document.problem(("store", "url"), "names no file: write sqlite:///keyturn.db")]
-    problems = []
-    if not url.startswith("postgresql"):
-        problems.append(
-            document.problem(("store", "url"), "should begin with sqlite:/// or postgresql+psycopg://"),
-        )
-    elif urlsplit(url).password:
-        problems.append(
-            document.problem(("store", "url"), "holds a password: put it into store.password as env:NAME or file:/path")
-        )
-    elif given is None:
+        database = (folder / url.removeprefix(SQLITE)).resolve()
+        return f"{SQLITE}{database}", given or database.parent, problems
+    if given is None and not problems:
         problems.append(
             document.problem(("state_dir",), "is missing: a PostgreSQL store has no folder to put keys and tokens in")
         )

@@ -42,13 +42,14 @@ def read_private(path: Path, reference: str) -> SecretValue:
     try:
         # One descriptor for both questions: the file cannot be exchanged between them.
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            status = os.fstat(file.fileno())
             content = file.read(LONGEST + 1)
     except FileNotFoundError:
         raise ConfigError(f"{reference}: there is no file {path}") from None
     except OSError as error:
         raise ConfigError(f"{reference}: {path} cannot be read: {error.strerror}") from None
-    if mode & READABLE_BY_OTHERS:
+    mode = status.st_mode
+    if mode & READABLE_BY_OTHERS and not _handed_over(path, status):
         raise ConfigError(
             f"{reference}: others may use {path} (mode {stat.S_IMODE(mode):04o}); run `chmod 600 {path}` "
             "and consider the secret in it known"
@@ -62,3 +63,12 @@ def read_private(path: Path, reference: str) -> SecretValue:
     if not text:
         raise ConfigError(f"{reference}: {path} is empty")
     return SecretValue(text)
+
+
+def _handed_over(path: Path, status: os.stat_result) -> bool:
+    """Whether systemd has put a file there for this service alone (`LoadCredential=`). It may grant that by an access list,
+    whose mask shows as what the group may; nobody can change the mode there, and none but root reaches the folder."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder or not path.resolve().is_relative_to(Path(folder).resolve()):
+        return False
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & READABLE_BY_OTHERS & ~stat.S_IRGRP

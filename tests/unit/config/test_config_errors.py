@@ -141,6 +141,23 @@ def test_sound_configuration_is_accepted(house: House) -> None:
             "five fields are needed",
         ),
         (
+            change_payments({"schedule": {"cron": "0 0 30 2 *"}}),
+            "credentials.payments.schedule.cron",
+            "never fires: none of its months has such a day",
+        ),
+        (
+            change_payments({"schedule": {"every": "9999999d"}}),
+            "credentials.payments.schedule.every",
+            "should be at most 36500d",
+        ),
+        (
+            change_payments(
+                {"schedule": {"every": "90d", "starting": "0001-01-01T00:00:00", "timezone": "Europe/Berlin"}}
+            ),
+            "credentials.payments.schedule.starting",
+            "no time in UTC",
+        ),
+        (
             change_payments({"schedule": {"every": "90d", "cron": "0 10 * * tue"}}),
             "credentials.payments.schedule",
             "needs either `every` or `cron`",
@@ -175,6 +192,12 @@ def test_sound_configuration_is_accepted(house: House) -> None:
         ),
         (lambda c: c["store"].update(url="sqlite://"), "store.url", "should begin with sqlite:///"),
         (lambda c: c["store"].update(url="sqlite:///:memory:"), "store.url", "names no file"),
+        (lambda c: c["store"].update(url="sqlite:///a.db?mode=rwc"), "store.url", "leave out `?`"),
+        (lambda c: c["store"].update(url="postgresql+asyncpg://u@h/db"), "store.url", "should begin with"),
+        (lambda c: c["store"].update(url="POSTGRESQL://u@h/db"), "store.url", "should begin with"),
+        (lambda c: c["store"].update(url="postgresql+psycopg://u@[::1:5432/db"), "store.url", "is no URL"),
+        (lambda c: c["store"].update(url="postgresql+psycopg://u@h:door/db"), "store.url", "is no URL"),
+        (lambda c: c["store"].update(url="postgresql://u@h/db?service=x"), "store.url", "sets 'service': leave it out"),
         (
             lambda c: c["store"].update(url="postgresql+psycopg://keyturn@db/keyturn"),
             "state_dir",

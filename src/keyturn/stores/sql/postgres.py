@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from keyturn.domain.errors import ConfigError
 from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.tables import EPOCH
+from keyturn.stores.urls import SECRETS
 
 CONNECTIONS = 20
 """The daemon's threads and the HTTP surface's. Three replicas stay below the hundred that a server has by default."""
@@ -32,8 +33,6 @@ CONNECT = {
     "keepalives_count": 3,
     "application_name": "keyturn",
 }
-SECRETS = frozenset({"password", "sslpassword", "passfile", "options", "service"})
-"""Parameters of a URL that may hold a secret, or lead to one that nobody checks."""
 UPGRADE_LOCK = 0x6B657974_75726E21
 """`keyturn!`: whoever upgrades the schema holds the advisory lock of this number."""
 TO_UPGRADE = (f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})",)

@@ -49,6 +49,7 @@ from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
 from keyturn.stores.sql.sums import Remembered
+from keyturn.stores.urls import POSTGRES
 
 
 class SqlStore:
@@ -373,7 +374,7 @@ def checked(url: str | URL) -> URL:
     except (ArgumentError, ValueError):
         # The URL itself is left out of the message: one to a server would hold a password.
         raise ConfigError(f"store.url is no database URL: {form}") from None
-    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+    if parsed.drivername in POSTGRES:
         return parsed
     if parsed.drivername != "sqlite":
         raise ConfigError(f"store.url names {parsed.drivername}, which this keyturn has no store for: {form}")
