@@ -41,6 +41,30 @@ def test_file_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_file_that_systemd_has_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An access list that lets the service read it shows as what the group may, a mode that no one can change there. What
+    the world may read, or the group write, is refused there too, and so is any such file elsewhere."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    inside, outside = private(folder / "secret", "hunter2"), private(tmp_path / "secret", "hunter2")
+    for mode, fine in ((0o440, True), (0o400, True), (0o444, False), (0o460, False), (0o450, False)):
+        inside.chmod(mode)
+        outside.chmod(mode)
+        if fine:
+            assert resolver(folder)(f"file:{inside}").reveal() == "hunter2"
+        if mode != 0o400:
+            with pytest.raises(ConfigError, match="others may use"):
+                resolver(tmp_path)("file:secret")
+        if not fine:
+            with pytest.raises(ConfigError, match="others may use"):
+                resolver(folder)("file:secret")
+    inside.chmod(0o440)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(ConfigError, match="others may use"):
+        resolver(folder)("file:secret")
+
+
 @pytest.mark.parametrize(
     ("reference", "message"),
     [

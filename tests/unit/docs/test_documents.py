@@ -35,3 +35,10 @@ def test_links_in_the_documents_lead_somewhere() -> None:
         if not (page.parent / link).exists()
     ]
     assert dead == []
+
+
+def test_nothing_but_serve_keeps_the_daemon_from_starting() -> None:
+    """The systemd unit runs no check before it: one credential that cannot rotate would stop the daemon for all."""
+    unit = (ROOT / "deploy" / "keyturn.service").read_text()
+    runs = re.findall(r"^Exec\w+=\S+ (\w+)", unit, flags=re.MULTILINE)
+    assert runs == ["serve"]
