@@ -53,7 +53,7 @@ class Daemon:
         self.clock = clock
         self.executor = executor
         self.runtime = runtime
-        self.metrics = Metrics(store, runtime.ingest.counts)
+        self.metrics = Metrics(store, runtime.ingest.counts, registry)
         self._last_good = clock.monotonic()
         self._defects = 0
         self._beat = Beat(self.tick, config.tick, random)

@@ -13,6 +13,7 @@ from keyturn.app.rotating import rotating
 from keyturn.domain.errors import KeyturnError
 from keyturn.domain.phases import Phase
 from keyturn.ports.store import Store
+from keyturn.runtime.registry import Registry
 
 BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 
@@ -20,7 +21,7 @@ BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 class Metrics:
     """The daemon's own registry: nothing of what libraries register by themselves."""
 
-    def __init__(self, store: Store, usage: Mapping[tuple[str, str], int]) -> None:
+    def __init__(self, store: Store, usage: Mapping[tuple[str, str], int], configured: Registry) -> None:
         self.registry = CollectorRegistry()
         self.ticks = Counter("keyturn_ticks", "Passes over everything that ended well", registry=self.registry)
         self.failed_ticks = Counter(
@@ -37,7 +38,7 @@ class Metrics:
         self.last_tick = Gauge(
             "keyturn_last_tick_timestamp_seconds", "When the last pass ended well", registry=self.registry
         )
-        self.registry.register(_Standing(store))
+        self.registry.register(_Standing(store, configured))
         self.registry.register(_Usage(usage))
 
 
@@ -55,10 +56,12 @@ class _Usage(Collector):
 
 
 class _Standing(Collector):
-    """Read from the store at each scrape, so that no number outlives what it counts."""
+    """Read from the store at each scrape, so that no number outlives what it counts; nor what was taken out of the
+    configuration, which the store remembers."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, configured: Registry) -> None:
         self._store = store
+        self._configured = configured
 
     def describe(self) -> Iterator[Metric]:
         """Without it the registry would scrape once at registration."""
@@ -107,6 +110,8 @@ class _Standing(Collector):
             "keyturn_source_late_reports", "Reports of buckets that were declared complete", labels=["source"]
         )
         for name, source in self._store.sources().items():
+            if name not in self._configured.sources:
+                continue
             if source.watermark is not None:
                 watermarks.add_metric([name], source.watermark.timestamp())
             blind.add_metric([name], source.blind_since is not None)
@@ -117,6 +122,6 @@ class _Standing(Collector):
             "keyturn_due_timestamp_seconds", "When the next scheduled rotation starts", labels=["credential"]
         )
         for name, due_at in self._store.due_dates().items():
-            if due_at is not None:
+            if name in self._configured.credentials:
                 due.add_metric([name], due_at.timestamp())
         yield due

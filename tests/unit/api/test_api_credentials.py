@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from typing import Any
 
 import pytest
 from tests.unit.api.house import PAYMENTS, House, refusal, started
@@ -68,6 +70,31 @@ def test_list_and_scrape_read_no_version_that_was(house: House, monkeypatch: pyt
     assert (listed["current"], datetime.fromisoformat(listed["due_at"])) == (1, NOW)
     (due,) = [line for line in scraped.splitlines() if line.startswith("keyturn_due_timestamp_seconds{")]
     assert float(due.rpartition(" ")[2]) == NOW.timestamp()
+
+
+def test_what_is_not_configured_any_more_is_not_measured(house: House) -> None:
+    """The store remembers a source and a credential that were taken out of the configuration; no alert waits for them."""
+    house.furnish()
+    with house.daemon() as daemon:
+        daemon.tick()
+        for source in ("other", "pushed"):
+            daemon.store.set_blind(source, NOW, "reports nothing")
+        daemon.store.set_due("payments", NOW)
+        assert {"payments", "other", "pushed"} <= measured(house)
+
+    def without(config: dict[str, Any]) -> None:
+        config["credentials"] = {}
+        del config["sources"]["other"]
+
+    house.configure(without)
+    with house.daemon():
+        assert measured(house) & {"payments", "other", "pushed"} == {"pushed"}
+
+
+def measured(house: House) -> set[str]:
+    """What is named in the series of sources and of what is due."""
+    scraped = house.ask("GET", "/metrics").text
+    return set(re.findall(r'^keyturn_(?:source|due)_\w+\{\w+="([^"]+)"', scraped, flags=re.MULTILINE))
 
 
 def test_rotation_under_way_is_refused(house: House) -> None:
