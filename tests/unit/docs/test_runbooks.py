@@ -14,6 +14,9 @@ from keyturn.cli.application import application
 from keyturn.domain.reasons import Reason
 
 FOLDER = Path(__file__).parents[3] / "runbooks"
+SOURCE = FOLDER.parent / "src" / "keyturn"
+SUBJECTS = "rotation|client|credential|compromised|destroyed|source"
+"""What a topic begins with, where its name has two parts."""
 PAGES = sorted(page for page in FOLDER.glob("*.md") if page.name != "README.md")
 
 
@@ -38,6 +41,15 @@ def test_every_runbook_is_in_the_index() -> None:
     """A page that nobody finds helps nobody."""
     index = (FOLDER / "README.md").read_text()
     assert [page.name for page in PAGES if f"({page.name})" not in index] == []
+
+
+def test_every_page_leads_to_a_runbook() -> None:
+    """Each topic that people may be sent stands in the index."""
+    code = "".join(page.read_text() for room in ("domain", "runtime") for page in sorted((SOURCE / room).glob("*.py")))
+    topics = set(re.findall(r'topic="([a-z_.]+)"', code)) | set(re.findall(rf'"((?:{SUBJECTS})\.[a-z_]+)"', code))
+    assert {"tripwire", "rotation.held", "compromised.not_cut", "source.blind"} <= topics
+    index = (FOLDER / "README.md").read_text()
+    assert sorted(topic for topic in topics if f"`{topic}`" not in index) == []
 
 
 def test_reasons_in_the_runbooks_exist() -> None:
