@@ -128,9 +128,9 @@ def begin_emergency(
     dry_run: bool,
     known: Credential | None = None,
 ) -> Rotation:
-    """Start a rotation away from a compromised version, which `report` puts into it. None: the one that readers get. `known`:
-    what is planned for, as in `plan_rotation`. Raises `Refused` as that does, and for a version that is not accepted any
-    more."""
+    """Start a rotation away from a compromised version, which `report` puts into it. None: the one that readers get. The
+    credential is as it is `known`, or else as the store remembers it. Raises `Refused` as `plan_rotation` does, and for a
+    version that is not accepted any more."""
     rotation = plan_rotation(store, wired, by=by, now=now, known=known)
     current = rotation.outgoing[0]
     if serial is not None and serial not in rotation.outgoing:
