@@ -46,5 +46,5 @@ def adopt(
         said = f"{name}: when this is confirmed, {adoption.follows}: `keyturn adopt {name} --confirm {adoption.code}`"
     else:
         said = f"{name}: {adoption.follows}"
-        daemon.wake()
+        daemon.wake(name)
     return AdoptResult(said=said, dry_run=looking, found=list(adoption.found), code=adoption.code)
