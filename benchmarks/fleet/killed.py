@@ -100,8 +100,7 @@ def _live_and_die(folder: Path, count: int, commits: int) -> None:
         backend.place(name).overwrite(fleet.first_value(name))
     store = MortalStore(SqlStore.open(f"sqlite:///{folder / STORE}")._database)
     runtime = fleet.runtime(store, ThreadExecutor())
-    runtime.tick()
-    make_due(store, wanted)
+    make_due(runtime, store, wanted)
     runtime.ingest.push(SOURCE, [], watermark=SystemClock().now(), id=None)
     runtime.tick()
     store.die_after(

@@ -115,8 +115,7 @@ def _rotate(bao: OpenBao, folder: Path, count: int, recording: Recording) -> tup
     store = SqlStore.open(f"sqlite:///{folder}/store.db")
     executor = ThreadExecutor(WORKERS)
     runtime = fleet.runtime(store, executor)
-    runtime.tick()
-    make_due(store, wanted)
+    make_due(runtime, store, wanted)
     with recorded(recording):
         watch = Stopwatch()
         for _ in range(MOST_TICKS):

@@ -92,8 +92,11 @@ def names(count: int) -> list[str]:
     return [f"credential-{number:06}" for number in range(count)]
 
 
-def make_due(store: SqlStore, wanted: Sequence[str]) -> None:
-    """Have every credential's rotation due now, as a fleet's are that were set up together."""
+def make_due(runtime: Runtime, store: SqlStore, wanted: Sequence[str]) -> None:
+    """Have every credential's rotation due now, as a fleet's are that were set up together: adopted in one tick, and their
+    schedules looked at in the next."""
+    runtime.tick()
+    runtime.tick()
     now = datetime.now(UTC)
     with store._database.write() as connection:
         for name in wanted:

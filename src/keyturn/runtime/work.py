@@ -106,9 +106,10 @@ class Work:
         now = self._clock.now()
         known = {name: found for name in sorted(self._unknown) if (found := self._store.credential(name)) is not None}
         self._unknown -= known.keys()
+        rotating = dict.fromkeys(self._store.rotating())
         for name, credential in known.items():
-            self._contained.part(name, partial(self._schedule, credential, now))
-        rotating = self._store.rotating()
+            if name not in rotating:  # else its end sets the date
+                self._contained.part(name, partial(self._schedule, credential, now))
         for name in rotating:
             if name not in self._registry.credentials:
                 log.error("a credential rotates that is not configured", credential=name)
@@ -123,10 +124,7 @@ class Work:
         schedule = self._registry.credential(credential.name).schedule
         if schedule is None and credential.due_at is None:
             return
-        newest = self._store.latest_of(credential.name)
-        if newest is not None and newest.live:
-            return  # its end sets the date
-        due_at = as_scheduled(schedule, credential, newest, now)
+        due_at = as_scheduled(schedule, credential, self._store.latest_of(credential.name), now)
         if due_at != credential.due_at:
             said = "on command" if due_at is None else due_at.isoformat()
             log.info("the schedule has changed", credential=credential.name, next=said)

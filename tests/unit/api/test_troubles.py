@@ -75,7 +75,7 @@ def test_record_that_cannot_be_read_costs_its_own_line_alone(house: House) -> No
     house.furnish()
     other = {"issuer": "gateway", "targets": [{"backend": "bao", "path": "other"}], "sources": ["pushed"]}
     house.configure(lambda config: config["credentials"].update(other=other))
-    house.backend.place("other").overwrite(house.backend.place("payments").readers_get() or "")
+    house.backend.place("other").overwrite(house.authority.new_key("other").value.reveal())
     with house.daemon() as daemon:
         started(house, daemon)
         damage(house)
