@@ -87,14 +87,14 @@ class Points:
         if len(point) > LONGEST:
             raise ValueError(f"the name of a failpoint is too long to be met again: {point[:LONGEST]}")
         self._note(point, self.reached, plan)
-        with self.turn:
+        # The tables first: whoever has them meets points too, and would wait for the turn of one who waits for the tables.
+        with self.tables, self.turn:
             if self._is_wanted(point, plan):
                 line = {"point": point, "at": time.time(), "pid": os.getpid(), "signal": plan["signal"]}
                 with Path(f"{plan['journal']}.met").open("a") as file:
                     file.write(json.dumps(line) + "\n")
-                with self.tables:
-                    # To this thread: sent to the process, it would find another one first, and this one would go on a while.
-                    signal.pthread_kill(threading.get_ident(), signal.Signals[plan["signal"]])
+                # To this thread: sent to the process, it would find another one first, and this one would go on a while.
+                signal.pthread_kill(threading.get_ident(), signal.Signals[plan["signal"]])
             self._note(point, self.passed, plan)
 
     def _is_wanted(self, point: str, plan: dict[str, Any]) -> bool:
