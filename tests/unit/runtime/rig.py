@@ -164,6 +164,11 @@ class Rig:
         self.before_tick()
         self.runtime.tick()
 
+    def warm_up(self) -> None:
+        """Ten seconds of ordinary use, so that the source has a history to tell of."""
+        for _ in range(10):
+            self.second()
+
     def lose(self) -> None:
         """What the source has not told yet is lost, and it says so when it is back."""
         self._untold, self._lost_until = [], self.clock.now()

@@ -15,8 +15,7 @@ def test_an_accepted_value_that_is_overwritten_before_it_was_kept_holds_nobody_u
     """Readers got it, so that it is a version, but nobody has its value and it never had a key id: no verifier can be asked
     whether it is accepted, and the rotations that follow do not wait for that."""
     rig = Rig()
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rig.runtime.start(NAME, by="ada", why="test")
     rig.until_phase(Phase.OVERLAP)
     rig.backend.place("t0").overwrite(rig.authority.new_key("hand").value.reveal())

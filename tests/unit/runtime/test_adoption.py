@@ -49,8 +49,7 @@ def alive(rig: Rig) -> set[str]:
 
 
 def warmed(rig: Rig) -> Rig:
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     return rig
 
 

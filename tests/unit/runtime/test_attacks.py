@@ -22,8 +22,7 @@ OLD, NEW = 1, 2
 def warmed() -> Rig:
     """With a history in which every client was seen."""
     rig = Rig()
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     return rig
 
 

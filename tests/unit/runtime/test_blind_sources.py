@@ -25,8 +25,7 @@ PATIENT = replace(QUICK, silence_floor=30 * SECOND, silence_few=30 * SECOND, sil
 
 def warmed(rig: Rig) -> Rig:
     """With a history in which every client was seen."""
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     return rig
 
 

@@ -81,8 +81,7 @@ def warmed(**changes: Callable[[Any], Any]) -> Rig:
             NAME: replace(wired, issuer=issuer, targets=targets),
         },
     )
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rig.restart()
     return rig
 
@@ -123,8 +122,7 @@ def test_pages_without_time_between_them_come_as_by_default() -> None:
     """A rotation began under a policy that no configuration may have any more: it holds, pages and goes on all the same,
     and whoever cannot be worked on is told of."""
     rig = Rig(policy=replace(QUICK, page_every=0 * SECOND), open_store=lambda now: Spoilt(now=now))
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rig.runtime.start(NAME, by="ada", why="test")
     rig.until_phase(Phase.OVERLAP)
     rig.backend.place("t0").overwrite("kt_another_hand")

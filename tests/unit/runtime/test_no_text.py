@@ -15,8 +15,7 @@ from keyturn.runtime.values import value_of
 def moving() -> Rig:
     """In the middle of a rotation."""
     rig = Rig()
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rig.runtime.start(NAME, by="ada", why="test")
     rig.until_phase(Phase.MONITOR)
     rig.second()

@@ -28,8 +28,7 @@ from keyturn.testing.fakes import Fault
 def issuing(*, capacity: int | None = None, policy: Policy = QUICK) -> Rig:
     """A rig whose authority makes the values, with some history."""
     rig = Rig(origin=ValueOrigin.AUTHORITY, capacity=capacity, policy=policy)
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     return rig
 
 
@@ -213,8 +212,7 @@ def test_copy_that_no_version_knows_stops_the_mint_and_stays() -> None:
     """A copy with our token for a version that was never ours to make (a store was lost, another keyturn is at work) is
     reported by its name, and never taken for a new version or removed."""
     rig = Rig()
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     unknown = f"{NAME}.v9"
     place = rig.backend.place("t1")
     place.stage(unknown, SecretValue("fake_k99_x"))

@@ -47,8 +47,7 @@ def adopted(schedule: Schedule | None) -> Rig:
 def rotated(schedule: Schedule | None, end: Phase = Phase.COMPLETED) -> Rig:
     """A credential whose first rotation has ended."""
     rig = Rig(schedule=schedule, policy=replace(QUICK, retry_after=2 * DAY))
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rig.runtime.start(NAME, by="ada", why="test")
     if end is Phase.ROLLED_BACK:
         rig.until_phase(Phase.OVERLAP)
@@ -143,8 +142,7 @@ def test_the_wait_after_a_rollback_outlives_another_schedule() -> None:
 def test_a_rotation_under_way_sets_the_date_at_its_end() -> None:
     """What is live is left alone: it ends by the schedule that there is then."""
     rig = Rig(schedule=MONTHLY)
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rotation = rig.runtime.start(NAME, by="ada", why="test")
     wired = rig.registry.credentials[NAME]
     rig.registry = replace(rig.registry, credentials={NAME: replace(wired, schedule=QUARTERLY)})

@@ -132,8 +132,7 @@ def test_verifier_is_asked_again_before_it_counts_as_unreachable() -> None:
 def test_effect_is_tried_once_a_tick_and_its_attempts_are_counted() -> None:
     """A promote that is throttled goes out once in each tick whose time has come, and the journal counts."""
     rig = Rig()
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rig.runtime.start(NAME, by="ada", why="test")
     rotation = rig.until_phase(Phase.OVERLAP)
     rig.backend.faults.inject(Fault.THROTTLED, "promote", times=None)

@@ -86,8 +86,7 @@ def test_a_due_date_missed_while_down_is_caught_up_once() -> None:
     rig.clock.advance(timedelta(days=30))
     rig.restart()
     rig.until_phase(Phase.COMPLETED)
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     assert phases(rig).count("introduce") == 1
 
 
@@ -112,8 +111,7 @@ def test_a_new_version_that_a_verifier_loses_is_rolled_back() -> None:
     refused = sum(client.refused for client in rig.clients)
     assert 0 < refused < 40
     before = rig.refused
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     assert rig.refused == before
     assert rig.clients[0].value.split("_")[1] == rig.first_key_id
 
@@ -140,8 +138,7 @@ def test_a_laggard_withholds_retirement_until_forced_and_its_refused_use_retreat
     rig.until(lambda _: all(node.entries()[rig.first_key_id] is Entry.ACTIVE for node in rig.authority.nodes.values()))
     lost = rig.refused
     assert set(lost) == {"client-0"}
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     assert rig.refused == lost
 
 

@@ -30,8 +30,7 @@ def renamed(old: str) -> Rig:
     assert store.credential(old) is not None
     rig.registry = registry
     rig.restart()
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     return rig
 
 
@@ -107,8 +106,7 @@ def test_value_of_another_name_is_adopted_unless_that_is_configured(configured: 
     """What readers get by a hand may be a key that a name has which is configured no more: that takes it from nobody. A key
     of a credential that is configured is not adopted."""
     rig = Rig()
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     hand = rig.authority.new_key("hand")
     rig.authority.credential({}).install(hand.key_id, hand.value, ("one", "two"))
     rig.store.register(BEFORE, Version(serial=7, state=VersionState.CURRENT, key_id=hand.key_id), due_at=None)
@@ -122,8 +120,7 @@ def test_value_of_another_name_is_adopted_unless_that_is_configured(configured: 
     found = look.targets["t0"].serving.id or ""
     accept = partial(commands.accept, seen=look, target="t0", found=found, by="ada", why="the vendor's own")
     rig.runtime.command(NAME, accept, by="ada", what="accept")
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rotation = rig.store.latest_of(NAME)
     assert rotation is not None
     said = [one.outcome.message for one in rig.store.journal(rotation.id).values() if one.outcome is not None]

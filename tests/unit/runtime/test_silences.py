@@ -25,8 +25,7 @@ class Interrupted(MemoryStore):
 def test_a_tick_may_forget_while_somebody_looks() -> None:
     """A rotation ends while its usage is looked at for a person: the look is whole."""
     rig = Rig(open_store=lambda now: Interrupted(now=now))
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rotation = rig.runtime.start(NAME, by="ada", why="test")
     silences = Silences(store=rig.store)
     whole = observe_usage(silences, rig.registry, rotation)

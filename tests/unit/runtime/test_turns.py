@@ -19,8 +19,7 @@ def test_one_piece_of_work_on_a_credential_follows_another() -> None:
     """A command comes while a tick's call is on its way. The call's intent is open, and whoever looked at it now would take
     it for one that a crash has left, and make it again: the command's work begins when the tick's has ended."""
     rig = Rig()
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     wired = rig.registry.credential(NAME)
     besides: list[threading.Thread] = []
     calls: list[str] = []
@@ -47,8 +46,7 @@ def test_one_piece_of_work_on_a_credential_follows_another() -> None:
 def test_work_on_one_credential_leaves_alone_what_nobody_has_confirmed() -> None:
     """What a backup remembers waits for a person, also when a command has come."""
     rig = Rig()
-    for _ in range(10):
-        rig.second()
+    rig.warm_up()
     rotation = rig.runtime.start(NAME, by="ada", why="test")
     rig.store.restored(rig.clock.now())
     rig.runtime.work_on(NAME)
