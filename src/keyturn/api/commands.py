@@ -23,9 +23,8 @@ from keyturn.ports.records import Credential
 router = APIRouter(prefix="/v1/credentials/{name}", tags=["commands"])
 
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
 LONGEST_PAUSE = timedelta(days=3650)
+"""Beyond it lies the end of the calendar."""
 
 
 class Command(BaseModel):
