@@ -151,11 +151,13 @@ def stage_by_stage(before: Rotation, after: Rotation) -> None:
 
 
 def makes_room(world: World, rotation: Rotation) -> set[int]:
-    """Versions that may be taken away for room: they failed, or no target serves them in an emergency, seen or not."""
+    """Versions that may be taken away for room: they failed, or no target serves them in an emergency, seen or not, or they
+    were found silent and are disabled where readers have what failed."""
     served = {target.serial for target in world.targets.values()}
     unserved = {serial for serial in rotation.outgoing if serial not in served} if emergency(rotation) else set()
     over = {serial for serial in rotation.outgoing if cut_off(rotation, serial, world.now)}
-    return unserved | over | set(rotation.failed)
+    idle = set(rotation.disabled_at) - served if rotation.failed & served else set()
+    return unserved | over | idle | set(rotation.failed)
 
 
 def one_at_a_time(before: Rotation, decision: Decision) -> None:

@@ -286,6 +286,20 @@ def test_what_is_compromised_and_cut_off_makes_room_before_what_has_failed() -> 
     clean(world, 2)
 
 
+def test_what_is_silent_and_disabled_makes_room_before_what_has_failed_and_readers_have() -> None:
+    """v1 fails when v0 is disabled and nobody has its value any more: for a third key v0 goes, and readers keep v1."""
+    world = world_in(Phase.RETIRE)
+    world.room = 2
+    go(world, lambda: all(verifier.table[0] is Entry.DISABLED for verifier in world.verifiers.values()))
+    world.lose_value(0)
+    world.finding = failing(control=True, clients=["c0"])
+    go(world, lambda: rotation(world).incoming == 2)
+    world.finding = None
+    sent = [(one.kind, one.serial) for decision in go(world, lambda: 2 in alive(world)) for one in decision.effects]
+    assert (EffectKind.REVOKE, 0) in sent
+    assert not {(EffectKind.DISABLE, 1), (EffectKind.REVOKE, 1)} & set(sent)
+
+
 def test_a_version_that_goes_to_make_room_is_not_enabled_meanwhile() -> None:
     """A failed version that a verifier has lost goes for want of room: nothing makes it accepted again beside that."""
     world = world_in(Phase.MONITOR)

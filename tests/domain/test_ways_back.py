@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from tests.domain.ground import Fate
 from tests.domain.places import seconds
 from tests.domain.scenes import ended, returning, rotation, situation, step, until, world_in
+from tests.domain.world import World
 
 from keyturn.domain import commands, establish
 from keyturn.domain.effects import Effect, EffectKind
-from keyturn.domain.model import VersionState
+from keyturn.domain.machine import decide
+from keyturn.domain.model import Hold, VersionState
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
@@ -41,6 +44,93 @@ def test_rollback_enables_before_it_promotes_and_promotes_before_it_disables() -
     calls = [effect.kind for d in until(world, ended(world)) for effect in d.effects]
     order = list(dict.fromkeys(calls))
     assert order[:4] == [EffectKind.ENABLE, EffectKind.PROMOTE, EffectKind.DISABLE, EffectKind.REVOKE]
+
+
+def on_the_way_back() -> World:
+    """Readers of one target have the new version still, which a verifier that comes back with an older table refuses."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    world.targets["t1"].away = True
+    step(world)
+    world.verifiers["g1"].table[1] = Entry.ABSENT
+    world.verifiers["g1"].excused.add(1)
+    return world
+
+
+@pytest.mark.parametrize(("entry", "halted"), [*product((Entry.ABSENT, Entry.DISABLED), (False, True))])
+def test_on_the_way_back_the_new_version_stays_accepted_until_everybody_is_back(entry: Entry, halted: bool) -> None:
+    """A target that is away may give it to readers: a verifier that refuses it is told again, whatever stands."""
+    world = on_the_way_back()
+    world.verifiers["g1"].table[1] = entry
+    if halted:
+        stands = Hold(reason=Reason.EFFECT_FAILED, since=world.now, latched=True)
+        world.rotation = replace(rotation(world), halted=stands)
+    decision = step(world)
+    assert [(e.kind, e.serial, e.verifiers) for e in decision.effects] == [(EffectKind.ENABLE, 1, ("g1",))]
+    assert world.verifiers["g1"].table[1] is Entry.ACTIVE
+
+
+def test_a_new_version_that_can_not_be_kept_accepted_is_told_and_stops_no_way_back() -> None:
+    """The authority refuses for good to accept it again: a person hears of it, resumes it, and readers go back meanwhile."""
+    world = on_the_way_back()
+    world.denied.add(EffectKind.ENABLE)
+    held = until(world, lambda: rotation(world).hold is not None)[-1]
+    assert (held.verdict.reason, held.verdict.latch) == (Reason.QUARANTINED, True)
+    assert "enable" in held.verdict.detail
+    world.targets["t1"].away = False
+    until(world, lambda: [target.serial for target in world.targets.values()] == [0, 0], ticks=3)
+    assert rotation(world).hold is not None
+    world.denied.clear()
+    world.command(commands.resume)
+    step(world)
+    assert world.verifiers["g1"].table[1] is Entry.ACTIVE
+    until(world, ended(world))
+
+
+def test_what_is_drained_is_not_accepted_again() -> None:
+    """Its drain is over, and a verifier that comes back without it is as it is to be."""
+    world = world_in(Phase.MONITOR)
+    world.command(commands.roll_back, by="ada", why="it fails")
+    until(world, lambda: 1 in rotation(world).disabled_at)
+    world.verifiers["g1"].table[1] = Entry.ABSENT
+    calls = [(e.kind, e.serial) for decision in until(world, ended(world)) for e in decision.effects]
+    assert (EffectKind.ENABLE, 1) not in calls
+
+
+@pytest.mark.parametrize("entry", [Entry.ABSENT, Entry.DISABLED])
+def test_a_new_version_whose_value_is_lost_is_enabled_where_it_is_disabled(entry: Entry) -> None:
+    """Whoever read it has it still, and no value is needed for that; where nothing is left of it nobody can put it back."""
+    world = on_the_way_back()
+    world.verifiers["g1"].table[1] = entry
+    seen = replace(world.observe(), lost=frozenset({1}))
+    seen = replace(
+        seen, verifiers={n: replace(v, acceptance={0: Acceptance.ACCEPTED}) for n, v in seen.verifiers.items()}
+    )
+    asked = [(e.kind, e.serial) for e in decide(rotation(world), seen, world.now).effects]
+    assert asked == ([(EffectKind.ENABLE, 1)] if entry is Entry.DISABLED else [])
+
+
+def test_a_verifier_that_refuses_what_it_lists_is_not_told_again() -> None:
+    """The new version fails there, which is why readers go back: it is on its list, and nothing is to be mended."""
+    world = on_the_way_back()
+    world.verifiers["g1"].table[1] = Entry.ACTIVE
+    seen = world.observe()
+    refusing = replace(seen.verifiers["g1"], acceptance={0: Acceptance.ACCEPTED, 1: Acceptance.REFUSED})
+    seen = replace(seen, verifiers={**seen.verifiers, "g1": refusing})
+    assert decide(rotation(world), seen, world.now).effects == ()
+
+
+def test_what_the_authority_has_lost_takes_no_room_from_what_is_to_come_back() -> None:
+    """Neither version is on any list: the old one is asked for alone until it is on one."""
+    world = on_the_way_back()
+    for verifier in world.verifiers.values():
+        verifier.excused |= {0, 1}
+        verifier.table |= {0: Entry.ABSENT, 1: Entry.ABSENT}
+    asked = [(e.kind, e.serial) for e in decide(rotation(world), world.observe(), world.now).effects]
+    assert asked == [(EffectKind.ENABLE, 0)]
+    world.verifiers["g0"].table[0] = Entry.ACTIVE
+    asked = [(e.kind, e.serial) for e in decide(rotation(world), world.observe(), world.now).effects]
+    assert asked == [(EffectKind.ENABLE, 1), (EffectKind.ENABLE, 0)]
 
 
 def test_late_mint_is_known_and_removed_after_a_rollback() -> None:

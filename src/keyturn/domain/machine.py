@@ -5,8 +5,8 @@ walked in order, and the first whose post-condition is not observed says what to
 advances. A transition takes the edge that `EDGES` names for its phase and ruling; there is no other way to change phase.
 
 A hold, pause or halt commits no new intent but those of `STANDING` rows, which only re-establish what was already true, or
-see a ROLLBACK to its end, and of `ALWAYS`: readers are given back what a hand or a late call took from them, and
-what is compromised is cut off in its time, whatever stands.
+see a ROLLBACK to its end, and of `ALWAYS`: readers are given back what a hand or a late call took from them, who has
+moved is not cut off on the way back, and what is compromised is cut off in its time, whatever stands.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from keyturn.domain.observations import EffectSeen, Observations
 from keyturn.domain.overdue import overdue, spend
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
-from keyturn.domain.rows import Row
+from keyturn.domain.rows import Outcome, Row
 from keyturn.domain.situation import Situation
 from keyturn.domain.succession import buried, succeed
 from keyturn.domain.tables import ALWAYS, EDGES, PHASES, STANDING
 from keyturn.domain.transitions import commit_to, enter, stand
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
+from keyturn.domain.withdraw import accept_withdrawn
 
 MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUPERSEDE})
 FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reason.NEW_VALUE_LOST})
@@ -99,13 +100,16 @@ def _beside(s: Situation, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
     """What is done beside everything else, and the effects that it does not do already."""
     others: dict[str, Effect] = {}
     for row in ALWAYS:
-        found = row(s)
-        if isinstance(found, tuple):
-            tries = _tries(s, found)
-            # No refusal ends the tries to cut off what is compromised; what readers are to be given is resumed by a person.
-            again = [one for one, before in tries.refused if one.kind in CUTTING and not _later(before, s.now)]
-            others |= {one.id: one for one in (*tries.ready, *again)}
+        tries = _tries(s, _effects(row(s)))
+        # No refusal ends the tries to cut off what is compromised; what readers are to be given is resumed by a person.
+        again = [one for one, before in tries.refused if one.kind in CUTTING and not _later(before, s.now)]
+        others |= {one.id: one for one in (*tries.ready, *again)}
     return (*others.values(), *(one for one in effects if one.id not in others))
+
+
+def _effects(outcome: Outcome) -> tuple[Effect, ...]:
+    """What a row has to do, if anything can be done."""
+    return outcome if isinstance(outcome, tuple) else ()
 
 
 def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
@@ -127,6 +131,11 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
         # room is not brought back meanwhile.
         going = {one.serial for one in effects if one.kind in (EffectKind.DISABLE, EffectKind.REVOKE)}
         effects += tuple(one for one in _standing(s)[0] if one not in effects and one.serial not in going)
+    if verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is Phase.ROLLBACK:
+        # Who has moved is kept accepted beside all this; that it was refused for good stops nothing of it, and is told here.
+        said = [before.message for _, before in _tries(s, _effects(accept_withdrawn(s))).refused]
+        if said and verdict.reason not in REFUSED_FOR_GOOD:
+            return hold(Reason.QUARANTINED, "; ".join((*dict.fromkeys(said), verdict.detail)), latch=True), effects
     if verdict.ruling is Ruling.WAIT and s.rotation.live and (late := overdue(s, verdict)) is not None:
         return late, effects if late.ruling is Ruling.WAIT else _standing(s)[0]
     return verdict, effects

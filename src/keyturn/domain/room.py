@@ -15,8 +15,9 @@ from keyturn.domain.withdraw import accepting, grace
 def make_room(s: Situation) -> Outcome:
     """The authority takes one more key, besides those that it has lost and must have again. Where it is full, what nobody
     can use any more goes first: revoked elsewhere, or compromised, its time over and given to nobody; then one that failed,
-    then one that no target serves, then the compromised one on the fewest targets when its grace is over; nothing else is
-    taken for it. What is adopted is there already."""
+    where readers have that one which was found silent, disabled and given to nobody; then one that no target serves, then the
+    compromised one on the fewest targets when its grace is over; nothing else is taken for it. What is adopted is there
+    already."""
     there = not _entries(s, s.new) <= {Entry.ABSENT, Entry.UNKNOWN}
     lost = [v for v in s.rotation.outgoing if s.kept(v) and s.minted(v) and _to_come_back(s, v)]
     if there or s.rotation.adopting is not None or s.seen.room is None or s.seen.room > len(lost):
@@ -27,8 +28,10 @@ def make_room(s: Situation) -> Outcome:
     dead = [v for v in occupying if v in s.rotation.revoked and not accepting(s, v)]
     useless = dead + [v for v in over if counts[v] == 0]
     failed = [serial for serial in occupying if serial in s.rotation.failed]
+    idle = [v for v in occupying if counts[v] == 0 and v in s.rotation.disabled_at and not accepting(s, v)]
     unserved = [serial for serial in occupying if counts[serial] == 0 and (s.hurried or not s.kept(serial))]
-    for candidates in (useless, failed, unserved, over):
+    instead = idle if failed and all(counts[serial] for serial in failed) else []
+    for candidates in (useless, instead, failed, unserved, over):
         if candidates:
             victim = min(candidates, key=lambda serial: counts[serial])
             if still := accepting(s, victim):

@@ -87,7 +87,13 @@ STANDING: Mapping[Phase, tuple[Row, ...]] = {
 """What is seen to also under a hold. A rollback goes on, and an end is kept as it was left, row by row; of the others every
 row is asked."""
 
-ALWAYS: tuple[Row, ...] = (establish.reassert, withdraw.cut_marked, withdraw.mark_beside, withdraw.bury_again)
+ALWAYS: tuple[Row, ...] = (
+    establish.reassert,
+    withdraw.accept_withdrawn,
+    withdraw.cut_marked,
+    withdraw.mark_beside,
+    withdraw.bury_again,
+)
 """What is done beside everything else, in every phase that lives, also under a halt."""
 
 EDGES: Mapping[tuple[Phase, Ruling], tuple[Phase, Reason | None]] = {

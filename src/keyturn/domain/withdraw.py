@@ -7,6 +7,7 @@ from datetime import timedelta
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.establish import not_served
 from keyturn.domain.observations import AUTHORITY, Acceptance, Entry
+from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import (
     REFUSING,
@@ -65,18 +66,41 @@ def old_silent(s: Situation) -> Verdict | None:
 def drained(s: Situation) -> Verdict | None:
     """Whoever had moved to a withdrawn version is back: it is known silent since the restored one was promoted. For a
     compromised one its grace stands instead."""
-    restored = s.last_promote()
-    least = max(s.policy.drain, s.policy.minimum_overlap)
     for serial in sorted(set(s.doomed) & s.rotation.served):
-        if s.marked(serial):
-            if (verdict := grace(s, serial)) is not None:
-                return verdict
-        elif _awaited(s, serial):
-            since = restored.at if restored is not None else s.rotation.entered.at
-            quiet = s.quiet(serial, since=since, least=least)
-            if (verdict := _awaits(s, Reason.DRAINING, serial, quiet)) is not None:
-                return verdict
+        verdict = grace(s, serial) if s.marked(serial) else _draining(s, serial)
+        if verdict is not None:
+            return verdict
     return None
+
+
+def _draining(s: Situation, serial: int) -> Verdict | None:
+    if not _awaited(s, serial):
+        return None
+    restored = s.last_promote()
+    since = restored.at if restored is not None else s.rotation.entered.at
+    quiet = s.quiet(serial, since=since, least=max(s.policy.drain, s.policy.minimum_overlap))
+    return _awaits(s, Reason.DRAINING, serial, quiet)
+
+
+def accept_withdrawn(s: Situation) -> Outcome:
+    """On the way back whoever has moved is not cut off (promise P3): a withdrawn version stays accepted until its drain is
+    over, also by a verifier that comes back with an older table."""
+    if not s.phase_is(Phase.ROLLBACK):
+        return None
+    lacking = []
+    back = all(s.serves(target, s.survivor) for target in s.rotation.targets)
+    listed = any(s.entry(verifier, s.survivor) is Entry.ACTIVE for verifier in s.seen.verifiers)
+    for serial in s.doomed:
+        given_up = serial in s.rotation.disabled_at or serial in s.rotation.revoked
+        if given_up or not _awaited(s, serial) or (back and _draining(s, serial) is None):
+            continue
+        # Who lists it as active and refuses it has nothing to mend. Where it is on no list its value is needed, and room for
+        # it, which what is to come back has first.
+        mendable = {Entry.DISABLED, Entry.ABSENT} if listed and s.readable(serial) else {Entry.DISABLED}
+        mended = tuple(v for v in s.verifiers(serial, *REFUSING) if s.entry(v, serial) in mendable)
+        if mended:
+            lacking.append(effect(s, EffectKind.ENABLE, serial, verifiers=mended))
+    return tuple(lacking) or None
 
 
 def _awaited(s: Situation, serial: int) -> bool:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 def makes_room(world: World, rotation: Rotation, key: Key, *, emergency: bool) -> bool:
-    """Whether a key goes for one that is to be minted: it has failed; or no reader gets it, and it was never given to
-    any, or was revoked before, or it is an emergency. What is adopted is there already, and needs no room."""
+    """Whether a key goes for one that is to be minted: it has failed, or is idle beside one that has; or no reader gets it,
+    and it was never given to any, or was revoked before, or it is an emergency. What is adopted is there already, and needs
+    no room."""
     room = world.authority.room()
     if (
         rotation.phase is not Phase.INTRODUCE
@@ -30,7 +31,8 @@ def makes_room(world: World, rotation: Rotation, key: Key, *, emergency: bool) -
     failed = any(
         version.serial in rotation.failed for version in rotation.versions.values() if version.key_id == key.id
     )
-    return failed or (unserved and (emergency or not given or key.serial in rotation.revoked))
+    instead = bool(rotation.failed) and idle(world, rotation) is key
+    return failed or instead or (unserved and (emergency or not given or key.serial in rotation.revoked))
 
 
 def _lost(world: World, rotation: Rotation) -> int:
