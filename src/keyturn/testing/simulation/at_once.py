@@ -285,6 +285,18 @@ def _ended(p: Promises, replica: Replica, after: Rotation) -> Found:
                 yield "P5", f"{after.phase}: {key} is not revoked at {node.name}"
 
 
+def dead(p: Promises, after: Rotation) -> Found:
+    """P11: what was revoked was tried since, and refused, on every verifier that was there all the time."""
+    world = p.world
+    keys = [world.key_of(after.credential, serial) for serial in after.versions if serial not in after.waived]
+    for key in [key for key in keys if key is not None and key is not world.key_of(after.credential, after.survivor)]:
+        revoked = p.revoked_at.get(key.id, -1.0)
+        there = [name for name in world.authority.nodes if p.joined.get(name, -1.0) < revoked]
+        for name in sorted(there):
+            if (name, key.id) not in p.tried_dead:
+                yield "P11", f"{after.phase}: nobody has seen {name} refuse {key} since it was revoked"
+
+
 def refused(p: Promises, use: Use) -> Found:
     """P1, P2: whoever reads and connects as the policy says is never refused; the exceptions are on record, or a harm that
     a late call has done and that is being undone."""

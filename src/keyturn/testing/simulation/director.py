@@ -140,7 +140,7 @@ class Director:
                 world.authority.nodes[JOINING] = FakeVerifier(
                     JOINING, world.clock, lag=world.lag, held_lag=world.held_lag
                 )
-                world.promises.excuse(JOINING)
+                world.promises.joins(JOINING)
             return
         names = world.shape.verifiers if one.where == "all" else (one.where,)
         for name in names:
@@ -165,7 +165,7 @@ class Director:
 
     def _rejoins(self, name: str, node: FakeVerifier) -> None:
         self.world.authority.nodes[name] = node
-        self.world.promises.excuse(name)
+        self.world.promises.joins(name)
 
     def _returns(self, node: FakeVerifier, forgetting: int) -> None:
         node.come_back(forgetting=forgetting)

@@ -157,6 +157,7 @@ class IssuerLine:
         except Transient:
             return Acceptance.UNREACHABLE
         unanswered.discard((verifier, key_id))
+        self._world.promises.tried(verifier, key_id, found)
         return found
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keyturn.domain.model import VersionState
+from keyturn.domain.observations import Acceptance
 from keyturn.domain.policy import Policy
 from keyturn.ports.records import Lease
 from keyturn.testing.fakes import FakeUsageSource
@@ -23,7 +24,7 @@ from keyturn.testing.simulation.faults import Disturbance
 from keyturn.testing.simulation.losses import Losses
 from keyturn.testing.simulation.regions import Region
 from keyturn.testing.simulation.replica import Replica
-from keyturn.testing.simulation.truth import accepts, ever_accepts
+from keyturn.testing.simulation.truth import ALIVE, accepts, ever_accepts
 
 if TYPE_CHECKING:
     from keyturn.testing.simulation.world import Key, World
@@ -63,6 +64,12 @@ class Promises:
         self.told_success: dict[tuple[str, str], float] = {}
         self.messages: dict[str, tuple[str, float]] = {}
         """Every message that a commit promised to people, by id, with its topic and when."""
+        self.joined: dict[str, float] = {}
+        """When a verifier came that was not there from the start, or had left."""
+        self.revoked_at: dict[str, float] = {}
+        """By key id: when a replica revoked it first."""
+        self.tried_dead: set[tuple[str, str]] = set()
+        """(verifier, key id) of what is revoked, that a replica has presented there, and seen to be refused."""
         self.alarms: list[tuple[Key, float, FakeUsageSource]] = []
         """Destroyed versions that a thief presented, when, and who should tell of it."""
         self.lost = Losses()
@@ -207,8 +214,22 @@ class Promises:
         else:
             self._came_late()
 
+    def joins(self, verifier: str) -> None:
+        """A verifier is there from now on."""
+        self.joined[verifier] = self.world.timeline.now
+        self.excuse(verifier)
+
+    def tried(self, verifier: str, key_id: str, found: Acceptance) -> None:
+        """A replica has presented a key at a verifier, and got an answer."""
+        node = self.world.authority.nodes.get(verifier)
+        dead = node is not None and node.entries().get(key_id) not in ALIVE
+        if dead and key_id in self.revoked_at and found is Acceptance.REFUSED:
+            self.tried_dead.add((verifier, key_id))
+
     def at_authority(self, replica: Replica, method: str, key_id: str) -> None:
         """A replica is about to change a key at verifiers."""
+        if method == "revoke":
+            self.revoked_at.setdefault(key_id, self.world.timeline.now)
         if not self.strict(replica):
             self._came_late()
         elif (key := self.world.keys.get(key_id)) is not None:

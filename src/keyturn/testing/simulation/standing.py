@@ -73,6 +73,7 @@ class Standing:
             if rotation is not None:
                 yield from self._way_back(rotation)
                 yield from self._in_use(rotation)
+                yield from self._not_back(rotation)
                 yield from self._silent(rotation)
         yield from self._compromised()
         yield from self._given_again()
@@ -177,6 +178,25 @@ class Standing:
             for node in world.authority.nodes.values():
                 if not accepts(node, key) and not self._excused(node, key):
                     yield "P2", f"{node.name} may refuse {key} in {rotation.phase}"
+
+    def _not_back(self, rotation: Rotation) -> Iterator[Condition]:
+        """P3: on the way back nobody is cut off who has moved, until all are known to be back."""
+        world, promises, policy = self.world, self.world.promises, rotation.policy
+        if rotation.phase is not Phase.ROLLBACK or not rotation.promoted.keys() >= set(rotation.targets):
+            return  # until then P1 speaks of what readers get
+        drain = max(policy.drain, policy.minimum_overlap).total_seconds()
+        regions = world.regions[rotation.credential].values()
+        given_up = {rotation.survivor, *rotation.disabled_at, *rotation.revoked, *rotation.forced}
+        for serial in rotation.served - given_up:
+            key = world.key_of(rotation.credential, serial)
+            if key is None or key.reported is not None or not any(region.holds(key) for region in regions):
+                continue
+            used = [at for (key_id, _), at in promises.told_use.items() if key_id == key.id]
+            if promises.known_since(max([*(region.promoted_at for region in regions), *used])) >= drain:
+                continue
+            for node in world.authority.nodes.values():
+                if not accepts(node, key) and not self._excused(node, key):
+                    yield "P3", f"{node.name} may refuse {key}, which some have moved to, on the way back"
 
     def _way_back(self, rotation: Rotation) -> Iterator[Condition]:
         """P3: until DESTROY the old version can come back."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keyturn.domain.model import Rotation
+from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.ports.records import Acknowledgement, Commit, Dismissal, HistoryEntry, Lease, Outcome, Told
 from keyturn.testing.simulation import at_once
@@ -143,6 +144,8 @@ class Watch:
             self._tell(replica, after, asked)
         if before.phase is not after.phase:
             world.edges[before.phase, after.phase] += 1
+            if after.phase in (Phase.COMPLETED, Phase.ROLLED_BACK):
+                promises.check(at_once.dead(promises, after))
             if promises.strict(replica):
                 promises.check(at_once.moved(promises, replica, before, after))
 

@@ -31,6 +31,11 @@ def without(*rows: Row, phases: tuple[Phase, ...] = LIVE) -> Sabotage:
     return patched((machine, "PHASES", left(tables.PHASES)), (machine, "STANDING", left(tables.STANDING)))
 
 
+def not_always(row: Row) -> Sabotage:
+    """Leave a row out of those that act beside everything else."""
+    return patched((machine, "ALWAYS", tuple(other for other in tables.ALWAYS if other is not row)))
+
+
 def first(phase: Phase, row: Row) -> Sabotage:
     """Put a row before all others of its phase."""
     changed = (row, *(other for other in tables.PHASES[phase] if other is not row))
@@ -104,10 +109,8 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "ignore-rollback": unguarded(guards.operator_rollback),
     "restore-the-new": patched((transitions, "_ENTERING", {**_entering, Phase.ROLLBACK: _restoring_the_new})),
     "re-enable-compromised": patched((Situation, "marked", _unmarked)),
-    "never-cut-compromised": patched((machine, "ALWAYS", (withdraw.mark_beside, withdraw.bury_again))),
-    "mark-nothing-beside": both(
-        without(withdraw.mark_beside), patched((machine, "ALWAYS", (withdraw.cut_marked, withdraw.bury_again)))
-    ),
+    "never-cut-compromised": not_always(withdraw.cut_marked),
+    "mark-nothing-beside": both(without(withdraw.mark_beside), not_always(withdraw.mark_beside)),
     "forget-versions-at-takeover": patched((machine, "succeed", _forgetful)),
     "no-deadlines": patched((machine, "overdue", lambda *_: None)),
     "tell-of-no-orphan": without(withdraw.orphaned, phases=(Phase.COMPLETED, Phase.ROLLED_BACK)),
