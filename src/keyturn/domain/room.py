@@ -15,9 +15,9 @@ from keyturn.domain.withdraw import accepting, grace
 def make_room(s: Situation) -> Outcome:
     """The authority takes one more key, besides those that it has lost and must have again. Where it is full, what nobody
     can use any more goes first: revoked elsewhere, or compromised, its time over and given to nobody; then one that failed,
-    where readers have that one which was found silent, disabled and given to nobody; then one that no target serves, then the
-    compromised one on the fewest targets when its grace is over; nothing else is taken for it. What is adopted is there
-    already."""
+    or where readers have that, one that was found silent, is disabled and given to nobody; then one that no target serves,
+    then the compromised one on the fewest targets when its grace is over; nothing else is taken for it. What is adopted is
+    there already."""
     there = not _entries(s, s.new) <= {Entry.ABSENT, Entry.UNKNOWN}
     lost = [v for v in s.rotation.outgoing if s.kept(v) and s.minted(v) and _to_come_back(s, v)]
     if there or s.rotation.adopting is not None or s.seen.room is None or s.seen.room > len(lost):
