@@ -10,7 +10,7 @@ from keyturn.domain.model import Rotation
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.ports.records import Acknowledgement, Commit, Dismissal, HistoryEntry, Lease, Outcome, Told
-from keyturn.testing.simulation import at_once
+from keyturn.testing.simulation import at_once, ends
 from keyturn.testing.simulation.replica import Replica
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Watch:
         if before.phase is not after.phase:
             world.edges[before.phase, after.phase] += 1
             if after.phase in (Phase.COMPLETED, Phase.ROLLED_BACK):
-                promises.check(at_once.dead(promises, after))
+                promises.check(ends.dead(promises, after))
             if promises.strict(replica):
                 promises.check(at_once.moved(promises, replica, before, after))
 

@@ -59,13 +59,14 @@ def _dropped(self: Outbox, item: OutboxItem, error: Failure) -> None:
 
 
 def _overwriting(store: type[MemoryStore] | type[SqlStore]) -> Replacement:
-    """Whatever has been committed since the rotation was read is overwritten."""
+    """Whatever has been committed since the rotation was read is overwritten, and nobody asks for the claim either, without
+    which only a person's word comes between."""
     commit = store.commit
 
     def overwrite(self: Any, asked: Commit) -> Rotation:
         stored = self.rotation(asked.rotation.id)
         if stored is not None:
-            asked = replace(asked, rotation=replace(asked.rotation, revision=stored.revision))
+            asked = replace(asked, rotation=replace(asked.rotation, revision=stored.revision), claim=None)
         return commit(self, asked)
 
     return store, "commit", overwrite
