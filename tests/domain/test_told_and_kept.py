@@ -177,9 +177,8 @@ def test_a_final_force_outlasts_the_rotation_that_it_was_said_in() -> None:
     assert disabled_everywhere(world, 0)
 
 
-def test_a_final_force_outlasts_a_retreat_that_another_version_asks_for() -> None:
-    """Two versions were disabled, the one for good: a refused use of the other brings back that one alone, and its users
-    are waited for anew."""
+def retreated() -> World:
+    """Two versions were disabled, v0 for good, and a refused use of v1 has brought that one back."""
     world = world_in(Phase.MONITOR)
     accepted(world)
     until(world, lambda: rotation(world).incoming == 2 and rotation(world).phase is Phase.MONITOR)
@@ -190,9 +189,25 @@ def test_a_final_force_outlasts_a_retreat_that_another_version_asks_for() -> Non
     world.add_client(refresh=None, holds=1)
     until(world, lambda: rotation(world).phase is Phase.MONITOR)
     until(world, lambda: world.verifiers["g0"].table[1] is Entry.ACTIVE, 5)
+    return world
+
+
+def test_a_final_force_outlasts_a_retreat_that_another_version_asks_for() -> None:
+    """It brings back the other alone, whose users are waited for anew."""
+    world = retreated()
     assert disabled_everywhere(world, 0)
     for _ in range(10):
         assert step(world).verdict.reason in (Reason.CLIENTS_NOT_MOVED, Reason.OLD_IN_USE)
+
+
+def test_a_final_force_outlasts_a_retreat_and_the_rollback_after_it() -> None:
+    """v1 comes back to all; v0, which nobody was to have again, is not kept accepted for whoever had it."""
+    world = retreated()
+    world.command(commands.roll_back, by="ada", why="it fails")
+    until(world, lambda: rotation(world).phase is Phase.ROLLBACK)
+    for _ in range(5):
+        step(world)
+        assert disabled_everywhere(world, 0)
 
 
 def test_a_deadlines_word_takes_no_other_away() -> None:

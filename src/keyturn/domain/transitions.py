@@ -42,11 +42,11 @@ def _enter_monitor(after: Rotation) -> Rotation:
     after = after.with_version(after.incoming, VersionState.CURRENT)
     if Phase.RETIRE not in after.first_entered:
         return after
-    marked = {serial: at for serial, at in after.disabled_at.items() if serial in after.marks}
+    stays = after.marks.keys() | final(after.forced).keys()
     return replace(
         after,
         retreats=after.retreats + 1,
-        disabled_at=marked,
+        disabled_at={serial: at for serial, at in after.disabled_at.items() if serial in stays},
         soak=None,
         up=frozenset(),
         deadline_spent=after.deadline_spent or bool(after.forced),
