@@ -240,7 +240,7 @@ REMOVALS = (
     Removal(
         rule="14: MONITOR has the old version accepted",
         trace=traces.test_14_a_retreat_whose_enable_was_never_sent_is_done_in_monitor,
-        patch=gone("accept_kept"),
+        patch=together(gone("accept_kept"), gone("old_accepted")),
         breaks="v0 stays disabled",
     ),
     *(

@@ -130,7 +130,8 @@ def test_what_is_overwritten_in_vain_is_told_whatever_else_stands(paused: bool) 
     world.denied.add(EffectKind.PROMOTE)
     found = world.targets["t0"].id or ""
     world.command(commands.reassert, seen=world.observe(), target="t0", found=found, by="ada", why="a slip")
-    until(world, lambda: (halt := rotation(world).halted) is not None and "promote is not permitted" in halt.detail)
+    until(world, lambda: (stands := rotation(world).hold) is not None and "promote is not permitted" in stands.detail)
+    assert rotation(world).hold.reason is Reason.QUARANTINED  # type: ignore[union-attr]
     world.denied.clear()
     world.command(commands.resume)
     until(world, lambda: world.targets["t0"].serial == 0, 5)

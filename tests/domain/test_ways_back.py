@@ -75,7 +75,7 @@ def test_a_new_version_that_can_not_be_kept_accepted_is_told_and_stops_no_way_ba
     world = on_the_way_back()
     world.denied.add(EffectKind.ENABLE)
     held = until(world, lambda: rotation(world).hold is not None)[-1]
-    assert (held.verdict.reason, held.verdict.latch) == (Reason.QUARANTINED, True)
+    assert (held.verdict.reason, held.verdict.latch) == (Reason.QUARANTINED, False)
     assert "enable" in held.verdict.detail
     world.targets["t1"].away = False
     until(world, lambda: [target.serial for target in world.targets.values()] == [0, 0], ticks=3)

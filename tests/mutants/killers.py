@@ -19,6 +19,7 @@ from tests.domain import (
     test_guards,
     test_hands,
     test_machine,
+    test_stuck,
     test_told_and_kept,
     test_traces,
     test_ways_back,
@@ -28,7 +29,7 @@ from keyturn.domain.errors import Refused
 from keyturn.domain.phases import Phase
 
 TRACES = (test_traces, test_answers, test_hands, test_asked_first)
-EXAMPLES = (test_guards, test_chain_order, test_machine, test_ways_back, test_commands, test_told_and_kept)
+EXAMPLES = (test_guards, test_chain_order, test_machine, test_ways_back, test_commands, test_told_and_kept, test_stuck)
 ABOUT_TABLES = frozenset({"test_tables_are_closed", "test_ruling_without_an_edge_is_a_defect"})
 """Examples that look at the tables themselves: they would see any change, and prove nothing of it."""
 

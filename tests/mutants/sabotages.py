@@ -96,7 +96,7 @@ def rollback_forgets_wave(patch: pytest.MonkeyPatch) -> None:
 
 SABOTAGES: Mapping[str, Patch] = {
     "promote before accept": together(
-        drop(Phase.INTRODUCE, "accept_new"), drop(Phase.OVERLAP, "accept_new", "accept_kept")
+        drop(Phase.INTRODUCE, "accept_new"), drop(Phase.OVERLAP, "accept_new", "old_accepted")
     ),
     "held connections forgotten": unsettled_is_accepted,
     "barriers dropped": nothing_is_asked,
@@ -126,12 +126,12 @@ SABOTAGES: Mapping[str, Patch] = {
     "destroy skips the disable": drop(Phase.RETIRE, "disable_doomed", "soaked"),
     "retreat edge removed": no_edge(Phase.RETIRE, Ruling.RETREAT),
     "retreat leads on": edge(Phase.RETIRE, Ruling.RETREAT, Phase.DESTROY),
-    "retreat enables nothing": gone("accept_kept"),
+    "retreat enables nothing": together(gone("accept_kept"), gone("old_accepted")),
     "refused use ignored": no_guard(guards.refused_use),
     "rollback edge removed": no_edge(Phase.MONITOR, Ruling.ROLL_BACK),
     "rollback leads to an end": edge(Phase.MONITOR, Ruling.ROLL_BACK, Phase.ROLLED_BACK),
     "operator's rollback ignored": no_guard(guards.operator_rollback),
-    "joined verifier is not mended": drop(Phase.OVERLAP, "accept_kept"),
+    "joined verifier is not mended": drop(Phase.OVERLAP, "old_accepted"),
     "pause ignored": no_guard(guards.paused),
     "latch ignored": no_guard(guards.latched),
     "obstacle ignored": no_guard(guards.obstacle),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from keyturn.domain.effects import EffectKind
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Adopting, Force, Mark, Pause, Rotation
 from keyturn.domain.observations import AUTHORITY, Observations, ServingKind
@@ -147,13 +148,17 @@ def accept(rotation: Rotation, seen: Observations, *, target: str, found: str, b
 
 def accept_lost(rotation: Rotation, seen: Observations, *, serial: int, by: str, why: str) -> Rotation:
     """Go on although a version's value cannot be read back: before DESTROY without a way back, after it without having
-    tried that it is dead. Refused while the value can be read everywhere."""
+    tried that it is dead. So is what the authority refuses for good to accept again. Refused while neither is so."""
     _live(rotation)
     if serial not in rotation.versions or serial == rotation.survivor:
         raise Refused(f"v{serial} is no version that the rotation of {rotation.credential} leaves behind")
     held = [seen.targets[t].copies if t in seen.targets else None for t in rotation.targets]
-    if serial not in seen.lost and all(copies is not None and serial in copies for copies in held):
-        raise Refused(f"the value of v{serial} is kept at every target: nothing is lost")
+    s = Situation(rotation=rotation, seen=seen, now=rotation.started_at)
+    kept = serial not in seen.lost and all(copies is not None and serial in copies for copies in held)
+    if kept and not s.refused_for_good(EffectKind.ENABLE, serial):
+        raise Refused(
+            f"the value of v{serial} is kept at every target, and no verifier refuses it for good: nothing is lost"
+        )
     return replace(rotation, waived={**rotation.waived, serial: f"{by}: {why}"})
 
 
@@ -204,7 +209,8 @@ def resume(rotation: Rotation) -> Rotation:
     its deadline has that time once more. What was refused for good under a pause is tried again under it."""
     _live(rotation)
     hold = rotation.hold
-    if rotation.pause is None and rotation.halted is None and (hold is None or not hold.latched):
+    stands = hold is not None and (hold.latched or hold.reason is Reason.QUARANTINED)
+    if rotation.pause is None and rotation.halted is None and not stands:
         if hold is not None:
             raise Refused(
                 f"{rotation.credential} holds because: {hold.detail or hold.reason}; the hold ends with its cause"

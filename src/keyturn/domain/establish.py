@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from keyturn.domain.effects import Effect, EffectKind
@@ -59,7 +60,8 @@ def keep_old(s: Situation) -> Outcome:
         serving = [t for t in s.rotation.targets if s.serves(t, serial)]
         if serving and s.kept(serial) and not any(serial in (s.copies(t) or ()) for t in s.rotation.targets):
             wanted.append(effect(s, EffectKind.KEEP, serial, target=serving[0], expected=s.serving(serving[0]).id))
-    if wanted := _not_awaited(s, wanted):
+    kept = any(s.old in (s.copies(target) or ()) for target in s.rotation.targets)
+    if wanted := _not_awaited(s, wanted, elsewhere=kept):
         return tuple(wanted)
     unknown = [t for t in s.rotation.targets if s.copies(t) is None]
     if unknown and not s.hurried:
@@ -91,7 +93,7 @@ def stage_new(s: Situation) -> Outcome:
     known = [t for t in lacking if s.copies(t) is not None]
     wanted = [effect(s, EffectKind.STAGE, s.new, target=t) for t in known]
     if len(lacking) < len(s.rotation.targets):
-        wanted = _not_awaited(s, wanted)
+        wanted = _not_awaited(s, wanted, elsewhere=True)
     if wanted:
         return tuple(wanted)
     if lacking and not (s.hurried and len(lacking) < len(s.rotation.targets)):
@@ -99,12 +101,13 @@ def stage_new(s: Situation) -> Outcome:
     return None
 
 
-def _not_awaited(s: Situation, wanted: list[Effect]) -> list[Effect]:
-    """What is still to be asked for: in an emergency not what a target has refused for good, for which readers of no other
-    are kept waiting while the cut comes. OVERLAP asks once more, and then it is quarantined."""
-    tried = {one.id: s.seen.effects.get(one.id) for one in wanted if s.hurried}
-    refused = {name for name, before in tried.items() if before is not None and before.failure in PERMANENT}
-    return [one for one in wanted if one.id not in refused]
+def _not_awaited(s: Situation, wanted: list[Effect], *, elsewhere: bool) -> list[Effect]:
+    """What is still to be asked for: in an emergency not what a target has refused for good, nor what has failed at all
+    where another target has it, for which readers of no other are kept waiting while the cut comes. OVERLAP asks once
+    more, and tells of it."""
+    tried = {one.id: before for one in wanted if s.hurried and (before := s.seen.effects.get(one.id)) is not None}
+    failed = {name for name, before in tried.items() if before.failure in PERMANENT or (elsewhere and before.failure)}
+    return [one for one in wanted if one.id not in failed]
 
 
 def _accepted(s: Situation, serial: int, kind: EffectKind, *, unreachable_blocks: bool) -> Outcome:
@@ -152,11 +155,22 @@ def accept_new(s: Situation) -> Outcome:
 
 def accept_kept(s: Situation) -> Outcome:
     """Every verifier accepts the outgoing versions that may still be in use: what a retreat leaves to do, and a rotation
-    that was taken over from; nothing otherwise."""
-    for serial in s.rotation.outgoing:
-        if s.kept(serial) and (found := _accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=not s.hurried)):
-            return found
-    return None
+    that was taken over from; nothing otherwise. None of them waits for another; what the authority refuses for good to
+    accept, and a person has signed for, is asked for no more."""
+    return _each_accepted(s, s.rotation.outgoing)
+
+
+def old_accepted(s: Situation) -> Outcome:
+    """The same, for what a rotation waits for: what has failed keeps the new version from nobody."""
+    return _each_accepted(s, [serial for serial in s.rotation.outgoing if serial not in s.rotation.failed])
+
+
+def _each_accepted(s: Situation, serials: Iterable[int]) -> Outcome:
+    given_up = {serial for serial in s.rotation.waived if s.refused_for_good(EffectKind.ENABLE, serial)}
+    kept = [serial for serial in serials if s.kept(serial) and serial not in given_up]
+    found = [_accepted(s, serial, EffectKind.ENABLE, unreachable_blocks=not s.hurried) for serial in kept]
+    effects = tuple(one for outcome in found if isinstance(outcome, tuple) for one in outcome)
+    return effects or next((outcome for outcome in found if outcome is not None), None)
 
 
 def accept_survivor(s: Situation) -> Outcome:
@@ -203,14 +217,16 @@ def _baked(s: Situation, targets: tuple[str, ...], span: timedelta, reason: Reas
 def promote_restored(s: Situation) -> Outcome:
     """Readers of every target are known to get the restored version again, before anything is taken away: by a promote of
     this very entry wherever one was ever promised, which spends the compare-and-swap that a late worker may still hold
-    (MACHINE.md, trace 5), and wherever they get another. An operator's force stands in for a target that is away."""
+    (MACHINE.md, trace 5), and wherever they get another. An operator's force stands in for a target that is away, where it
+    speaks for all that its readers may get."""
     wanted = [
         t
         for t in s.rotation.targets
         if (t not in s.rotation.promoted and any(target == t for target, _ in s.rotation.promised))
         or not s.serves(t, s.survivor)
     ]
-    if s.rotation.forced:
+    bound = (v for v in s.doomed if v in s.rotation.served and not (s.marked(v) or v in s.rotation.revoked))
+    if s.rotation.forced and all(serial in s.rotation.forced for serial in bound):
         wanted = [t for t in wanted if s.serving(t).kind is not ServingKind.UNKNOWN]
     ready = [t for t in wanted if s.serving(t).kind is ServingKind.OURS]
     if ready:

@@ -25,6 +25,7 @@ from keyturn.domain.observations import EffectSeen, Observations
 from keyturn.domain.overdue import overdue, spend
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.domain.room import make_room
 from keyturn.domain.rows import Outcome, Row
 from keyturn.domain.situation import Situation
 from keyturn.domain.succession import buried, succeed
@@ -36,6 +37,7 @@ from keyturn.domain.withdraw import accept_withdrawn
 MOVING = frozenset({Ruling.ADVANCE, Ruling.RETREAT, Ruling.ROLL_BACK, Ruling.SUPERSEDE})
 FAILURES = frozenset({Reason.NEW_VERSION_FAILS, Reason.NEW_VERSION_REFUSED, Reason.NEW_VALUE_LOST})
 REFUSED_FOR_GOOD = frozenset({Reason.QUARANTINED, Reason.EFFECT_FAILED})
+TROUBLE = REFUSED_FOR_GOOD | {Reason.EFFECT_RETRYING}
 CUTTING = frozenset({EffectKind.DISABLE, EffectKind.REVOKE, EffectKind.MARK})
 """What is done to a version that is compromised or dead, and is tried again whatever refuses it."""
 HALTING = frozenset({Phase.INTRODUCE, Phase.DESTROY, Phase.ROLLBACK})
@@ -61,8 +63,10 @@ def decide(rotation: Rotation, seen: Observations, now: datetime) -> Decision:
     has no edge, which is a defect in the tables.
     """
     s = Situation(rotation=absorb(rotation, seen, now), seen=seen, now=now)
-    verdict, effects = _rule(s)
-    verdict = _without_way_back(s, verdict)
+    ruled, effects = _rule(s)
+    verdict = _without_way_back(s, ruled)
+    if verdict.ruling is Ruling.HALT and ruled.ruling is not Ruling.HALT:
+        effects = _standing(s)[0]
     after, successor = s.rotation, None
     if not after.live and verdict.ruling is Ruling.ADVANCE:
         verdict = wait(Reason.AT_REST)
@@ -118,41 +122,49 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
     for guard, phases in CHAIN:
         if phase in phases and (verdict := guard(s)) is not None:
             if verdict.ruling in (Ruling.HOLD, Ruling.WAIT, Ruling.HALT):
-                effects, refused = _standing(s)
-                if refused is None or verdict.latch or verdict.ruling is Ruling.HALT:
+                effects, trouble = _standing(s)
+                refused = trouble is not None and trouble.reason in REFUSED_FOR_GOOD
+                if trouble is None or not refused or verdict.latch or verdict.ruling is Ruling.HALT:
                     return verdict, effects
                 # What was refused for good waits for a person: nothing silences it that no person ends.
-                beside = f"; {verdict.detail}" if verdict.ruling is Ruling.HOLD else ""
-                return replace(refused, detail=f"{refused.detail}{beside}", evidence=verdict.evidence), effects
+                return (_beside_which(trouble, verdict) if verdict.ruling is Ruling.HOLD else trouble), effects
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
-    if verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is not Phase.ROLLBACK:
+    if verdict.ruling in (Ruling.WAIT, Ruling.HOLD):
         # What one row waits for, or asks for in vain, keeps no other from making true again what was; but what goes to make
-        # room is not brought back meanwhile.
-        going = {one.serial for one in effects if one.kind in (EffectKind.DISABLE, EffectKind.REVOKE)}
-        effects += tuple(one for one in _standing(s)[0] if one not in effects and one.serial not in going)
-    if verdict.ruling in (Ruling.WAIT, Ruling.HOLD) and phase is Phase.ROLLBACK:
-        # Who has moved is kept accepted beside all this; that it was refused for good stops nothing of it, and is told here.
-        said = [before.message for _, before in _tries(s, _effects(accept_withdrawn(s))).refused]
-        if said and verdict.reason not in REFUSED_FOR_GOOD:
-            return hold(Reason.QUARANTINED, "; ".join((*dict.fromkeys(said), verdict.detail)), latch=True), effects
+        # room is not brought back meanwhile. On the way back that is done by the rows themselves, and beside them.
+        back = phase is Phase.ROLLBACK
+        standing, trouble = ((), _trouble(s, _effects(accept_withdrawn(s)))) if back else _standing(s)
+        going = {one.serial for one in _effects(make_room(s))} if phase is Phase.INTRODUCE else set()
+        effects += tuple(one for one in standing if one not in effects and one.serial not in going)
+        if trouble is not None and verdict.reason not in TROUBLE:
+            return replace(_beside_which(trouble, verdict), latch=False), effects  # it stops nothing else
     if verdict.ruling is Ruling.WAIT and s.rotation.live and (late := overdue(s, verdict)) is not None:
-        return late, effects if late.ruling is Ruling.WAIT else _standing(s)[0]
+        return late, _standing(s)[0] if late.latch else effects
     return verdict, effects
 
 
+def _beside_which(trouble: Verdict, verdict: Verdict) -> Verdict:
+    """What a person is called for, and what the rotation waits for besides."""
+    return replace(trouble, detail=f"{trouble.detail}; {verdict.detail}", evidence=verdict.evidence)
+
+
 def _standing(s: Situation) -> tuple[tuple[Effect, ...], Verdict | None]:
-    """What may still be done while the rotation stands: re-establish, never go on. And the verdict on what of it was refused
-    for good, if anything."""
+    """What may still be done while the rotation stands: re-establish, never go on. And the trouble with it, if any."""
     phase = s.rotation.phase
     rows = STANDING.get(phase, ())
     if rows == PHASES[phase]:
         return _walk(s, rows)[1], None
-    tries = [_attempt(s, found) for row in rows if isinstance(found := row(s), tuple)]
-    # What an operator wants overwritten is asked for beside all this; whether it was refused is told here.
-    overwritten = [_attempt(s, found)] if isinstance(found := reassert(s), tuple) else []
-    refused = next((verdict for verdict, _ in (*tries, *overwritten) if verdict.reason in REFUSED_FOR_GOOD), None)
-    return tuple(one for _, effects in tries for one in effects), refused
+    outstanding = [_effects(row(s)) for row in rows]
+    if phase is Phase.INTRODUCE:
+        # What nobody gets, and is to make room, is not brought back for as long as that stands.
+        served = {s.serving(target).serial for target in s.rotation.targets}
+        idle = {one.serial for one in _effects(make_room(s))} - served
+        outstanding = [tuple(one for one in found if one.serial not in idle) for found in outstanding]
+    # What an operator wants overwritten is asked for beside all this; whether it is in vain is told here.
+    troubles = [_trouble(s, found) for found in (*outstanding, _effects(reassert(s)))]
+    told = sorted((one for one in troubles if one is not None), key=lambda one: one.reason not in REFUSED_FOR_GOOD)
+    return tuple(one for found in outstanding for one in _tries(s, found).ready), told[0] if told else None
 
 
 def _walk(s: Situation, rows: tuple[Row, ...]) -> tuple[Verdict, tuple[Effect, ...]]:
@@ -203,21 +215,33 @@ def _attempt(s: Situation, outstanding: tuple[Effect, ...]) -> tuple[Verdict, tu
     """Which of the outstanding effects may be tried now. One that was refused for good is not tried again before an
     operator resumes; a rollback goes on with its other effects as long as there are any."""
     tries = _tries(s, outstanding)
-    if tries.refused:
-        said = "; ".join(dict.fromkeys(before.message for _, before in tries.refused))
+    if (trouble := _trouble(s, outstanding)) is not None:
         others = tries.ready or tries.later
-        if s.rotation.phase in HALTING and not (s.phase_is(Phase.ROLLBACK) and others):
-            return Verdict(ruling=Ruling.HALT, reason=Reason.EFFECT_FAILED, detail=said), ()
-        return hold(Reason.QUARANTINED, said, latch=s.rotation.live), tries.ready
-    names = ", ".join(sorted({one.kind.replace("_", " ") for one in outstanding}))
-    failing = [before for one in outstanding if (before := s.seen.effects.get(one.id)) and before.failure is not None]
-    worst = max(failing, key=lambda before: before.attempts, default=None)
-    if worst is not None and worst.attempts >= MANY and s.rotation.live:
-        return hold(Reason.EFFECT_RETRYING, f"{names}, tried {worst.attempts} times: {worst.message}"), tries.ready
+        if tries.refused and s.rotation.phase in HALTING and not (s.phase_is(Phase.ROLLBACK) and others):
+            return Verdict(ruling=Ruling.HALT, reason=Reason.EFFECT_FAILED, detail=trouble.detail), ()
+        return trouble, tries.ready
+    names = _named(outstanding)
     if tries.ready:
         return wait(Reason.EFFECTS_OUTSTANDING, names), tries.ready
     soonest = min(before.retry_at for before in tries.later if before.retry_at is not None)
     return wait(Reason.EFFECT_RETRYING, f"{names}: {tries.later[0].message}", until=soonest), ()
+
+
+def _trouble(s: Situation, outstanding: tuple[Effect, ...]) -> Verdict | None:
+    """What a person is told of these effects: that one was refused for good, or is asked for again and again in vain."""
+    if refused := _tries(s, outstanding).refused:
+        said = "; ".join(dict.fromkeys(before.message for _, before in refused))
+        return hold(Reason.QUARANTINED, said, latch=s.rotation.live)
+    before = [seen for one in outstanding if (seen := s.seen.effects.get(one.id)) is not None]
+    worst = max(before, key=lambda seen: seen.attempts, default=None)
+    if worst is None or worst.attempts < MANY:
+        return None
+    last = worst.message if worst.failure is not None else "each is said to be done, and nothing has changed"
+    return hold(Reason.EFFECT_RETRYING, f"{_named(outstanding)}, tried {worst.attempts} times: {last}")
+
+
+def _named(effects: tuple[Effect, ...]) -> str:
+    return ", ".join(sorted({one.kind.replace("_", " ") for one in effects}))
 
 
 def _take(s: Situation, verdict: Verdict) -> tuple[Verdict, Rotation]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from keyturn.domain.effects import MANY, EffectKind, Message
 from keyturn.domain.errors import PERMANENT
 from keyturn.domain.model import Rotation
-from keyturn.domain.observations import EffectSeen
+from keyturn.domain.observations import EffectSeen, ServingKind
 from keyturn.domain.overdue import time_left
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import MEANING, Reason
@@ -31,7 +31,7 @@ def notices(before: Rotation, s: Situation, verdict: Verdict) -> tuple[Rotation,
     messages = [*_transition(before, after, verdict), *_refresh(before, after)]
     if verdict.reason in (Reason.DEADLINE_EXTENDED, Reason.FORCED) and after.entry == before.entry:
         messages.append(_message(after, f"deadline/{after.extensions}", "rotation.deadline", verdict.detail))
-    messages += [*_compromised_use(s), *_kept_from(s)]
+    messages += [*_compromised_use(s), *_still_given(s), *_kept_from(s)]
     after, reminders = _remind(s, verdict)
     after, pages = _page(after, s.now)
     return after, (*messages, *reminders, *pages)
@@ -78,6 +78,32 @@ def _compromised_use(s: Situation) -> list[Message]:
         for serial in sorted(rotation.marks)
         for client in s.refused_users(serial)
     ]
+
+
+def _still_given(s: Situation) -> list[Message]:
+    """Whose readers get, or may get, what was cut off is told, once for each target: they are refused until they get
+    another."""
+    over = [serial for serial, mark in sorted(s.rotation.marks.items()) if mark.cut_at <= s.now and s.minted(serial)]
+    told = []
+    for target in s.rotation.targets:
+        for serial in over if s.rotation.live else ():
+            unread = s.serving(target).kind is ServingKind.UNKNOWN and target not in s.rotation.promoted
+            if not (unread or s.serves(target, serial)):
+                continue
+            gives = "cannot be read, and may still give" if unread else "still gives"
+            text = (
+                f"{s.rotation.credential}: {target} {gives} v{serial} to its readers, which is compromised and refused"
+            )
+            about = (("credential", s.rotation.credential), ("target", target), ("version", str(serial)))
+            told.append(
+                Message(
+                    id=f"{s.rotation.credential}/given/v{serial}/{target}",
+                    topic="compromised.served",
+                    text=text,
+                    details=about,
+                )
+            )
+    return told
 
 
 def _kept_from(s: Situation) -> list[Message]:

@@ -45,7 +45,9 @@ def overdue(s: Situation, waiting: Verdict) -> Verdict | None:
         return wait(Reason.FORCED, f"{deadline.owner}'s deadline: {blocked}")
     if deadline.policy is OnDeadline.EXTEND:
         return wait(Reason.DEADLINE_EXTENDED, blocked)
-    held = hold(Reason.DEADLINE, blocked, latch=s.rotation.phase is not Phase.ROLLBACK)
+    # What readers are to have when the cut comes waits for nobody's word.
+    hurry = s.hurried and s.phase_is(Phase.INTRODUCE, Phase.OVERLAP)
+    held = hold(Reason.DEADLINE, blocked, latch=not (hurry or s.phase_is(Phase.ROLLBACK)))
     return replace(held, evidence={**waiting.evidence, "waiting": waiting.reason})
 
 

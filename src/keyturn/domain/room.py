@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from keyturn.domain.effects import EffectKind
-from keyturn.domain.errors import PERMANENT
 from keyturn.domain.observations import Entry, ServingKind
 from keyturn.domain.reasons import Reason
 from keyturn.domain.rows import Outcome, effect
@@ -47,8 +46,7 @@ def make_room(s: Situation) -> Outcome:
 
 def _to_come_back(s: Situation, serial: int) -> bool:
     """Whether the authority has lost a version, and has not refused for good to have it again."""
-    tried = [one for one in s.seen.effects.values() if (one.kind, one.serial) == (EffectKind.ENABLE, serial)]
-    return _entries(s, serial) == {Entry.ABSENT} and all(one.failure not in PERMANENT for one in tried)
+    return _entries(s, serial) == {Entry.ABSENT} and not s.refused_for_good(EffectKind.ENABLE, serial)
 
 
 def _entries(s: Situation, serial: int) -> set[Entry]:

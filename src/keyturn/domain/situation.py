@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keyturn.domain.effects import EffectKind
+from keyturn.domain.errors import PERMANENT
 from keyturn.domain.model import Rotation, Stamp, VersionState
 from keyturn.domain.observations import (
     Acceptance,
@@ -127,6 +128,11 @@ class Situation:
         if (kind, serial) in self.seen.late:
             return True
         return any(one.serial == serial and one.kind is kind for one in self.seen.effects.values())
+
+    def refused_for_good(self, kind: EffectKind, serial: int) -> bool:
+        """Whether a call of this rotation was refused, and is not tried again by ourselves."""
+        tried = [one for one in self.seen.effects.values() if (one.kind, one.serial) == (kind, serial)]
+        return any(one.failure in PERMANENT for one in tried)
 
     # Targets
 

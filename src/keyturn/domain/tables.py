@@ -19,13 +19,13 @@ PHASES: Mapping[Phase, tuple[Row, ...]] = {
         establish.accept_new,
     ),
     Phase.OVERLAP: (
-        establish.accept_kept,
+        establish.old_accepted,
         establish.accept_new,
         establish.promote_waves,
         establish.minimum_overlap,
     ),
     Phase.MONITOR: (
-        establish.accept_kept,
+        establish.old_accepted,
         establish.accept_new,
         withdraw.served_everywhere,
         withdraw.clients_moved,

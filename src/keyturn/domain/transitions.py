@@ -64,7 +64,8 @@ def _enter_rollback(after: Rotation) -> Rotation:
     after = after.with_version(old, VersionState.CURRENT)
     if after.versions[after.incoming].state is VersionState.CURRENT:
         after = after.with_version(after.incoming, VersionState.PREVIOUS)
-    return replace(after, restoring=old, promoted={}, up=frozenset(), forced={}, soak=None, pause=None)
+    forced = {serial: force for serial, force in final(after.forced).items() if serial != old}
+    return replace(after, restoring=old, promoted={}, up=frozenset(), forced=forced, soak=None, pause=None)
 
 
 def _enter_end(after: Rotation) -> Rotation:

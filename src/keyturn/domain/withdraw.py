@@ -91,8 +91,9 @@ def accept_withdrawn(s: Situation) -> Outcome:
     back = all(s.serves(target, s.survivor) for target in s.rotation.targets)
     listed = any(s.entry(verifier, s.survivor) is Entry.ACTIVE for verifier in s.seen.verifiers)
     for serial in s.doomed:
-        given_up = serial in s.rotation.disabled_at or serial in s.rotation.revoked
-        if given_up or not _awaited(s, serial) or (back and _draining(s, serial) is None):
+        # Who is refused with it since it was disabled is not back.
+        gone = serial in s.rotation.disabled_at and not s.refused_users(serial)
+        if gone or serial in s.rotation.revoked or not _awaited(s, serial) or (back and _draining(s, serial) is None):
             continue
         # Who lists it as active and refuses it has nothing to mend. Where it is on no list its value is needed, and room for
         # it, which what is to come back has first.

@@ -103,7 +103,7 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "no-soak": without(withdraw.soaked),
     "no-drain": without(withdraw.drained),
     "disable-before-promote-old": first(Phase.ROLLBACK, withdraw.disable_doomed),
-    "retreat-enables-nothing": without(establish.accept_kept),
+    "retreat-enables-nothing": without(establish.accept_kept, establish.old_accepted),
     "ignore-refused-use": unguarded(guards.refused_use),
     "ignore-laggards": without(withdraw.clients_moved),
     "ignore-rollback": unguarded(guards.operator_rollback),
