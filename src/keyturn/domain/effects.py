@@ -33,6 +33,8 @@ class EffectKind(StrEnum):
     """Write beside the secret, at a target, that a version is compromised."""
 
 
+FEW = 6
+"""So many tries in vain to cut off what is compromised, some two minutes, are a person's matter."""
 MANY = 20
 """So many tries of one call in vain, a quarter of an hour with the runtime's backoff, are a person's matter too: it goes
 on being tried, and pages."""

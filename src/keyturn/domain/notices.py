@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from keyturn.domain.effects import MANY, EffectKind, Message
+from keyturn.domain.effects import FEW, MANY, EffectKind, Message
 from keyturn.domain.errors import PERMANENT
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import EffectSeen, ServingKind
@@ -118,8 +118,13 @@ def _kept_from(s: Situation) -> list[Message]:
         )
         for name, tried in sorted(s.seen.effects.items())
         if tried.kind in KEPT_FROM and _beside_all(s, tried)
-        if tried.failure in PERMANENT or (tried.failure is not None and tried.attempts >= MANY and not tried.succeeded)
+        if tried.failure in PERMANENT
+        or (tried.failure is not None and tried.attempts >= _patience(tried) and not tried.succeeded)
     ]
+
+
+def _patience(tried: EffectSeen) -> int:
+    return FEW if tried.kind is EffectKind.DISABLE else MANY
 
 
 def _beside_all(s: Situation, tried: EffectSeen) -> bool:
