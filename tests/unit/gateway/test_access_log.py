@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -602,6 +602,180 @@ def test_rotation_of_empty_logs_is_no_loss(log: Path) -> None:
     reader.poll(80)
     assert reader.watermark == at(79)
     assert reader.uses == 3
+
+
+class Logrotate:
+    """A log under logrotate with `delaycompress`: what is rotated out is compressed with the next, keeps its time, and is
+    removed when more are there than are kept. Each change takes a second."""
+
+    def __init__(self, log: Path, *, kept: int = 3) -> None:
+        self.log = log
+        self.kept = kept
+        self.seconds = 0
+        self.written = 0
+
+    def write(self) -> None:
+        self.written += 1
+        append(self.log, line(self.written / 100, kid=f"k{self.written}", matched=""))
+        self._changed(self.log)
+
+    def cut(self) -> None:
+        os.truncate(self.log, 0)
+        self._changed(self.log)
+
+    def copytruncate(self) -> None:
+        shutil.copyfile(self.log, self._shift())
+        self._changed(Path(f"{self.log}.1"))
+        self.cut()
+
+    def rename(self) -> None:
+        self.log.rename(self._shift())
+        self.log.touch()
+        self._changed(self.log)
+
+    def _shift(self) -> Path:
+        for number in range(self.kept, 1, -1):
+            if (compressed := Path(f"{self.log}.{number}.gz")).exists():
+                compressed.rename(f"{self.log}.{number + 1}.gz")
+        if (newest := Path(f"{self.log}.1")).exists():
+            older = Path(f"{self.log}.2.gz")
+            older.write_bytes(gzip.compress(newest.read_bytes()))
+            shutil.copystat(newest, older)
+            newest.unlink()
+        Path(f"{self.log}.{self.kept + 1}.gz").unlink(missing_ok=True)
+        return Path(f"{self.log}.1")
+
+    def _changed(self, path: Path) -> None:
+        self.seconds += 1
+        os.utime(path, (self.seconds, self.seconds))
+
+
+ROTATION = pytest.mark.parametrize("rotation", [Logrotate.copytruncate, Logrotate.rename])
+
+
+@ROTATION
+def test_idle_log_is_no_loss_however_often_it_is_rotated(log: Path, rotation: Callable[[Logrotate], None]) -> None:
+    """The last lines were compressed and removed long ago, and the empty log is rotated day by day: nothing was written.
+    When there is traffic again it goes on, also where a rotation and a line fall between the same two polls."""
+    logrotate, reader = Logrotate(log), Reader(log)
+    logrotate.write()
+    reader.poll(5)
+    for day in range(1, 10):
+        rotation(logrotate)
+        reader.poll(day * 10)
+        assert reader.watermark == at(day * 10 - 1)
+    logrotate.write()
+    reader.poll(100)
+    assert reader.watermark == at(99)
+    for now in (110, 120):
+        rotation(logrotate)
+        reader.poll(now)
+    rotation(logrotate)
+    logrotate.write()
+    reader.poll(130)
+    assert reader.watermark == at(129)
+    for now in (140, 150):
+        rotation(logrotate)
+        reader.poll(now)
+    logrotate.write()
+    rotation(logrotate)
+    reader.poll(160)
+    assert reader.watermark == at(159)
+    assert reader.uses == 4
+
+
+def test_poll_in_the_midst_of_a_change_to_an_idle_log_is_no_loss(log: Path, tmp_path: Path) -> None:
+    """The log is renamed and the next one not opened yet, or has begun with half a line, when its last lines were compressed
+    long ago: nothing that came after them is gone."""
+    other = tmp_path / "other.log"
+    other.touch()
+    logrotate, reader = Logrotate(log), Reader(log, other)
+    logrotate.write()
+    reader.poll(5)
+    for now in (10, 20, 30):
+        logrotate.rename()
+        if now == 30:
+            log.unlink()
+        reader.poll(now)
+    append(log, line(31))
+    reader.poll(40)
+    assert reader.watermark == at(39)
+    for now in (50, 60):
+        logrotate.rename()
+        reader.poll(now)
+    for half in (line(61)[:20], line(61)[20:]):
+        append(log, half)
+        reader.poll(70)
+    assert reader.watermark == at(69)
+    assert reader.uses == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [Logrotate.write, Logrotate.cut],
+        [Logrotate.write, Logrotate.copytruncate, Logrotate.copytruncate],
+        [Logrotate.write, Logrotate.rename, Logrotate.rename, Logrotate.rename],
+        [Logrotate.write, *[Logrotate.copytruncate] * 6],
+        [Logrotate.write, Logrotate.copytruncate, Logrotate.copytruncate, Logrotate.write],
+    ],
+)
+def test_lines_that_went_from_an_idle_log_between_two_polls_are_a_loss(
+    log: Path, changes: list[Callable[[Logrotate], None]]
+) -> None:
+    """The log may be empty as before, and yet it was not all the time: what was cut away or compressed is no silence."""
+    logrotate, reader = Logrotate(log), Reader(log)
+    logrotate.write()
+    reader.poll(5)
+    for day in (1, 2):
+        logrotate.copytruncate()
+        reader.poll(day * 10)
+    for change in changes:
+        change(logrotate)
+    reader.poll(30)
+    reader.poll(40)
+    assert reader.watermark == at(19)
+
+
+def test_lines_that_were_removed_between_two_polls_are_a_loss(log: Path) -> None:
+    """One rotated file is kept, and beside it an operator's copy for ever: that one does not tell what came after it."""
+    Path(f"{log}.old").touch()
+    os.utime(f"{log}.old", (0, 0))
+    logrotate, reader = Logrotate(log, kept=1), Reader(log)
+    logrotate.write()
+    reader.poll(5)
+    logrotate.copytruncate()
+    reader.poll(10)
+    logrotate.write()
+    for _ in range(2):
+        logrotate.copytruncate()
+    reader.poll(20)
+    reader.poll(30)
+    assert reader.watermark == at(9)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.sampled_from(["write", "rotate", "rotate", "poll"]), max_size=20))
+@ROTATION
+def test_no_watermark_passes_a_line_that_was_not_read(
+    tmp_path_factory: pytest.TempPathFactory, rotation: Callable[[Logrotate], None], steps: list[str]
+) -> None:
+    """Whatever is compressed and removed between two polls: the log is complete only if every line was counted, once; and
+    it is, if there was a poll after each change."""
+    log = tmp_path_factory.mktemp("rotated") / "access.log"
+    logrotate, reader, seldom = Logrotate(log), Reader(log), Reader(log)
+    for number, step in enumerate(["write", "poll", *steps, "poll"]):
+        if step == "write":
+            logrotate.write()
+        elif step == "rotate":
+            rotation(logrotate)
+        else:
+            seldom.poll(100 + number)
+        reader.poll(100 + number)
+        everything = {f"k{one}": 1 for one in range(1, logrotate.written + 1)}
+        assert (reader.by_key, reader.watermark) == (everything, at(99 + number))
+        if seldom.watermark == at(99 + number):
+            assert seldom.by_key == everything
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,14 @@ _CHUNK = 1 << 20
 _LONGEST_FIRST_LINE = 1 << 16
 _LONGEST_LINE = 16 << 20
 """What goes on longer without an end is no line: it is taken in pieces, so that a file of zeros fills no memory."""
-# As logrotate and its like name them, compressed ones left out; not what other tools keep beside a log.
+# As logrotate and its like name them; not what other tools keep beside a log.
 _ROTATED = re.compile(r"[.-](?:[0-9][\w.:-]*|old)")
 # As Caddy's own rolling and logrotate's `extension` do, before the suffix: a number there may be another log's, a port say.
 _ROTATED_INSIDE = re.compile(r"[.-]\d{4}-?\d\d-?\d\d[\w.:-]*|\.\d{1,3}")
 _COMPRESSED = re.compile(r"\.(?:gz|bz2|xz|zst|zip|lz4)$")
 _REMEMBERED = 100
+_UNKNOWN = 1 << 63
+"""A time after all others: what was renamed under our hands may be as new as any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,9 @@ class LogPosition:
     anchor: str = ""
     """The newest generation, while the log has no line yet, or is not there: once it is gone, others after it may be."""
     blank: str = ""
-    """Which empty file was the log then: as long as it is there and empty, nothing came after the anchor."""
+    """Which empty file was the log last: as long as it is there and empty, nothing came after the anchor."""
+    newest: int = 0
+    """When the newest of the rotated files was written to last (ns): a rename keeps that, and so does who compresses it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +70,14 @@ class _Generation:
     head: str
     first: bytes
     size: int
-    modified: int
-    blank: str
+    written: int
+    """When, last (ns)."""
+    inode: str
     current: bool
+
+    @property
+    def blank(self) -> str:
+        return "" if self.size else f"{self.inode}-{self.written}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +94,35 @@ class _Look:
     """Empty files, each by what it keeps until something is written to it."""
     blank: str
     """The one that is written to, if it is empty."""
+    begun: str
+    """The inode of the one that is written to, if it is not."""
+    readable: frozenset[int]
+    """When each rotated file was written to last (ns)."""
+    unreadable: frozenset[int]
+    """The same of those that are compressed since, or cannot be opened."""
+
+    @property
+    def newest(self) -> int:
+        return max(self.readable | self.unreadable, default=0)
 
     def awaited(self, position: LogPosition) -> frozenset[str]:
         """The generations that must be there."""
-        if position.anchor == "" or position.blank in self.blanks:
+        if position.anchor == "" or position.blank in self.blanks or self._holds_all_since(position):
             return position.unfinished
         return position.unfinished | {position.anchor}
+
+    def _holds_all_since(self, position: LogPosition) -> bool:
+        """Whether what became of the empty file is there to be read: its own first lines, or what it was rotated to, which
+        may be an empty copy. Nothing of that was removed as long as the newest from before is there: the oldest go first.
+
+        A file that is merely empty anew proves nothing: its lines may have been cut away."""
+        begun = self.begun != "" and self.begun == position.blank.partition("-")[0]
+        rotated = max(self.readable, default=0) > position.newest
+        return (
+            (begun or rotated)
+            and position.newest in self.readable | self.unreadable
+            and max(self.unreadable, default=0) <= position.newest
+        )
 
 
 class LogFollower:
@@ -144,12 +176,14 @@ class LogFollower:
                 unfinished.add(generation.head)
         missing = {head: position.lost.get(head, now) for head in look.awaited(position) if head not in found}
         lost = {head: at for head, at in missing.items() if gaps_until is None or at > gaps_until}
+        anchor = "" if anchor in missing else anchor
         after = LogPosition(
             offsets=_remembered(offsets, keep=found | lost.keys()),
             unfinished=frozenset(unfinished | lost.keys()),
             lost=lost,
-            anchor="" if anchor in missing else anchor,
-            blank=look.blank,
+            anchor=anchor,
+            blank=look.blank or (position.blank if anchor else ""),
+            newest=look.newest,
         )
         return Reading(
             position=after,
@@ -164,11 +198,11 @@ class LogFollower:
         """The files of this log, opened."""
         with ExitStack() as stack:
             # The current file first: one that is renamed meanwhile is then met twice, not missed.
-            opened = [
-                generation
-                for path in (self.path, *self._siblings())
-                if (generation := self._open(path, stack)) is not None
-            ]
+            current = self._open(self.path, stack)
+            rotated = {
+                path: None if _COMPRESSED.search(path.name) else self._open(path, stack) for path in self._siblings()
+            }
+            opened = [generation for generation in (current, *rotated.values()) if generation is not None]
             known: dict[str, _Generation] = {}
             for generation in opened:
                 former = known.get(generation.head)
@@ -177,11 +211,14 @@ class LogFollower:
             ordered = sorted(known.values(), key=lambda one: (one.current, self._age(one)))
             yield _Look(
                 generations=ordered,
-                there=any(one.current for one in opened),
+                there=current is not None,
                 # A first line half written is no line yet, and no end either.
-                half=any(one.current and one.size > 0 and not one.head for one in opened),
+                half=current is not None and current.size > 0 and not current.head,
                 blanks=frozenset(one.blank for one in opened if one.blank),
-                blank=next((one.blank for one in opened if one.current), ""),
+                blank="" if current is None else current.blank,
+                begun="" if current is None or current.size == 0 else current.inode,
+                readable=frozenset(one.written for one in opened if not one.current),
+                unreadable=frozenset(_written(path) for path, generation in rotated.items() if generation is None),
             )
 
     def _siblings(self) -> list[Path]:
@@ -192,8 +229,9 @@ class LogFollower:
 
     def _is_sibling(self, name: str) -> bool:
         ours, stem, suffix = self.path.name, self.path.stem, self.path.suffix
+        name = _COMPRESSED.sub("", name)
         if name.startswith(ours):
-            return _ROTATED.fullmatch(name, len(ours)) is not None and _COMPRESSED.search(name) is None
+            return _ROTATED.fullmatch(name, len(ours)) is not None
         inside = name.startswith(stem) and name.endswith(suffix)
         return inside and _ROTATED_INSIDE.fullmatch(name, len(stem), len(name) - len(suffix)) is not None
 
@@ -211,14 +249,22 @@ class LogFollower:
             head=head,
             first=first,
             size=found.st_size,
-            modified=found.st_mtime_ns // 1_000_000,
-            blank="" if found.st_size else f"{found.st_ino}-{found.st_mtime_ns}",
+            written=found.st_mtime_ns,
+            inode=str(found.st_ino),
             current=path == self.path,
         )
 
     def _age(self, generation: _Generation) -> int:
         at = self._time_of(generation.first)
-        return generation.modified if at is None else at
+        return generation.written // 1_000_000 if at is None else at
+
+
+def _written(path: Path) -> int:
+    """When, last (ns)."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return _UNKNOWN
 
 
 def _first_line(descriptor: int) -> bytes:

@@ -161,6 +161,7 @@ def write_files(files: Mapping[str, FileCursor]) -> dict[str, Any]:
             "lost": dict(one.position.lost),
             "anchor": one.position.anchor,
             "blank": one.position.blank,
+            "newest": one.position.newest,
             "complete_to": one.complete_to,
             "nonsense": one.nonsense,
             "malformed": one.malformed,
@@ -180,6 +181,7 @@ def read_files(written: Mapping[str, Any]) -> dict[str, FileCursor]:
                 # Cursors of former releases have none.
                 anchor=one.get("anchor", ""),
                 blank=one.get("blank", ""),
+                newest=one.get("newest", 0),
             ),
             complete_to=one["complete_to"],
             nonsense=one["nonsense"],
