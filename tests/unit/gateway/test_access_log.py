@@ -802,6 +802,26 @@ def test_time_before_the_suffix_is_a_rotated_log_too(log: Path, name: str, follo
     assert reader.watermark == (at(9) if followed else at(4))
 
 
+@pytest.mark.parametrize("name", ["access.443.log", "access.log-8443"])
+def test_neighbour_with_the_name_of_a_rotated_log_is_followed_once(log: Path, name: str) -> None:
+    """Each line of it and of what is rotated out of it counts once, and a probe of ours there is none the second time; the
+    log that it could be a sibling of has siblings of its own."""
+    neighbour = log.with_name(name)
+    reader = Reader(log, neighbour)
+    for now in (0, 10, 20):
+        for path in (log, neighbour):
+            append(path, line(now + 1, node=path.name))
+            append(path, line(now + 2, probe=make_mark(SECRET, "kid1", now=at(now + 2)), status=401))
+        if now == 10:
+            for path in (log, neighbour):
+                path.rename(f"{path}.1")
+        elif now == 0:
+            reader.poll(5)
+    reader.poll(30)
+    assert reader.uses == 6
+    assert reader.watermark == at(29)
+
+
 def test_line_without_end_is_taken_in_pieces(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is gathered in memory only so far; the lines before and after it are whole."""
     longest, taken = 1 << 20, list[bytes]()

@@ -53,7 +53,8 @@ class AccessLogOptions(Options):
 
     files: tuple[Path, ...] = Field(min_length=1)
     """One log a node, as the node writes it; rotated siblings (`access.log.1`, `access.log-20260101`,
-    `access-2026-01-01T00-00-00.000.log`) are found beside it."""
+    `access-2026-01-01T00-00-00.000.log`) are found beside it. What stands here too is none, nor what is rotated out of that:
+    so name every log of a folder whose name could be a rotated one's (`access.443.log`)."""
     fields: LogFields = LogFields()
     clients: ByNetwork = Field(default_factory=dict)
     """Client names by address or network; the narrowest network decides."""

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from keyturn.plugins.logs.siblings import Siblings, is_compressed
 
 _CHUNK = 1 << 20
 _LONGEST_FIRST_LINE = 1 << 16
 _LONGEST_LINE = 16 << 20
 """What goes on longer without an end is no line: it is taken in pieces, so that a file of zeros fills no memory."""
-# As logrotate and its like name them; not what other tools keep beside a log.
-_ROTATED = re.compile(r"[.-](?:[0-9][\w.:-]*|old)")
-# As Caddy's own rolling and logrotate's `extension` do, before the suffix: a number there may be another log's, a port say.
-_ROTATED_INSIDE = re.compile(r"[.-]\d{4}-?\d\d-?\d\d[\w.:-]*|\.\d{1,3}")
-_COMPRESSED = re.compile(r"\.(?:gz|bz2|xz|zst|zip|lz4)$")
 _REMEMBERED = 100
 _UNKNOWN = 1 << 63
 """A time after all others: what was renamed under our hands may be as new as any."""
@@ -126,10 +122,11 @@ class _Look:
 
 
 class LogFollower:
-    """Reads what is new in one log and its rotated siblings."""
+    """Reads what is new in one log and its rotated siblings, which are none of the others that are followed."""
 
-    def __init__(self, path: Path, *, time_of: Callable[[bytes], int | None]) -> None:
+    def __init__(self, path: Path, *, time_of: Callable[[bytes], int | None], followed: Sequence[Path] = ()) -> None:
         self.path = path
+        self._siblings = Siblings(path, followed=followed)
         self._time_of = time_of
 
     def read(
@@ -200,7 +197,7 @@ class LogFollower:
             # The current file first: one that is renamed meanwhile is then met twice, not missed.
             current = self._open(self.path, stack)
             rotated = {
-                path: None if _COMPRESSED.search(path.name) else self._open(path, stack) for path in self._siblings()
+                path: None if is_compressed(path) else self._open(path, stack) for path in self._siblings.paths()
             }
             opened = [generation for generation in (current, *rotated.values()) if generation is not None]
             known: dict[str, _Generation] = {}
@@ -220,20 +217,6 @@ class LogFollower:
                 readable=frozenset(one.written for one in opened if not one.current),
                 unreadable=frozenset(_written(path) for path, generation in rotated.items() if generation is None),
             )
-
-    def _siblings(self) -> list[Path]:
-        try:
-            return sorted(path for path in self.path.parent.iterdir() if self._is_sibling(path.name) and path.is_file())
-        except OSError:
-            return []
-
-    def _is_sibling(self, name: str) -> bool:
-        ours, stem, suffix = self.path.name, self.path.stem, self.path.suffix
-        name = _COMPRESSED.sub("", name)
-        if name.startswith(ours):
-            return _ROTATED.fullmatch(name, len(ours)) is not None
-        inside = name.startswith(stem) and name.endswith(suffix)
-        return inside and _ROTATED_INSIDE.fullmatch(name, len(stem), len(name) - len(suffix)) is not None
 
     def _open(self, path: Path, stack: ExitStack) -> _Generation | None:
         try:

@@ -72,7 +72,7 @@ class LogTail(Generic[L]):
         self._read_line = read_line
         self._lag = lag // _MILLISECOND
         self._gaps_until = None if accept_gaps_before is None else milliseconds(accept_gaps_before)
-        self._followers = [LogFollower(path, time_of=self._time_of) for path in paths]
+        self._followers = [LogFollower(path, time_of=self._time_of, followed=paths) for path in paths]
 
     def read(self, former: Mapping[str, FileCursor], *, take: Callable[[L, str], None], now: int) -> Tailed:
         """Give each new line that makes sense to `take`, with its log's path."""
