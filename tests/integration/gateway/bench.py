@@ -90,14 +90,14 @@ class Bench:
         self.nodes = {node.name: node for node in gateway.nodes}
         self._made: list[ApiKeyAuthority] = []
 
-    def authority(self, *, away: str | None = None, **changes: object) -> ApiKeyAuthority:
+    def authority(self, *, away: str | None = None, probe_path: object = "/", **changes: object) -> ApiKeyAuthority:
         """A new instance; the options of every node with these changes, and one node `away`, at a closed port."""
         nodes = [
             node_options(node, **changes | ({"address": closed_address()} if node.name == away else {}))
             for node in self.gateway.nodes
         ]
         # Far more than it takes: tests share a busy machine.
-        verifiers = {"type": "nginx-map", "nodes": nodes, "timeout": "30s"}
+        verifiers = {"type": "nginx-map", "nodes": nodes, "timeout": "30s", "probe_path": probe_path}
         made = api_key("gateways", {"verifiers": verifiers, "probe_secret": "env:PROBE"}, surroundings())
         self._made.append(made)
         return made

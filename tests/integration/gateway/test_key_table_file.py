@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -203,6 +204,31 @@ def test_keys_are_in_no_log_and_no_argument(own_bench: Bench, tmp_path: Path) ->
     texts = [record.read_text()]
     texts += [path.read_text() for path in node.folder.iterdir() if path.is_file() and path != node.key_table]
     assert not any(shape in text for shape in disguises(minted.value.reveal()).values() for text in texts)
+
+
+def test_check_says_where_no_connection_can_be_held(own_bench: Bench) -> None:
+    """An accepted key's answer that is too long to be read to its end is told of, with the mend. What is presented for it is
+    a key that keyturn has made, under its mark, and never one that somebody else has written into the table."""
+    (node,) = own_bench.nodes.values()
+    with (node.folder / "export").open("wb") as export:
+        export.truncate(2 << 20)
+    location = f"location = /export {{ if ($accepted = 0) {{ return 401; }} alias {export.name}; }}\n    location / {{"
+    node.config_file.write_text(node.config_file.read_text().replace("location / {", location))
+    with node.key_table.open("a") as table:
+        table.write('"somebody-elses" "theirs:active";\n')
+    node.reload()
+    assert own_bench.authority(probe_path="/export").check() == []
+
+    issuer = own_bench.issuer()
+    minted = issuer.mint("long")
+    issuer.install(minted.key_id, minted.value, issuer.verifiers())
+    until_said(issuer, minted, Acceptance.ACCEPTED)
+    (line,) = own_bench.authority(probe_path="/export").check()
+    assert line.startswith(f"{node.name}: an answer at probe_path is longer than 1 MiB")
+    assert own_bench.authority().check() == []
+    lines = [json.loads(text) for text in node.access_log.read_text().splitlines()]
+    assert {one["matched"] for one in lines if one["matched"] and one["probe"]} == {f"{minted.key_id}:active"}
+    assert not [one for one in lines if one["matched"] and not one["probe"]]
 
 
 def test_check_says_what_would_stop_a_rotation(own_bench: Bench) -> None:

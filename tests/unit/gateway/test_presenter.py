@@ -10,14 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from keyturn.domain.secret_value import SecretValue
-from keyturn.plugins.gateway.presenter import Answer, Place, Presenter
+from keyturn.plugins.gateway.presenter import Answer, Heard, Place, Presenter
 
 KEY = SecretValue("kt_a_key")
 TIMEOUT = 0.5
+PAGES = {"/page": 20_000, "/long": 1 << 20}
 
 
 class Server(ThreadingHTTPServer):
-    """Answers a page, or a stream that goes on for six seconds or four megabytes; counts connections."""
+    """Answers a page, or what has no end: a stream of six seconds or four megabytes, half a piece. Counts connections."""
 
     daemon_threads = True
 
@@ -36,11 +37,18 @@ class Handler(BaseHTTPRequestHandler):
         self.server.connections += 1
 
     def do_GET(self) -> None:
-        if self.path == "/page":
+        if self.path in PAGES:
             self.send_response(200)
-            self.send_header("Content-Length", "20000")
+            self.send_header("Content-Length", str(PAGES[self.path]))
             self.end_headers()
-            self.wfile.write(b"x" * 20_000)
+            self.wfile.write(b"x" * PAGES[self.path])
+            return
+        if self.path == "/broken":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"ff\r\n:")
+            self.close_connection = True
             return
         self.send_response(401 if self.path == "/refusing" else 200)
         self.end_headers()
@@ -89,9 +97,25 @@ def test_answer_without_end_is_not_waited_for(server: Server, path: str, answer:
     assert server.connections == 2
 
 
-def test_connection_is_held_from_one_answer_to_the_next(server: Server) -> None:
-    """An ordinary page is read to its end, and asked for on the held connection again."""
-    presenting = presenter(server, "/page")
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/page", ""),
+        ("/long", ""),
+        ("/drip", "does not end within the timeout"),
+        ("/flood", "is longer than 1 MiB"),
+        ("/broken", "breaks off"),
+    ],
+)
+def test_it_is_told_why_a_connection_cannot_be_held(server: Server, path: str, why: str) -> None:
+    """The key is accepted either way; an answer that was not read to its end says what it was that kept it from that."""
+    assert presenter(server, path).hear(KEY) == Heard(answer=Answer.ACCEPTED, cut=why)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_connection_is_held_from_one_answer_to_the_next(server: Server, path: str) -> None:
+    """A page is read to its end, up to a length of 1 MiB, and asked for on the held connection again."""
+    presenting = presenter(server, path)
     assert presenting.present(KEY, lambda: None) == (Answer.ACCEPTED, Answer.GONE)
     for _ in range(2):
         assert presenting.present(KEY, lambda: None) == (Answer.ACCEPTED, Answer.ACCEPTED)

@@ -40,18 +40,21 @@ class ApiKeyAuthority:
         )
 
     def check(self) -> Sequence[str]:
-        """Everything short of a change: tables, nginx, and whether nodes refuse a key that nobody has."""
+        """Everything short of a change: tables, nginx, whether nodes refuse a key that nobody has, and whether a connection
+        can be held to them."""
         lines = []
+        mark = None
         if self._options.probe_secret is None:
             lines.append(f"{self.name}: set probe_secret, else access logs count keyturn's own probes as uses")
         else:
             try:
                 self._mark("check")
+                mark = self._mark
             except Failure as failure:
                 lines.append(f"{self.name}: {failure.message}")
         for name, verifier in self._verifiers.items():
             try:
-                lines += [f"{name}: {line}" for line in verifier.check()]
+                lines += [f"{name}: {line}" for line in verifier.check(mark)]
             except Failure as failure:
                 lines.append(f"{name}: {failure.message}")
         return lines

@@ -42,7 +42,8 @@ class NginxMapOptions(Options):
     nodes: tuple[NodeOptions, ...] = Field(min_length=1)
     header: str = Field(default="X-Api-Key", pattern=r"^[A-Za-z0-9-]+$")
     probe_path: str = Field(default="/", pattern=r"^/[!-~]*$")
-    """A path that takes a key; what is asked of it must change nothing."""
+    """A path that takes a key; what is asked of it must change nothing. Its answer ends within 1 MiB and the timeout, else
+    the connection cannot be held on which a key is tried again."""
     keepalive_min_timeout: Duration = timedelta(seconds=1)
     """nginx's own setting of that name; used only where /proc hides the master: then connections from before a reload
     count as gone after this and a second. Set `worker_shutdown_timeout` in nginx too, or one endless request keeps an old

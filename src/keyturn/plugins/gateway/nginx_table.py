@@ -6,7 +6,7 @@ Lines that are not ours (comments, directives of `map`, entries made by hand) st
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from keyturn.domain.errors import Absent, Conflict, Invalid
@@ -48,6 +48,12 @@ class KeyTable:
             if line.kid is not None and line.state is not None:
                 found.setdefault(line.kid, set()).add(line.state)
         return {kid: next(state for state in _STRONGEST_FIRST if state in states) for kid, states in found.items()}
+
+    def active(self) -> Iterator[tuple[str, SecretValue]]:
+        """Each key that has an active line, its id and its value."""
+        for line in self.lines:
+            if line.kid is not None and line.state is Entry.ACTIVE and line.value:
+                yield line.kid, SecretValue(line.value)
 
     def lists(self, kid: str, value: SecretValue) -> Entry:
         """What the table says of this very value."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway.probe_mark import PROBE_HEADER
 
-_LONGEST_BODY = 1 << 16
+_LONGEST_BODY = 1 << 20
 """An answer is read to its end only so that its connection can be held; the status alone tells."""
 _REFUSALS = frozenset({401, 403})
 # What comes from behind the check of the key. Other answers (400, 429, 5xx) may come from before it and prove nothing.
@@ -30,6 +30,15 @@ class Answer(StrEnum):
     """Nothing that tells: no connection, a timeout, an answer that may come from before the key was looked at."""
     GONE = "gone"
     """The verifier had closed the held connection before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What came back to one presentation."""
+
+    answer: Answer
+    cut: str = ""
+    """Why it was not read to its end, so that its connection cannot be held: "is longer than 1 MiB"; empty if it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +66,9 @@ class Presenter:
         """
         with self._lock:
             fresh = self._connect()
-            on_new = self._ask(fresh, value, mark())
+            on_new = self._ask(fresh, value, mark()).answer
             if self._held is not None:
-                on_held = self._ask(self._held, value, mark())
+                on_held = self._ask(self._held, value, mark()).answer
                 if on_held is not Answer.GONE:
                     fresh.close()
                     self._hold(self._held)
@@ -70,6 +79,10 @@ class Presenter:
 
     def present_new(self, value: SecretValue, mark: str | None = None) -> Answer:
         """The answer on a new connection, which is closed after."""
+        return self.hear(value, mark).answer
+
+    def hear(self, value: SecretValue, mark: str | None = None) -> Heard:
+        """What comes back on a new connection, which is closed after."""
         connection = self._connect()
         try:
             return self._ask(connection, value, mark)
@@ -91,7 +104,7 @@ class Presenter:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         return kind(parts.hostname or "", parts.port, timeout=self._place.timeout)
 
-    def _ask(self, connection: http.client.HTTPConnection, value: SecretValue, mark: str | None) -> Answer:
+    def _ask(self, connection: http.client.HTTPConnection, value: SecretValue, mark: str | None) -> Heard:
         held = connection.sock is not None
         if held:
             connection.sock.settimeout(self._place.timeout)
@@ -105,29 +118,34 @@ class Presenter:
             response = connection.getresponse()
         except TimeoutError:
             connection.close()
-            return Answer.NONE
+            return Heard(answer=Answer.NONE)
         except (OSError, http.client.HTTPException):
             connection.close()
-            return Answer.GONE if held else Answer.NONE
-        if not _read(response, stream, deadline):
+            return Heard(answer=Answer.GONE if held else Answer.NONE)
+        cut = _read(response, stream, deadline)
+        if cut:
             response.close()
             connection.close()
         if response.status in _REFUSALS:
-            return Answer.REFUSED
-        return Answer.ACCEPTED if response.status in _ANSWERS else Answer.NONE
+            return Heard(answer=Answer.REFUSED, cut=cut)
+        return Heard(answer=Answer.ACCEPTED if response.status in _ANSWERS else Answer.NONE, cut=cut)
 
 
-def _read(response: http.client.HTTPResponse, stream: socket.socket, deadline: float) -> bool:
-    """Whether the answer ended in time, and before it was too long to be waited for."""
-    left = _LONGEST_BODY
+def _read(response: http.client.HTTPResponse, stream: socket.socket, deadline: float) -> str:
+    """Read the answer to its end; why not, if it is not there in time, or too long to be waited for."""
+    left = _LONGEST_BODY + 1
     try:
-        while left > 0 and (remaining := deadline - time.monotonic()) > 0:
+        while left > 0:
+            if (remaining := deadline - time.monotonic()) <= 0:
+                return "does not end within the timeout"
             stream.settimeout(remaining)
             piece = response.read1(left)
             if not piece:
                 response.read()  # nothing is left: this frees the connection
-                return True
+                return ""
             left -= len(piece)
+    except TimeoutError:
+        return "does not end within the timeout"
     except (OSError, http.client.HTTPException):
-        return False
-    return False
+        return "breaks off"
+    return f"is longer than {_LONGEST_BODY >> 20} MiB"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from keyturn.domain.errors import Invalid, Transient
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.gateway.issuer_options import NginxMapOptions, NodeOptions
-from keyturn.plugins.gateway.key_format import mint_key
+from keyturn.plugins.gateway.key_format import mint_key, parse_kid
 from keyturn.plugins.gateway.nginx_node import NginxNode, NodeSettings
 from keyturn.plugins.gateway.nginx_reload import Rules
+from keyturn.plugins.gateway.nginx_table import KeyTable
 from keyturn.plugins.gateway.nginx_table_file import failures
 from keyturn.plugins.gateway.presenter import Answer, Place, Presenter
 
@@ -73,9 +75,10 @@ class Verifier:
             return Acceptance.DISABLED if disabled else Acceptance.REFUSED
         return Acceptance.UNSETTLED
 
-    def check(self) -> Sequence[str]:
-        """What would stop a change or blind a probe here."""
-        self.node.table()
+    def check(self, mark: Callable[[str], str | None] | None) -> Sequence[str]:
+        """What would stop a change or blind a probe here. How an accepted key is answered is known only by presenting one:
+        a key of the table that keyturn has made, under a mark for it; without `mark` none, it would be a client's use."""
+        table = self.node.table()
         lines = []
         path = self.node.file.path
         with failures(path):
@@ -83,12 +86,30 @@ class Verifier:
         if mode & _TOO_OPEN:
             lines.append(f"{path}: has mode {mode:04o}; keys belong in a file of mode 0600 or 0640")
         self.node.check()
-        answer = self._presenter.present_new(mint_key("check"))
+        heard = [self._presenter.hear(mint_key("check"))]
+        answer = heard[0].answer
         if answer is Answer.ACCEPTED:
             lines.append("a key that nobody has is accepted at probe_path; point it at a path that needs a key")
         elif answer is not Answer.REFUSED:
             lines.append("gives no answer that tells at its address and probe_path")
+        elif mark is not None and (made := _made_by_keyturn(table)) is not None:
+            key_id, value = made
+            heard.append(self._presenter.hear(value, mark(key_id)))
+        lines += [
+            f"an answer at probe_path {cut}, so that no connection can be held on which a key is tried again; "
+            "point it at a path with a short answer"
+            for cut in dict.fromkeys(one.cut for one in heard if one.cut)
+        ]
         return lines
 
     def close(self) -> None:
         self._presenter.close()
+
+
+def _made_by_keyturn(table: KeyTable) -> tuple[str, SecretValue] | None:
+    """A key that is accepted here; none that somebody else has written into the table."""
+    for key_id, value in table.active():
+        with suppress(Invalid):
+            if parse_kid(value) == key_id:
+                return key_id, value
+    return None
