@@ -42,6 +42,15 @@ class TargetHarness(ABC):
         takes."""
         pytest.skip("this backend takes nothing but text")
 
+    def overwrite_with_no_fields(self) -> None:
+        """Another's hand: take from readers the credential with all that stands beside it, from now on: plain text in place
+        of the document, or the document deleted."""
+        pytest.skip("this harness has a credential with nothing beside it")
+
+    def beside(self) -> object:
+        """What readers get along with the credential: the other fields of its document, of which `overwrite` writes some."""
+        pytest.skip("this harness has a credential with nothing beside it")
+
     def in_trouble(self, trouble: Trouble) -> Target:
         """A new instance of the plugin for the same place, each of whose calls meets this trouble. Those that
         `target` makes afterwards are well again."""

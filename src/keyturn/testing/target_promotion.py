@@ -83,6 +83,22 @@ class PromotionClauses(TargetClauses):
         assert harness.readers_get() == value
         assert target.promote(copy, expected=found, token=token) == made
 
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_other_fields_outlive_another_s_hand(self, harness: TargetHarness, target: Target, times: int) -> None:
+        """What readers get beside the credential is as before a hand left them without it, whichever of our versions they
+        are given then, and however often the hand wrote."""
+        old, new, kept, staged = new_value(), new_value(), new_token(), new_token()
+        harness.overwrite(old)
+        expected, others = served(target), harness.beside()
+        target.keep(kept, serving=expected)
+        target.stage(staged, SecretValue(new))
+        target.promote(staged, expected=expected, token=new_token())
+        for copy, given in ((staged, new), (kept, old)):
+            for _ in range(times):
+                harness.overwrite_with_no_fields()
+            target.promote(copy, expected=target.view().serving, token=new_token())
+            assert (harness.readers_get(), harness.beside()) == (given, others)
+
     def test_promote_of_an_unknown_copy_is_absent(self, harness: TargetHarness, target: Target) -> None:
         """Without the copy nothing is promoted, and readers get what they got."""
         value = new_value()

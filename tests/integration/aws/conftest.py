@@ -70,7 +70,8 @@ class Wire:
         self.answers[operation] = Answer(body=body)
 
     def refuse(self, operation: str, code: str, *, status: int = 400, **headers: str) -> None:
-        """Answer an operation (`*`: each one) with an error from now on, as the service words it."""
+        """Answer an operation (`*`: each one; a version's id: each that reads it) with an error from now on, as the service
+        words it."""
         message = "quoted request: not for keyturn's errors"
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self.answers[operation] = Answer(status=status, body={"__type": code, "Message": message}, headers=headers)
@@ -82,7 +83,8 @@ class Wire:
             self.operations.append(operation)
             self.key_ids.append(headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0])
             number = len(self.operations)
-            answer = self.answers.get(operation) or self.answers.get("*")
+            version = body.get("VersionId", "")
+            answer = self.answers.get(version) or self.answers.get(operation) or self.answers.get("*")
             answer = answer or self._forbidden(operation, body, headers)
             answer = answer or self._forward(operation, body, headers)
             return None if self.lose(number) else answer

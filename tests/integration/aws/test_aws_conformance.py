@@ -56,9 +56,8 @@ class SecretHarness(TargetHarness):
         document = answer.get("SecretString")
         if document is None or self.field is None:
             return document
-        fields = json.loads(document)
-        value = fields.pop(self.field)
-        assert fields in ({}, OTHER_FIELDS)
+        value = json.loads(document)[self.field]
+        assert self.beside() in ({}, OTHER_FIELDS)
         return str(value)
 
     def overwrite(self, value: str) -> None:
@@ -66,6 +65,15 @@ class SecretHarness(TargetHarness):
 
     def overwrite_with_no_text(self) -> None:
         self._put(SecretBinary=b"\x00\x01")
+
+    def overwrite_with_no_fields(self) -> None:
+        self._put(SecretString="pasted in haste")
+
+    def beside(self) -> object:
+        if self.field is None:
+            return super().beside()
+        answer = self.vendor.get_secret_value(SecretId=self.secret, VersionStage="AWSCURRENT")
+        return {name: value for name, value in json.loads(answer["SecretString"]).items() if name != self.field}
 
     def _put(self, **document: Any) -> None:
         stages = self.vendor.describe_secret(SecretId=self.secret).get("VersionIdsToStages", {})

@@ -239,6 +239,40 @@ def test_field_keeps_every_other_byte(secret: str, vendor: SecretsManagerClient,
     assert now == document.replace('"old"', '"n\\"ew"')
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "failure"),
+    [
+        ("DecryptionFailure", 400, Invalid),
+        ("InvalidRequestException", 400, Invalid),
+        ("SomethingNew", 418, Invalid),
+        ("ResourceNotFoundException", 400, Transient),
+    ],
+)
+def test_what_cannot_be_read_is_no_document_without_fields(
+    secret: str,
+    vendor: SecretsManagerClient,
+    wire: Wire,
+    new_backend: NewBackend,
+    code: str,
+    status: int,
+    failure: type[Exception],
+) -> None:
+    """Where the document that a promote leaves as it is cannot be read, nothing is put: readers keep all its fields."""
+    document = json.dumps({"username": "app", "key": "old"})
+    served = vendor.put_secret_value(SecretId=secret, SecretString=document)["VersionId"]
+    target = new_backend(endpoint_url=wire.endpoint_url).target({"secret_id": secret, "field": "key"})
+    target.stage("t", SecretValue("new"))
+    wire.operations.clear()
+    wire.refuse(served, code, status=status)
+    with pytest.raises(failure):
+        target.promote("t", expected=served, token="p")
+    assert "PutSecretValue" not in wire.operations
+    wire.answers.clear()
+    target.promote("t", expected=served, token="p")
+    now = vendor.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")["SecretString"]
+    assert json.loads(now) == {"username": "app", "key": "new"}
+
+
 def test_role_is_assumed_through_sts(
     secret: str,
     vendor: SecretsManagerClient,

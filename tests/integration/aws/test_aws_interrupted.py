@@ -97,6 +97,32 @@ def test_promote_that_stopped_before_the_move_is_finished_by_its_rerun(
     assert labels_of(vendor, secret)[waiting] == {"AWSCURRENT"}
 
 
+def test_promote_over_plain_text_is_finished_whatever_came_between(
+    wire: Wire, secret: str, vendor: SecretsManagerClient, new_backend: NewBackend
+) -> None:
+    """A promote that took the other fields from what readers got before, and stopped, is finished as it was put, though
+    others have changed what readers got before meanwhile."""
+
+    def put(text: str) -> str:
+        return vendor.put_secret_value(SecretId=secret, SecretString=text)["VersionId"]
+
+    served = put('{"user": "app", "key": "old"}')
+    target = new_backend(endpoint_url=wire.endpoint_url).target({"secret_id": secret, "field": "key"})
+    target.stage("new", NEW)
+    pasted = put("pasted in haste")
+    wire.refuse("UpdateSecretVersionStage", "ServiceUnavailable", status=503)
+    with pytest.raises(Transient):
+        target.promote("new", expected=pasted, token="t")
+    wire.answers.clear()
+    another = put('{"user": "another", "key": "theirs"}')
+    vendor.update_secret_version_stage(
+        SecretId=secret, VersionStage="AWSCURRENT", MoveToVersionId=pasted, RemoveFromVersionId=another
+    )
+    assert served not in labels_of(vendor, secret)
+    target.promote("new", expected=pasted, token="t")
+    assert readers_get(vendor, secret) == '{"user": "app", "key": "new-value"}'
+
+
 def test_late_put_is_seen_and_removed(wire: Wire, target: Target, secret: str, vendor: SecretsManagerClient) -> None:
     """What a worker leaves that froze inside a promote shows as a copy, and removing the copy takes it away."""
     served = vendor.put_secret_value(SecretId=secret, SecretString="old-value")["VersionId"]

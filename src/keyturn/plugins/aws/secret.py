@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
+class Binary(Invalid):
+    """A version holds bytes and no text. All else that makes an answer `Invalid` tells nothing of what a version holds."""
+
+
 class Secret:
     """One secret, for the length of one call of the port.
 
@@ -177,7 +181,7 @@ class Secret:
         if text:
             return SecretValue(text)
         if answer.get("SecretBinary"):
-            raise Invalid(f"{self.place}: version {answer['VersionId']} is binary; keyturn rotates a SecretString only")
+            raise Binary(f"{self.place}: version {answer['VersionId']} is binary; keyturn rotates a SecretString only")
         raise Absent(f"{self.place}: version {answer['VersionId']} has no value")
 
     def _ask(self, operation: str, request: Callable[[SecretsManagerClient], R]) -> R:

@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 
-from keyturn.domain.errors import Absent, Conflict, Invalid
+from keyturn.domain.errors import Absent, Conflict, Invalid, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.aws.documents import credential_in, document_with, has_fields
-from keyturn.plugins.aws.secret import Secret
+from keyturn.plugins.aws.secret import Binary, Secret
 from keyturn.plugins.aws.versions import (
     CURRENT,
     MARK,
@@ -124,7 +124,7 @@ class SecretTarget:
             return done
         self._expect(state, expected)
         value = self._credential(self._copy(secret, state, copy))
-        document = document_with(value, self._field, base=self._base(secret, expected), place=self._place)
+        document = document_with(value, self._field, base=self._base(secret, state), place=self._place)
         version_id = promotion_id(state.arn, token, expected)
         label = promotion_label(copy, token)
         written = secret.document(version_id)
@@ -135,7 +135,9 @@ class SecretTarget:
                 return done
             self._expect(state, expected)
             marks = state.stages.get(version_id, frozenset())
-            if written not in (None, document) or label not in marks or PREVIOUS in marks:
+            # What stands beside the credential may be of another base by now, where what readers get has none itself.
+            another = written is not None and self._credential(written) != value
+            if another or label not in marks or PREVIOUS in marks:
                 raise Conflict(f"{self._place}: the promote {token} over {expected} is spent; readers got it before")
         secret.move_current(to=version_id, away_from=state.holder(CURRENT))
         secret.drop(label, version_id)
@@ -202,16 +204,26 @@ class SecretTarget:
             raise Absent(f"{self._place}: there is no copy {token}")
         return document
 
-    def _base(self, secret: Secret, expected: str | None) -> SecretValue | None:
-        """The document whose other fields a promote over it leaves as they are; None where it has no fields, as when
-        another's hand has put bytes or plain text there, which an operator wants overwritten."""
-        if self._field is None or expected is None:
+    def _base(self, secret: Secret, state: SecretState) -> SecretValue | None:
+        """The document whose other fields a promote leaves as they are: what readers get; or where another's hand has put
+        bytes or plain text there, which an operator wants overwritten, what they got before. None where none has fields.
+
+        Only what was read and has none counts so: what cannot be read may have those that readers live by.
+        """
+        if self._field is None or state.serving is None:
             return None
-        try:
-            document = secret.document(expected)
-        except Invalid:
-            return None
-        return document if document is not None and has_fields(document) else None
+        for version_id in dict.fromkeys([state.serving, *state.former]):
+            try:
+                document = secret.document(version_id)
+            except Binary:
+                continue
+            if document is None:
+                raise Transient(
+                    f"{self._place}: version {version_id} has a label and cannot be found; nothing was promoted"
+                )
+            if has_fields(document):
+                return document
+        return None
 
     def _credential(self, document: SecretValue) -> SecretValue:
         return credential_in(document, self._field, place=self._place)

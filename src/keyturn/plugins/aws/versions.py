@@ -131,6 +131,18 @@ class SecretState:
         exact = self.holder(copy_label(token))
         return exact or next((version for label, version in self.labels() if copy_of(label) == token), None)
 
+    @property
+    def former(self) -> Iterator[str]:
+        """Ids of versions that readers got before: the last one by AWS's label, then those that we keep; what was staged
+        here nobody got as it lies."""
+        previous = self.holder(PREVIOUS)
+        if previous is not None:
+            yield previous
+        for label, version in self.labels():
+            token = copy_of(label)
+            if token is not None and not is_promotion(label) and version != copy_id(self.arn, token):
+                yield version
+
     def labels(self) -> Iterator[tuple[str, str]]:
         """Each label with the version it sits on, in a stable order."""
         return iter(sorted((label, version) for version, labels in self.stages.items() for label in labels))
