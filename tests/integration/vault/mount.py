@@ -16,6 +16,8 @@ from keyturn.testing.backend import TargetHarness, Trouble
 from keyturn.testing.fakes import FakeClock
 
 MOUNTS = count(1)
+NEIGHBOUR = {"user": "app"}
+"""What stands beside the credential in the document."""
 
 
 class Mount:
@@ -115,7 +117,14 @@ class VaultHarness(TargetHarness):
         return None if status == 404 else body["data"]["data"].get("value")
 
     def overwrite(self, value: str) -> None:
-        self.mount.bao.write_secret(self.mount.name, self.path, {"value": value})
+        self.mount.bao.write_secret(self.mount.name, self.path, {**NEIGHBOUR, "value": value})
+
+    def overwrite_with_no_fields(self) -> None:
+        self.mount.send("DELETE", f"{self.mount.name}/data/{self.path}")
+
+    def beside(self) -> object:
+        document = self.mount.send("GET", f"{self.mount.name}/data/{self.path}")[1]["data"]["data"]
+        return {name: value for name, value in document.items() if name != "value"}
 
     def overwrite_with_no_text(self) -> None:
         self.mount.send("POST", f"{self.mount.name}/data/{self.path}", {"data": {"value": 271828}})
@@ -138,7 +147,7 @@ class VaultHarness(TargetHarness):
             versions = self.mount.send("GET", f"{name}/metadata/{path}")[1].get("data", {}).get("versions", {})
             for number in versions:
                 data = self.mount.send("GET", f"{name}/data/{path}?version={number}")[1].get("data", {}).get("data")
-                found |= {str(value) for value in (data or {}).values()}
+                found |= {str(value) for name, value in (data or {}).items() if name not in NEIGHBOUR}
         return found
 
     def close(self) -> None:

@@ -46,8 +46,9 @@ class VaultTarget:
     def view(self) -> TargetView:
         deadline = self._kv.deadline()
         current = self._kv.read(self.path, deadline)
-        names = [name for name in self._kv.children(self.copies_path, deadline) if name.startswith(COPY)]
-        readable = [name for name in names if self._is_readable(f"{self.copies_path}/{name}", deadline)]
+        readable = [
+            name for name in self._copies(deadline) if self._is_readable(f"{self.copies_path}/{name}", deadline)
+        ]
         annotations = current.annotations if current.number else self._kv.annotations(self.path, deadline)
         return TargetView(
             serving=self._serving(current),
@@ -87,7 +88,7 @@ class VaultTarget:
         value = self._fetch(copy, deadline)
         current = self._kv.read(self.path, deadline)
         if self._serving(current) == expected:
-            document = {**(current.document or {}), self.field: value.reveal()}
+            document = {**self._base(current, deadline), self.field: value.reveal()}
             try:
                 return str(self._kv.write(self.path, document, cas=current.number, deadline=deadline))
             except Conflict:
@@ -120,6 +121,22 @@ class VaultTarget:
                 "remove some that nobody needs"
             )
         self._kv.annotate(self.path, MARK + key_id, f"{self._clock.now():%Y-%m-%dT%H:%M:%SZ}", deadline)
+
+    def _base(self, current: Version, deadline: Deadline) -> Mapping[str, Any]:
+        """The document whose other fields a promote leaves as they are: what readers get; or where another's hand has
+        deleted that, the last that we have kept a copy from, while the history has it."""
+        if current.document is not None or current.number == 0:
+            return current.document or {}
+        copies = [self._kv.read(f"{self.copies_path}/{name}", deadline).document for name in self._copies(deadline)]
+        kept = {int(copy[ORIGIN]) for copy in copies if copy is not None and str(copy.get(ORIGIN)).isdecimal()}
+        for number in sorted(kept, reverse=True):
+            former = self._kv.read(self.path, deadline, number=number).document
+            if former is not None:
+                return former
+        return {}
+
+    def _copies(self, deadline: Deadline) -> list[str]:
+        return [name for name in self._kv.children(self.copies_path, deadline) if name.startswith(COPY)]
 
     def _serving(self, version: Version) -> str | None:
         """The id of what readers get: a document without the field gives them as little as none."""
