@@ -80,9 +80,10 @@ class Target(Protocol):
     def remove(self, token: str, *, served: Collection[str] = ()) -> None:
         """Remove our copy `token`, for good; a copy that is not there is success. What readers get is untouched.
 
-        `served`: backend ids that once gave this version to readers. Where the backend keeps a history that can be
-        destroyed, their data is destroyed too, never what readers get now; where it cannot (AWS Secrets Manager has no
-        call that deletes one version), they are left to the backend's own pruning.
+        `served`: backend ids that once gave this version to readers, who get another by now. Where the backend keeps a
+        history that can be destroyed, their data is destroyed too, before the copy goes, and never what readers get: where
+        one of them is what they get, or may be because the look is behind, `Transient` is raised and the copy stays. Where
+        it cannot (AWS Secrets Manager has no call that deletes one version), they are left to the backend's own pruning.
         """
 
     def mark(self, key_id: str) -> None:

@@ -243,7 +243,9 @@ class Execute:
         return minted.value
 
     def _served(self, effect: Effect, rotation: Rotation) -> list[str]:
-        """Ids under which the target once gave the version to readers."""
+        """Ids under which the target once gave the version to readers; none of the one that they are to go on getting."""
+        if effect.serial == rotation.survivor:
+            return []
         return [
             backend_id
             for (target, backend_id), serial in self.store.bindings(rotation.credential).items()

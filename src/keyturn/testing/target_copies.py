@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.domain.errors import Absent, Conflict, Invalid
+from keyturn.domain.errors import Absent, Conflict, Invalid, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Target
 from keyturn.testing.target_harness import TargetClauses, TargetHarness, new_token, new_value, served
@@ -207,15 +207,21 @@ class CopyClauses(TargetClauses):
         assert harness.readers_get() == value
 
     def test_remove_never_touches_what_readers_get(self, harness: TargetHarness, target: Target) -> None:
-        """Removing every copy of the served version, its served id named too, leaves readers with it."""
+        """Removing every copy of the served version leaves readers with it. Where its served id is named too, it is not said
+        to be destroyed, and the copies stay."""
         expected = self.begin(harness)
         staged, kept, value = new_token(), new_token(), new_value()
         target.stage(staged, SecretValue(value))
         serving = target.promote(staged, expected=expected, token=new_token())
         target.keep(kept, serving=serving)
+        if self.erases_history:
+            for token in (staged, kept):
+                with pytest.raises(Transient):
+                    target.remove(token, served=[serving])
+            assert target.view().copies == {staged, kept}
         for _ in range(2):
-            target.remove(staged, served=[serving])
-            target.remove(kept, served=[serving])
+            target.remove(staged)
+            target.remove(kept)
         assert harness.readers_get() == value
         assert target.view().serving == serving
         assert target.view().copies == frozenset()

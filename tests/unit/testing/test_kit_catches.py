@@ -101,9 +101,14 @@ class LeavesHistory(Sound):
 
 class TakesFromReaders(Sound):
     def remove(self, token: str, *, served: Collection[str] = ()) -> None:
-        super().remove(token, served=served)
         if self.view().serving in served:
             self.place._versions.clear()  # type: ignore[attr-defined]
+        super().remove(token, served=served)
+
+
+class CallsItDestroyed(Sound):
+    def remove(self, token: str, *, served: Collection[str] = ()) -> None:
+        super().remove(token, served=[one for one in served if one != self.view().serving])
 
 
 class KeepsOneMark(Sound):
@@ -181,6 +186,7 @@ KIT = Kit()
         (CannotRepeat, KIT.test_promote_is_idempotent_by_token),
         (ForgetsAtRestart, KIT.test_view_sees_our_own_last_write),
         (LeavesHistory, KIT.test_remove_with_ids_that_were_served),
+        (CallsItDestroyed, KIT.test_remove_never_touches_what_readers_get),
         (TakesFromReaders, KIT.test_remove_never_touches_what_readers_get),
         (KeepsOneMark, KIT.test_marks_stand_side_by_side),
         (KeepsOneMark, KIT.test_marks_made_at_once_are_all_there),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from keyturn.domain.errors import Absent, Conflict, Invalid
+from keyturn.domain.errors import Absent, Conflict, Invalid, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.plugins.vault.connection import Deadline
 from keyturn.plugins.vault.kv import Kv, Version
@@ -104,9 +104,15 @@ class VaultTarget:
             current = self._kv.read(self.path, deadline)
             # The look may be behind (a standby's), and then a number beyond it may be what readers get by now.
             last = current.number if current.document is None else current.number - 1
-            numbers = {number for number in numbers if number <= last}
-        if numbers:
-            self._kv.destroy(self.path, numbers, deadline)
+            past = {number for number in numbers if number <= last}
+            if past:
+                self._kv.destroy(self.path, past, deadline)
+            left = numbers - past
+            if left and (current.number in left or not self._was_made_anew(token, deadline)):
+                raise Transient(
+                    f"{self!r}: version {max(left)} is not destroyed: the server has version {current.number} for what "
+                    "readers get, so they get it still, or a standby has answered that is behind"
+                )
         # Last, so that the copy stands as long as anything is left to do.
         self._kv.erase(self._copy_path(token), deadline)
 
@@ -158,6 +164,14 @@ class VaultTarget:
         if expected is not None:
             return expected == str(before)
         return before == 0 or self._serving(self._kv.read(self.path, deadline, number=before)) is None
+
+    def _was_made_anew(self, token: str, deadline: Deadline) -> bool:
+        """Whether the secret is younger than our copy, or gone: another's hand has deleted it with its whole history, and
+        numbers that are told of it from before will never be reached."""
+        secret, copy = (self._kv.metadata(path, deadline) for path in (self.path, self._copy_path(token)))
+        # Times of the server's, all in one form and zone: they compare as text.
+        made, kept = (str(one.get("created_time", "")) for one in (secret, copy))
+        return not secret or not copy or made > kept
 
     def _create(self, token: str, value: SecretValue, extra: Mapping[str, str], deadline: Deadline) -> None:
         path = self._copy_path(token)

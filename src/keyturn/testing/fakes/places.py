@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyturn.domain.errors import Absent, Conflict, Invalid
+from keyturn.domain.errors import Absent, Conflict, Invalid, Transient
 from keyturn.domain.secret_value import SecretValue
 from keyturn.ports.backend import Foreign
 
@@ -131,8 +131,11 @@ class KvPlace(Place):
         raise Conflict(f"fake kv: readers get version {now and now[0]}, not {expected}")
 
     def remove(self, token: str, served: Collection[str]) -> None:
+        now = self.serving()
+        if now is not None and now[0] in served:
+            raise Transient(f"fake kv: readers get version {now[0]}, which was to be destroyed")
         for number in self._versions:
-            if str(number) in served and number != self._current:
+            if str(number) in served:
                 self._versions[number] = None
         self._copies.pop(token, None)
 
