@@ -33,16 +33,27 @@ def test_credentials_that_come_later_are_found(shared_file: Path, new_backend: N
     assert target.view().serving is None
 
 
-@pytest.mark.parametrize("code", ["InvalidClientTokenId", "UnrecognizedClientException", "ExpiredTokenException"])
-def test_renewed_keys_are_read(shared_file: Path, new_backend: NewBackend, wire: Wire, secret: str, code: str) -> None:
-    """Keys that AWS does not take any more are read anew from where they come from; those of a good client are kept."""
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        ("InvalidClientTokenId", Denied),
+        ("UnrecognizedClientException", Denied),
+        ("ExpiredToken", Transient),
+        ("ExpiredTokenException", Transient),
+    ],
+)
+def test_renewed_keys_are_read(
+    shared_file: Path, new_backend: NewBackend, wire: Wire, secret: str, code: str, failure: type[Exception]
+) -> None:
+    """Keys that AWS does not take any more are read anew from where they come from; those of a good client are kept. A
+    session that has only expired asks for nobody: it is renewed, and the same call is made again."""
     write(shared_file, "AKIAKEYTURNTESTS0001")
     target = new_backend(endpoint_url=wire.endpoint_url).target({"secret_id": secret})
     target.view()
     write(shared_file, "AKIAKEYTURNTESTS0002")
     target.view()
     wire.refuse("DescribeSecret", code)
-    with pytest.raises(Denied):
+    with pytest.raises(failure):
         target.view()
     wire.answers.clear()
     target.view()

@@ -43,10 +43,9 @@ _THROTTLED = frozenset(
         "TooManyRequestsException",
     }
 )
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException"})
 _NOT_RECOGNISED = frozenset(
     {
-        "ExpiredToken",
-        "ExpiredTokenException",
         "IncompleteSignature",
         "IncompleteSignatureException",
         "InvalidAccessKeyId",
@@ -119,7 +118,7 @@ def failure_of(error: ClientError | BotoCoreError, *, operation: str, place: str
 def is_of_the_credentials(error: ClientError | BotoCoreError) -> bool:
     """Whether other credentials may mend it."""
     if isinstance(error, ClientError):
-        return error.response.get("Error", {}).get("Code") in _NOT_RECOGNISED
+        return error.response.get("Error", {}).get("Code") in _EXPIRED | _NOT_RECOGNISED
     return isinstance(error, _NO_CREDENTIALS)
 
 
@@ -133,6 +132,11 @@ def _answered(error: ClientError, *, operation: str, place: str) -> Failure:
     what = f"{place}: {operation} failed with {_printable(code)}"
     if code in _THROTTLED or status == 429:
         return Throttled(f"{what}; AWS asks to slow down", _retry_after(metadata))
+    if code in _EXPIRED:
+        # Whoever gave the session renews it in time or a moment late: the next call looks for the credentials anew.
+        return Transient(
+            f"{what}: the daemon's session has expired; where nothing renews it, give the daemon a new one"
+        )
     if code in _NOT_RECOGNISED:
         return Denied(f"{what}: AWS does not take the daemon's credentials; renew them, and check the clock")
     if code in _NOT_ALLOWED:
