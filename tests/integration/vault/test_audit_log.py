@@ -199,7 +199,8 @@ def test_log_is_followed_through_openbaos_own_rotation(harness: AuditHarness) ->
 
 
 def test_each_namespace_has_a_source_of_its_own(harness: AuditHarness) -> None:
-    """Where a secret of the same path lies in two namespaces, the reads of each are told by its own source alone."""
+    """Where a secret of the same path lies in two namespaces, the reads of each are told by its own source alone; one that
+    names the wrong one, or none, is told of by `check`."""
     bao, team = harness.mount.bao, f"team{harness.number}"
     bao.call("POST", f"sys/namespaces/{team}", {})
     bao.call("POST", f"{team}/sys/mounts/{harness.mount.name}", {"type": "kv", "options": {"version": "2"}})
@@ -218,6 +219,26 @@ def test_each_namespace_has_a_source_of_its_own(harness: AuditHarness) -> None:
     everyone: dict[str, object] = {"names": {}, "ours": ["nobody"]}
     assert told(harness, **everyone, namespace=f"{team}/") == [("root", "1", 2)]
     assert told(harness, **everyone) == [(f"token-client-1-{harness.number}", "2", 1)]
+    assert harness.source(**everyone, namespace=team).check() == []
+    (line,) = harness.source(**everyone, namespace="another").check()
+    assert f"in the namespace 'another', and there are some in the root namespace, the namespace '{team}'" in line
+    # The root's token is keyturn's here: it reads in the namespace alone, whoever else reads in the root.
+    (line,) = harness.source().check()
+    assert (
+        f"of keyturn's own is in the root namespace, and there are some in the namespace '{team}'; set `namespace`"
+        in line
+    )
+    assert harness.source(namespace=team).check() == []
+
+
+def test_namespace_where_nobody_reads_is_no_mistake(harness: AuditHarness) -> None:
+    """As long as keyturn's own looks are logged in the namespace, clients may be silent there; and where nobody has read
+    anything, nothing is wrong."""
+    assert harness.source(namespace="another").check() == []
+    assert harness.read(harness.mount.bao.root_token) == 200
+    assert harness.source().check() == []
+    (line,) = harness.source(namespace="another").check()
+    assert "of keyturn's own is in the namespace 'another'" in line
 
 
 def test_lines_without_meaning_stop_the_watermark(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from keyturn.plugins.logs.follower import LogFollower, LogPosition
 _BUDGET = 64 << 20
 """Bytes read in one poll over all files, so that a first look at months of logs comes in batches."""
 _SAMPLE = 1 << 16
+_RECENT = 1 << 22
 _MILLISECOND = timedelta(milliseconds=1)
 _AHEAD = timedelta(days=1) // _MILLISECOND
 """A time further in the future than this is none. Nearer, it is told as it is, and refused until it has come: a clock that
@@ -121,13 +123,22 @@ class LogTail(Generic[L]):
         lines = []
         for path in self.paths:
             try:
-                last = _last_lines(path)
+                last = _last_lines(path, _SAMPLE)
             except OSError as error:
                 lines.append(f"{path}: {error.strerror}; the watermark stands still until keyturn can read it")
                 continue
             if last and not any(self._time_of(line) is not None for line in last):
                 lines.append(f"{path}: no line can be read; set fields to what is logged there")
         return lines
+
+    def recent(self) -> list[L]:
+        """Lines that make sense among the last of each log that can be read."""
+        found: list[L] = []
+        for path in self.paths:
+            with suppress(OSError):
+                read = (self._read_line(line) for line in _last_lines(path, _RECENT))
+                found += [line for line in read if line is not None]
+        return found
 
 
 class _Lines(Generic[L]):
@@ -201,10 +212,10 @@ def moment(at: int) -> datetime:
     return _EPOCH + at * _MILLISECOND
 
 
-def _last_lines(path: Path) -> list[bytes]:
+def _last_lines(path: Path, sample: int) -> list[bytes]:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _SAMPLE))
+        file.seek(max(0, size - sample))
         lines = file.read().split(b"\n")
     # The first may be cut, unless the sample starts with the file; the last is not written to its end.
-    return lines[0 if size <= _SAMPLE else 1 : -1]
+    return lines[0 if size <= sample else 1 : -1]

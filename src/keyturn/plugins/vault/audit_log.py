@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,9 @@ class _Line:
     at: int
     client: str = UNMAPPED
     read: StoreRead | None = None
+    namespace: str | None = None
+    """Where a version of a KV version 2 secret was given out, to whomever; None when none was."""
+    by_keyturn: bool = False
 
 
 class AuditLog:
@@ -94,8 +97,20 @@ class AuditLog:
         )
 
     def check(self) -> Sequence[str]:
-        """Whether each log is there, readable, and an audit log."""
-        return self._tail.problems()
+        """Whether each log is there, readable, and an audit log, in which the namespace is one that secrets are read in."""
+        return [*self._tail.problems(), *self._misplaced()]
+
+    def _misplaced(self) -> Sequence[str]:
+        lines = [line for line in self._tail.recent() if line.namespace is not None]
+        # keyturn's own looks are where its backend is, and never rare there: beside them a quiet namespace is no mistake.
+        own = {line.namespace or "" for line in lines if line.by_keyturn}
+        found = own or {line.namespace or "" for line in lines}
+        if not found or self._namespace in found:
+            return []
+        whose = "of keyturn's own" if own else "of anybody's"
+        there = ", ".join(_named(namespace) for namespace in sorted(found))
+        said = f"no recent read {whose} is in {_named(self._namespace)}, and there are some in {there}"
+        return [f"{self.name}: {said}; set `namespace` to the backend's own: what is read elsewhere is not told"]
 
     def close(self) -> None:
         """Nothing is held between polls."""
@@ -107,13 +122,15 @@ class AuditLog:
             told = _Line(at=milliseconds(at.astimezone(UTC)))
             if entry["type"] != "response" or entry.get("error") or entry["request"]["operation"] != "read":
                 return told
-            if _namespace(entry["request"]).strip("/") != self._namespace:
-                return told
             read = _store_read(entry)
-            auth = entry.get("auth") or {}
-            if read is None or self._ours & _identities(auth):
+            if read is None:
                 return told
-            return _Line(at=told.at, client=self._client(auth, entry["request"]), read=read)
+            auth = entry.get("auth") or {}
+            by_keyturn = bool(self._ours & _identities(auth))
+            told = replace(told, namespace=_namespace(entry["request"]).strip("/"), by_keyturn=by_keyturn)
+            if by_keyturn or told.namespace != self._namespace:
+                return told
+            return replace(told, client=self._client(auth, entry["request"]), read=read)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
 
@@ -148,6 +165,10 @@ def _store_read(entry: Mapping[str, Any]) -> StoreRead | None:
 def _namespace(request: Mapping[str, Any]) -> str:
     """As it is logged: with a slash at its end, empty for the root."""
     return str((request.get("namespace") or {}).get("path") or "")
+
+
+def _named(namespace: str) -> str:
+    return f"the namespace {namespace!r}" if namespace else "the root namespace"
 
 
 def _identities(auth: Mapping[str, Any]) -> frozenset[str]:

@@ -34,7 +34,8 @@ class AuditLogOptions(Options):
     ours: tuple[str, ...] = Field(min_length=1)
     """keyturn's own entity ids, display names or role names: its reads are nobody's use."""
     namespace: str = ""
-    """Whose lines are read: those of other namespaces, where the same path is another secret, are left out."""
+    """Whose lines are read: those of other namespaces, where the same path is another secret, are left out. The log cannot
+    tell a wrong one from a quiet one; `check` compares it with where keyturn's own reads are logged."""
     client: ClientBy = ClientBy.ENTITY_ID
     names: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     """Client names by what `client` finds, so that they are called as other sources call them. With any, what is not
