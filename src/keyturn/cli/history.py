@@ -19,6 +19,7 @@ OPENINGS = {
     "deadline": "was over its time",
     "released": "went on: no longer",
     "left_out": "went on without a target",
+    "taken_in": "went on with another target",
     "revoke": "revoked a key before it made its own",
 }
 

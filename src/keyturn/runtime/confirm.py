@@ -167,6 +167,7 @@ class Confirm:
         now = self.clock.now()
         live = self.store.live_of(wired.name)
         rotation = live or plan_rotation(self.store, wired, by="keyturn", now=now, unconfirmed=True)
+        rotation = wired.at_its_targets(rotation, now)
         seen = self.gather.observe(rotation)
         if seen.found:
             # Its own copy tells what the rotation has made since: readers who get that get no stranger's value.

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from keyturn.domain.errors import Refused
+from keyturn.domain.model import Rotation
 from keyturn.domain.observations import SourceKind
+from keyturn.domain.phases import Phase
 from keyturn.domain.policy import Policy
 from keyturn.domain.schedule import Schedule
 from keyturn.ports.backend import Backend, Target
 from keyturn.ports.issuer import Authority, Issuer
 from keyturn.ports.notifier import Notifier
 from keyturn.ports.usage import UsageSource
+
+PROMOTED_EVERYWHERE = frozenset({Phase.MONITOR, Phase.RETIRE, Phase.DESTROY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,27 @@ class WiredCredential:
     clients: frozenset[str] = frozenset()
     """Clients declared in the configuration: known from the start."""
     notifiers: tuple[str, ...] = ()
+
+    def at_its_targets(self, rotation: Rotation, now: datetime) -> Rotation:
+        """The rotation at the targets that are configured now. A place that is gone for good keeps no rotation from its end:
+        who still reads there is seen as whoever uses the old version. Every place that is configured takes part, for nothing
+        is taken away while its readers get it: one that was added, one that comes back, and one by another name."""
+        own = tuple(name for name in rotation.targets if name in self.targets)
+        added = tuple(name for name in self.targets if name not in own)
+        if (*own, *added) == rotation.targets:
+            return rotation
+        # What was promised anywhere may be what an added one gives to readers: under another name it was promised there.
+        given = {serial for _, serial in rotation.promised}
+        promised = {(name, serial) for name in added for serial in given}
+        # Where every target was promoted, what is called for at an added one is that too; whatever else is there is told.
+        joined = dict.fromkeys(added if rotation.phase in PROMOTED_EVERYWHERE else (), rotation.stamp(now))
+        # Nothing is forgotten of those that are gone: they may come back.
+        return replace(
+            rotation,
+            targets=(*own, *added),
+            promised=rotation.promised | promised,
+            promoted={**joined, **rotation.promoted},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,7 +22,7 @@ from keyturn.runtime.due import after_end
 from keyturn.runtime.execute import Execute
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.reconcile import Reconcile
-from keyturn.runtime.registry import Registry, WiredCredential
+from keyturn.runtime.registry import Registry
 from keyturn.runtime.trail import trail
 
 WATCHFUL = timedelta(minutes=10)
@@ -46,7 +46,8 @@ class Step:
 
     def run(self, rotation: Rotation, claim: Claim) -> None:
         """One step, under the claim. What fails raises, and leaves what was committed to the next step."""
-        stored, rotation = rotation, _as_configured(rotation, self.registry.credential(rotation.credential))
+        stored = rotation
+        rotation = self.registry.credential(stored.credential).at_its_targets(stored, self.clock.now())
         seen = self.gather.observe(rotation)
         # Looking may take long: what it shows is put on record only by whom the rotation still belongs to.
         claim.keep(timedelta(0))
@@ -97,23 +98,6 @@ class Step:
                 else started(successor, why=f"takes over from {after.id}: {decision.verdict.detail}", now=now),
             )
         )
-
-
-def _as_configured(rotation: Rotation, wired: WiredCredential) -> Rotation:
-    """The rotation without the targets that are not configured any more: a place that is gone for good keeps no rotation
-    from its end. Who still reads there is seen as whoever uses the old version. One that was added takes part from the next
-    rotation on; until then its readers are to get what those of the others get, which is looked at between rotations."""
-    targets = tuple(name for name in rotation.targets if name in wired.targets)
-    if not rotation.live:
-        targets = tuple(wired.targets)
-    if not targets or targets == rotation.targets:
-        return rotation
-    return replace(
-        rotation,
-        targets=targets,
-        promised=frozenset((target, serial) for target, serial in rotation.promised if target in targets),
-        promoted={target: stamp for target, stamp in rotation.promoted.items() if target in targets},
-    )
 
 
 def _next_check(decision: Decision, seen: Observations, now: datetime) -> datetime:

@@ -13,6 +13,7 @@ from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.domain.verdicts import Evidence
 from keyturn.ports.records import HistoryEntry
+from keyturn.runtime.values import copy_token
 
 ON_RECORD = frozenset({Reason.FORCED, Reason.DEADLINE_EXTENDED})
 """Verdicts that change no phase but must be found again."""
@@ -41,9 +42,14 @@ def trail(before: Rotation, decision: Decision, seen: Observations, now: datetim
         if serial in after.marks and serial not in before.disabled_at
     ]
     lines += [
-        entry("left_out", Reason.TARGET_UNKNOWN, f"{target} is not configured any more")
+        entry("left_out", Reason.TARGET_UNKNOWN, f"{target} is not configured any more{_left_at(target, before, seen)}")
         for target in before.targets
         if target not in after.targets
+    ]
+    lines += [
+        entry("taken_in", Reason.SURVIVOR_NOT_SERVED, f"{target} is configured, and takes part")
+        for target in after.targets
+        if target not in before.targets
     ]
     makes = after.adopting is None and any(one.kind is EffectKind.MINT for one in decision.effects)
     lines += [entry("revoke", Reason.ORPHAN, one.id) for one in seen.orphans if makes]
@@ -56,6 +62,22 @@ def trail(before: Rotation, decision: Decision, seen: Observations, now: datetim
     if stands is not None and (stood is None or stood.reason is not stands.reason):
         lines.append(entry("halt" if after.halted is not None else "hold", stands.reason, stands.detail))
     return tuple(lines)
+
+
+def _left_at(target: str, rotation: Rotation, seen: Observations) -> str:
+    """The copies that may be left at a target that nobody looks at any more, by the names that they have there: they hold
+    values, and are a person's to remove."""
+    removed = {
+        one.serial
+        for one in seen.effects.values()
+        if one.kind is EffectKind.REMOVE and one.target == target and one.succeeded
+    }
+    left = [
+        copy_token(rotation, serial)
+        for serial, version in sorted(rotation.versions.items())
+        if version.key_id is not None and serial not in removed
+    ]
+    return f"; copies that may be left there: {', '.join(left)}" if left else ""
 
 
 def commanded(

@@ -398,3 +398,14 @@ class TestRestored:
         rig.authority.nodes["one"].leave()
         with pytest.raises(KeyturnError, match="one"):
             rig.runtime.adopt(NAME, code=None, by="ada", why="test")
+
+    def test_a_target_that_was_taken_out_since_is_not_waited_for(self, yesterday: Yesterday) -> None:
+        """Backed up in a rotation at two targets, one of which is gone for good and not configured any more: what is left is
+        compared and confirmed, and the rotation ends."""
+        rig = at("monitor", yesterday.rig)
+        yesterday.back_up()
+        wired = rig.registry.credentials[NAME]
+        rig.registry = replace(rig.registry, credentials={NAME: replace(wired, targets={"t0": wired.targets["t0"]})})
+        yesterday.come_back()
+        assert confirmed(rig) == ()
+        assert rig.until_phase(Phase.COMPLETED).targets == ("t0",)

@@ -1,12 +1,14 @@
-"""A target that is taken out of the configuration for good, or added to it."""
+"""A target that is taken out of the configuration, for good or by mistake, has another name in it, or is added to it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.unit.runtime.rig import NAME, SECOND, Rig
 
+from keyturn.domain.commands import reassert, roll_back
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
 from keyturn.ports.backend import Target
@@ -39,7 +41,7 @@ def rests(rig: Rig) -> None:
 
 def test_a_target_that_is_not_configured_any_more_keeps_no_rotation_from_its_end() -> None:
     """A region is gone for good and its target was taken out of the configuration: the rotation goes on with the others,
-    which is on record, and rests after it."""
+    which is on record with the copies that are left there, and rests after it."""
     rig = Rig()
     rig.warm_up()
     rig.runtime.start(NAME, by="ada", why="test")
@@ -47,8 +49,10 @@ def test_a_target_that_is_not_configured_any_more_keeps_no_rotation_from_its_end
     without_t1(rig)
     ended = rig.until_phase(Phase.COMPLETED)
     assert ended.targets == ("t0",)
+    left = ", ".join(sorted(rig.backend.place("t1").copies()))
+    assert left
     assert [line.detail for line in rig.store.history(NAME) if line.kind == "left_out"] == [
-        "t1 is not configured any more"
+        f"t1 is not configured any more; copies that may be left there: {left}"
     ]
     for _ in range(3):
         rig.second()
@@ -67,19 +71,93 @@ def test_what_a_target_that_is_gone_was_left_with_is_not_looked_at() -> None:
     rests(rig)
 
 
-def test_a_target_that_was_added_takes_part_from_the_next_rotation_on() -> None:
-    """The one under way is left with the targets that it began with: readers there never were its own."""
+def accepted(rig: Rig, path: str) -> bool:
+    """Whether every verifier accepts what readers of a place get."""
+    return all(node.accepts(rig.backend.place(path).readers_get() or "") for node in rig.authority.nodes.values())
+
+
+def test_a_target_that_comes_back_takes_part_again() -> None:
+    """It is missing from the configuration for one tick, by a mistake or at a replica with yesterday's file: its readers get
+    the new version like the others', nothing they get is ever refused, and no copy is left there."""
+    rig = Rig()
+    rig.warm_up()
+    rig.runtime.start(NAME, by="ada", why="test")
+    rig.until_phase(Phase.OVERLAP)
+    good = rig.registry
+    without_t1(rig)
+    rig.second()
+    rig.registry = good
+    rig.restart()
+    ended = rig.until(lambda rotation: not rotation.live or not accepted(rig, "t1"))
+    assert ended.phase is Phase.COMPLETED
+    assert ended.targets == ("t0", "t1")
+    assert rig.backend.place("t1").readers_get() == rig.backend.place("t0").readers_get()
+    assert not rig.backend.place("t1").copies()
+    assert [line.detail for line in rig.store.history(NAME) if line.kind == "taken_in"] == ["t1 is configured, and takes part"]
+
+
+@pytest.mark.parametrize("since", [Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE])
+@pytest.mark.parametrize("back", [False, True], ids=["forward", "back"])
+def test_a_target_by_another_name_takes_part_all_the_same(since: Phase, back: bool) -> None:
+    """Renamed while the rotation is under way, which then goes on or is rolled back: nobody is called, no reader of that
+    place gets what a verifier refuses, and none gets another version than the last."""
+    rig = Rig()
+    rig.warm_up()
+    rig.runtime.start(NAME, by="ada", why="test")
+    rig.until_phase(since)
+    both = rig.registry.credentials[NAME].targets
+    configured(rig, t0=both["t0"], renamed=both["t1"])
+    if back:
+        rig.runtime.command(NAME, partial(roll_back, by="ada", why="test"), by="ada", what="rollback")
+    ended = rig.until(lambda rotation: not rotation.live or not accepted(rig, "t1"))
+    assert ended.phase is (Phase.ROLLED_BACK if back else Phase.COMPLETED)
+    assert rig.backend.place("t1").readers_get() == rig.backend.place("t0").readers_get()
+    for _ in range(3):
+        rig.second()
+    rests(rig)
+    assert accepted(rig, "t1")
+    assert "rotation.held" not in [heard["topic"] for heard in rig.notifier.payloads]
+
+
+def test_a_target_that_was_added_takes_part_at_once() -> None:
+    """Its readers get the version that is to go: they get the new one after the others', before anything is taken away."""
     rig = Rig()
     rig.warm_up()
     rig.runtime.start(NAME, by="ada", why="test")
     rig.until_phase(Phase.OVERLAP)
     rig.backend.place("copied").overwrite(rig.backend.place("t0").readers_get() or "")
     with_added(rig)
-    assert rig.until_phase(Phase.RETIRE).targets == ("t0", "t1")
-    rig.until_phase(Phase.COMPLETED)
-    rig.backend.place("copied").overwrite(rig.backend.place("t0").readers_get() or "")
+    ended = rig.until(lambda rotation: not rotation.live or not accepted(rig, "copied"))
+    assert ended.phase is Phase.COMPLETED
+    assert ended.targets == ("t0", "t1", "copied")
+    assert rig.backend.place("copied").readers_get() == rig.backend.place("t0").readers_get()
+
+
+@pytest.mark.parametrize("since", [Phase.MONITOR, Phase.RETIRE, Phase.DESTROY])
+def test_nothing_is_taken_away_from_readers_of_a_target_that_was_added_late(since: Phase) -> None:
+    """Its readers get the old version when all others have the new one: that is held for and paged by the target's name, and
+    goes on once an operator has it overwritten with the new one."""
+    rig = Rig()
+    rig.warm_up()
+    old = rig.backend.place("t0").readers_get() or ""
     rig.runtime.start(NAME, by="ada", why="test")
-    assert rig.until_phase(Phase.COMPLETED).targets == ("t0", "t1", "copied")
+    rig.until_phase(since)
+    place = rig.backend.place("copied")
+    place.overwrite(old)
+    with_added(rig)
+    held = rig.until(lambda rotation: rotation.hold is not None)
+    assert held.hold is not None
+    assert held.hold.reason is Reason.TARGET_FOREIGN
+    assert "copied" in held.hold.detail
+    for _ in range(20):
+        rig.second()
+    assert rig.until_phase(since).hold is not None
+    found = str(held.hold.evidence["found"])
+    change = partial(reassert, seen=rig.runtime.look(NAME), target="copied", found=found, by="ada", why="test")
+    rig.runtime.command(NAME, change, by="ada", what="reassert")
+    rig.until_phase(Phase.COMPLETED)
+    assert place.readers_get() == rig.backend.place("t0").readers_get()
+    assert accepted(rig, "copied")
 
 
 @pytest.mark.parametrize("left", ["the destroyed version", "a value of nobody's", None])
