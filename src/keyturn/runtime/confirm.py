@@ -20,7 +20,7 @@ from keyturn.domain.succession import taken_in, with_keys
 from keyturn.ports.clock import Clock
 from keyturn.ports.records import Commit, Credential, HistoryEntry
 from keyturn.ports.store import Store
-from keyturn.runtime.adopt import plan_rotation, remember, started
+from keyturn.runtime.adopt import LEFT, plan_rotation, remember, started
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.survey import Rebuilt, rebuild, survey, unremembered
@@ -57,7 +57,7 @@ class Compared:
     differences: tuple[str, ...]
     """What the rotation does not explain."""
     found: tuple[Version, ...]
-    """Versions that the store does not know."""
+    """Versions that no rotation of the store leads to an end."""
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -178,7 +178,8 @@ class Confirm:
             live=live is not None,
             seen=seen,
             differences=tuple(differences(Situation(rotation=rotation, seen=seen, now=now))),
-            found=unremembered(wired, known, live, self.fingerprint_key, now),
+            # A confirmation that was interrupted has remembered some already, and nothing else of them.
+            found=(*_left(known, live), *unremembered(wired, known, live, self.fingerprint_key, now)),
         )
 
     def _go_by_the_world(self, wired: WiredCredential, compared: Compared, *, by: str, why: str, now: datetime) -> None:
@@ -210,6 +211,12 @@ def _entry(adoption: Adoption, rotation: Rotation | None, *, by: str, why: str, 
 def _adoption(name: str, found: Sequence[str], follows: str) -> Adoption:
     code = hashlib.sha256("\n".join((name, *found, follows)).encode()).hexdigest()[:10]
     return Adoption(name=name, found=tuple(found), code=code, follows=follows)
+
+
+def _left(known: Credential, live: Rotation | None) -> list[Version]:
+    """What the store remembers as alive, or disabled, beside what readers get and what the live rotation has."""
+    apart = [version for serial, version in sorted(known.versions.items()) if live is None or serial not in live.versions]
+    return [version for version in apart if version.key_id is not None and version.state in LEFT]
 
 
 def _line(version: Version) -> str:

@@ -409,3 +409,33 @@ class TestRestored:
         yesterday.come_back()
         assert confirmed(rig) == ()
         assert rig.until_phase(Phase.COMPLETED).targets == ("t0",)
+
+    @pytest.mark.parametrize("under_way", [False, True])
+    def test_a_confirmation_that_is_interrupted_forgets_nothing(
+        self, yesterday: Yesterday, monkeypatch: pytest.MonkeyPatch, under_way: bool
+    ) -> None:
+        """The store is away when the rotation that is to lead what was found to its end begins, or takes over: it is found
+        again, and confirmed again no version is left alive beside the one that readers get (P5)."""
+        rig = yesterday.rig
+        if under_way:
+            rig.runtime.start(NAME, by="ada", why="test")
+            rig.until_phase(Phase.MONITOR)
+            yesterday.back_up()
+            rig.until_phase(Phase.COMPLETED)
+        else:
+            yesterday.back_up()
+        rig.runtime.start(NAME, by="ada", why="test")
+        rig.until(lambda _: len(alive(rig)) == 2)
+        lost = max(alive(rig))
+        yesterday.come_back()
+
+        def away(*_: object, **__: object) -> None:
+            raise Transient("the store cannot be used now")
+
+        with monkeypatch.context() as broken, pytest.raises(Transient, match="the store"):
+            broken.setattr(rig.store, "commit" if under_way else "begin", away)
+            confirmed(rig)
+        assert any(lost in line and "alive" in line for line in confirmed(rig))
+        at_rest(rig)
+        assert lost not in alive(rig)
+        assert rig.refused == {}
