@@ -12,7 +12,7 @@ import structlog
 
 from keyturn.domain.differences import differences
 from keyturn.domain.effects import Message
-from keyturn.domain.errors import Refused, Transient
+from keyturn.domain.errors import Failure, Refused, Transient
 from keyturn.domain.model import Adopting, Rotation, Version, VersionState
 from keyturn.domain.observations import Entry, Observations, ServingKind
 from keyturn.domain.situation import Situation
@@ -105,19 +105,28 @@ class Confirm:
         return turn
 
     def report(self, wired: WiredCredential) -> None:
-        """Tell what has changed since the backup, and again whenever that has changed."""
-        now = self.clock.now()
-        adoption = self.look(wired)
+        """Tell what has changed since the backup, and again whenever that has changed; once that it cannot be told, and why.
+        Raises as `look` does."""
+        try:
+            adoption = self.look(wired)
+        except Failure as error:
+            known = self.store.credential(wired.name)
+            since = known.restored_at.isoformat() if known is not None and known.restored_at is not None else ""
+            self._tell(wired, f"unseen/{since}", f"what has changed cannot be told now: {error}")
+            raise
         found = "; ".join(adoption.found) or "no difference"
         log.warning("restored and not confirmed", credential=wired.name, found=found, code=adoption.code)
+        self._tell(wired, adoption.code, found)
+
+    def _tell(self, wired: WiredCredential, what: str, found: str) -> None:
         message = Message(
-            id=f"{wired.name}/restored/{adoption.code}",
+            id=f"{wired.name}/restored/{what}",
             topic="credential.restored",
             text=f"{wired.name}: its store is from a backup, and nothing is done for it until `keyturn adopt {wired.name}` "
             f"is confirmed: {found}",
             details=(("credential", wired.name),),
         )
-        self.store.enqueue([message], wired.notifiers, now=now)
+        self.store.enqueue([message], wired.notifiers, now=self.clock.now())
 
     def look(self, wired: WiredCredential, code: str | None = None) -> Adoption:
         """What would be adopted. Raises `Refused` when there is nothing to adopt, or when the code that is given stands for
@@ -215,7 +224,9 @@ def _adoption(name: str, found: Sequence[str], follows: str) -> Adoption:
 
 def _left(known: Credential, live: Rotation | None) -> list[Version]:
     """What the store remembers as alive, or disabled, beside what readers get and what the live rotation has."""
-    apart = [version for serial, version in sorted(known.versions.items()) if live is None or serial not in live.versions]
+    apart = [
+        version for serial, version in sorted(known.versions.items()) if live is None or serial not in live.versions
+    ]
     return [version for version in apart if version.key_id is not None and version.state in LEFT]
 
 

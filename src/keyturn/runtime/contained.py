@@ -72,12 +72,15 @@ class Contained:
             self.met(error, **about)
         return None
 
-    def part(self, name: str, call: Callable[[], T]) -> T | None:
-        """What a part of the work on a credential returns; None when it failed."""
+    def part(self, name: str, call: Callable[[], T], *, lasting: bool = False) -> T | None:
+        """What a part of the work on a credential returns; None when it failed. `lasting`: what is away counts as failed
+        too, for no rotation's deadline tells of it, however long it is away."""
         try:
             return call()
         except (StaleRevision, Transient) as error:
-            # Another was faster, or something is away for a while; what is away for long has deadlines of its own.
+            # Another was faster, or something is away for a while.
+            if lasting and isinstance(error, Transient):
+                self._failed[name] = str(error)
             log.warning("credential skipped in this tick", credential=name, error=str(error))
         except KeyturnError as error:
             self._failed[name] = str(error)

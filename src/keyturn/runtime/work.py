@@ -82,9 +82,12 @@ class Work:
         """Tell of what a backup remembers and nobody has confirmed yet. After the work: each is a whole look at a world
         that may be slow, and nothing else is done for it before a person's word."""
         restored = [name for name in self._store.unconfirmed() if name in self._registry.credentials]
-        self._each(
-            self._confirm.to_report(restored), lambda name, _: self._confirm.report(self._registry.credential(name))
-        )
+        self._each(self._confirm.to_report(restored), self._report)
+
+    def _report(self, name: str, claim: Claim) -> None:
+        del claim
+        report = partial(self._confirm.report, self._registry.credential(name))
+        self._contained.part(name, report, lasting=True)
 
     def _each(self, names: Sequence[str], work: Callable[[str, Claim], str | None]) -> list[str | None]:
         """Claim these credentials, and work on each that is ours."""
@@ -134,7 +137,8 @@ class Work:
         """Do what is to be done for one credential. Returns the id of its live rotation."""
         wired, now = self._registry.credential(name), self._clock.now()
         if name in self._unknown:
-            self._contained.part(name, lambda: adopt(self._store, self._registry, name, self._key, now))
+            take = partial(adopt, self._store, self._registry, name, self._key, now)
+            self._contained.part(name, take, lasting=True)
         rotation = self._store.live_of(name)
         known = self._store.credential(name) if rotation is None else None
         if known is not None and known.due_at is not None and known.due_at <= now:

@@ -23,6 +23,7 @@ from keyturn.domain.policy import Policy
 from keyturn.domain.reasons import Reason
 from keyturn.domain.secret_value import SecretValue
 from keyturn.runtime.confirm import REPORT_EVERY, REPORTS_A_TICK
+from keyturn.runtime.contained import STUCK
 from keyturn.runtime.registry import WiredCredential
 from keyturn.stores.memory import MemoryStore
 from keyturn.stores.sql import SqlStore
@@ -432,10 +433,43 @@ class TestRestored:
         def away(*_: object, **__: object) -> None:
             raise Transient("the store cannot be used now")
 
-        with monkeypatch.context() as broken, pytest.raises(Transient, match="the store"):
+        with monkeypatch.context() as broken:
             broken.setattr(rig.store, "commit" if under_way else "begin", away)
-            confirmed(rig)
+            with pytest.raises(Transient, match="the store"):
+                confirmed(rig)
         assert any(lost in line and "alive" in line for line in confirmed(rig))
         at_rest(rig)
         assert lost not in alive(rig)
         assert rig.refused == {}
+
+    def test_what_cannot_be_compared_is_told(self, yesterday: Yesterday) -> None:
+        """A target is away for ever: people are told at once what it is that nobody can confirm, then page after page that
+        nothing can be done, and its status says why (P10). Taken out of the configuration, it stands in nobody's way."""
+        rig = at("monitor", yesterday.rig)
+        yesterday.back_up()
+        yesterday.come_back()
+        wired = rig.registry.credentials[NAME]
+
+        def no_answer(call: str) -> None:
+            raise Transient(f"{call}: no answer")
+
+        away: Any = Watched(wired.targets["t1"], no_answer)
+        one_away = {"t0": wired.targets["t0"], "t1": away}
+        rig.registry = replace(rig.registry, credentials={NAME: replace(wired, targets=one_away)})
+        rig.restart()
+        told = len(rig.notifier.payloads)
+        rig.second()
+        (restored,) = rig.notifier.payloads[told:]
+        assert restored["topic"] == "credential.restored"
+        assert "t1" in str(restored["text"])
+        trouble = rig.runtime.status(NAME).trouble
+        assert trouble is not None
+        assert "t1" in trouble.why
+        for _ in range(STUCK):
+            rig.clock.advance(REPORT_EVERY)
+            rig.second()
+        topics = [payload["topic"] for payload in rig.notifier.payloads[told:]]
+        assert topics == ["credential.restored", "credential.stuck"]
+        rig.registry = replace(rig.registry, credentials={NAME: replace(wired, targets={"t0": wired.targets["t0"]})})
+        rig.restart()
+        assert confirmed(rig) == ()

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.runtime.rig import NAME, QUICK, SECOND, Heard, Rig
 
 from keyturn.domain.effects import Message
-from keyturn.domain.errors import KeyturnError
+from keyturn.domain.errors import KeyturnError, Refused
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import Phase
@@ -20,6 +20,7 @@ from keyturn.ports.usage import UsageBatch
 from keyturn.runtime.contained import STUCK
 from keyturn.runtime.registry import WiredSource
 from keyturn.stores.memory import MemoryStore
+from keyturn.testing.fakes import Fault
 
 OTHER = "ahead"
 """A second credential, which comes before the rig's own."""
@@ -116,6 +117,23 @@ def test_credential_that_cannot_be_worked_on_is_told_and_stops_no_other(error: E
     rig.clock.advance(rig.policy.page_every)
     rig.second()
     assert len(stuck(rig)) == 2
+
+
+def test_credential_that_is_never_reached_is_told() -> None:
+    """A new credential whose backend never answers has no rotation, and so no deadline: after a few ticks its people are
+    told, its status says what is away, and once that answers it is in care and nothing is the matter (P10)."""
+    rig = Rig()
+    rig.backend.faults.inject(Fault.LOST_REQUEST, "view", times=None)
+    for _ in range(STUCK - 1):
+        rig.second()
+    assert stuck(rig) == []
+    with pytest.raises(Refused, match="4 ticks in a row: fake: view: no answer"):
+        rig.runtime.status(NAME)
+    rig.second()
+    assert len(stuck(rig)) == 1
+    rig.backend.faults.clear()
+    rig.second()
+    assert rig.runtime.status(NAME).trouble is None
 
 
 def test_pages_without_time_between_them_come_as_by_default() -> None:

@@ -93,7 +93,9 @@ def test_a_target_that_comes_back_takes_part_again() -> None:
     assert ended.targets == ("t0", "t1")
     assert rig.backend.place("t1").readers_get() == rig.backend.place("t0").readers_get()
     assert not rig.backend.place("t1").copies()
-    assert [line.detail for line in rig.store.history(NAME) if line.kind == "taken_in"] == ["t1 is configured, and takes part"]
+    assert [line.detail for line in rig.store.history(NAME) if line.kind == "taken_in"] == [
+        "t1 is configured, and takes part"
+    ]
 
 
 @pytest.mark.parametrize("since", [Phase.OVERLAP, Phase.MONITOR, Phase.RETIRE])
