@@ -221,8 +221,9 @@ class Store(Protocol):
         """Names of the credentials of which any usage is kept, in buckets or rolled up."""
 
     def roll_up(self, credential: str, before: datetime) -> bool:
-        """Take the buckets of one day, the oldest that has any which start before then, out of `usage`; of each client only
-        the five-minute slots that it used the credential in are kept. Whether there was anything to do."""
+        """Take the oldest buckets that start before then out of `usage`: those of one day, or no more of them than one
+        transaction bears; of each client only the five-minute slots that it used the credential in are kept. Whether there
+        was anything to do."""
 
     def forget_slots(self, credential: str, before: datetime) -> None:
         """Forget the slots of the days that end before then."""

@@ -6,21 +6,23 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from keyturn.domain.errors import StaleRevision
 from keyturn.ports.clock import Clock
 from keyturn.ports.store import Store
 from keyturn.runtime.claims import Claim, Claims
+from keyturn.runtime.contained import Contained
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.usage import BATCHES_KEPT
 
 EVERY = timedelta(hours=1)
 """Between two rounds over all credentials that are used."""
 LONGEST = timedelta(seconds=30)
-"""One credential takes less."""
-DAYS_A_ROUND = 3
-"""Days of one credential that are rolled up in a round, each in a transaction of its own: a backlog is worked off without
-holding up anything."""
+"""One transaction takes less."""
+ROLL_UPS_A_ROUND = 24
+"""So often some of one credential's usage, a day's at most, is rolled up in a round, each time in a transaction of its own:
+a backlog is worked off without holding up anything, and faster than thousands of clients add to it."""
 MESSAGES_A_ROUND = 20
 """So often some hundreds of old messages are forgotten in a round."""
 
@@ -44,17 +46,27 @@ class Retention:
 class Housekeeping:
     """Rolls up and forgets, once in a while."""
 
-    def __init__(self, *, store: Store, registry: Registry, clock: Clock, retention: Retention, claims: Claims) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        retention: Retention,
+        claims: Claims,
+        contained: Contained,
+    ) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._retention = retention
         self._claims = claims
+        self._contained = contained
         self._next = clock.now()
 
     def tidy(self) -> None:
-        """What is due, by one replica at a time. Buckets that a source has not declared complete are left: the detector has
-        not read them."""
+        """What is due, by one replica at a time; what fails for one credential leaves the others as they are. Buckets that a
+        source has not declared complete are left: the detector has not read them."""
         now = self._clock.now()
         if now < self._next:
             return
@@ -71,10 +83,16 @@ class Housekeeping:
         for name in self._store.with_usage():
             # Two that roll up the same day at once would each write what it has read of it, and one of it would be lost.
             claim.keep(LONGEST)
-            before = self._known(name, now) - self._retention.buckets
-            any(not self._store.roll_up(name, before) for _ in range(DAYS_A_ROUND))
-            self._store.forget_slots(name, now - self._retention.history)
-            self._store.forget_uses(name, now - self._retention.history)
+            self._contained.run(partial(self._tidy, name, claim, now), credential=name)
+
+    def _tidy(self, name: str, claim: Claim, now: datetime) -> None:
+        before = self._known(name, now) - self._retention.buckets
+        for _ in range(ROLL_UPS_A_ROUND):
+            if not self._store.roll_up(name, before):
+                break
+            claim.keep(LONGEST)
+        self._store.forget_slots(name, now - self._retention.history)
+        self._store.forget_uses(name, now - self._retention.history)
 
     def _known(self, credential: str, now: datetime) -> datetime:
         wired = self._registry.credentials.get(credential)

@@ -119,7 +119,12 @@ class Runtime:
             store=store, registry=registry, clock=clock, executor=executor, claims=claims, contained=self._contained
         )
         self._housekeeping = Housekeeping(
-            store=store, registry=registry, clock=clock, retention=retention or Retention(), claims=self._claims
+            store=store,
+            registry=registry,
+            clock=clock,
+            retention=retention or Retention(),
+            claims=self._claims,
+            contained=self._contained,
         )
 
     def tick(self) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import pytest
+
+from keyturn.domain.errors import Transient
 from keyturn.domain.model import VersionState
 from keyturn.domain.phases import Phase
 from keyturn.ports.store import Store
 from keyturn.runtime.claims import LEASE, Claims
+from keyturn.runtime.contained import Contained
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.retention import EVERY, Housekeeping, Retention
 from keyturn.stores.memory import MemoryStore
@@ -20,9 +24,14 @@ DAY = timedelta(days=1)
 
 def keeper(store: Store, clock: FakeClock, owner: str = "a") -> Housekeeping:
     """One replica's housekeeping."""
-    claims = Claims(store=store, clock=clock, owner=owner)
+    registry = Registry(credentials={})
     return Housekeeping(
-        store=store, registry=Registry(credentials={}), clock=clock, retention=Retention(), claims=claims
+        store=store,
+        registry=registry,
+        clock=clock,
+        retention=Retention(),
+        claims=Claims(store=store, clock=clock, owner=owner),
+        contained=Contained(store=store, registry=registry, clock=clock, met=None),
     )
 
 
@@ -130,10 +139,29 @@ def test_one_replica_tidies_at_a_time() -> None:
 
     store.meanwhile = meanwhile
     ours.tidy()
-    assert store.tidied == ["a"]
+    assert store.tidied == []
     clock.advance(EVERY)
     theirs.tidy()
-    assert store.tidied == ["a", "a", "b", "c"]
+    assert store.tidied == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("error", [Transient("it took too long"), LookupError("hunter2")])
+def test_what_fails_for_one_leaves_the_others_tidied(error: Exception) -> None:
+    """The usage of one credential cannot be rolled up: that of those after it is, and the pass goes on."""
+    clock = FakeClock(NOW)
+    store = Interrupted(clock)
+    for name in ("a", "b"):
+        store.register(name, version(name=name), due_at=None)
+        add(store, bucket(0, successes=1, credential=name))
+    clock.advance(8 * DAY)
+
+    def fails() -> None:
+        raise error
+
+    store.meanwhile = fails
+    keeper(store, clock).tidy()
+    assert store.tidied == ["b"]
+    assert everything(store, "b") == []
 
 
 class Interrupted(MemoryStore):

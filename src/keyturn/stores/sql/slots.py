@@ -23,17 +23,27 @@ def _names(column: Column[str]) -> Select[Any]:
     return select(walk.c.name).where(walk.c.name.is_not(None))
 
 
+AT_ONCE = 50_000
+"""So many buckets are rolled up in one transaction, which is to end long before a database cancels its statements: of
+thousands of clients a day has millions."""
 DAY = timedelta(days=1)
 BYTES = SLOTS_A_DAY // 8
 _WITH_BUCKETS, _WITH_SLOTS = _names(usage.c.credential), _names(slots.c.credential)
 _USED = or_(usage.c.successes > 0, usage.c.failures > 0)
 _OLDEST = select(func.min(usage.c.start, type_=usage.c.start.type)).where(usage.c.credential == bindparam("wanted"))
-_OF_DAY = (
+_BEYOND = (
+    select(usage.c.start)
+    .where(usage.c.credential == bindparam("wanted"), usage.c.start > bindparam("first"))
+    .order_by(usage.c.start)
+    .offset(bindparam("rows"))
+    .limit(1)
+)
+_OF_SPAN = (
     usage.c.credential == bindparam("wanted"),
     usage.c.start >= bindparam("first"),
     usage.c.start < bindparam("end"),
 )
-_TAKE_OUT = delete(usage).where(*_OF_DAY).returning(usage.c.client, usage.c.start, _USED)
+_TAKE_OUT = delete(usage).where(*_OF_SPAN).returning(usage.c.client, usage.c.start, _USED)
 _KNOWN = select(slots.c.client, slots.c.used).where(
     slots.c.credential == bindparam("wanted"),
     slots.c.day == bindparam("when"),
@@ -70,7 +80,10 @@ def roll_up(connection: Connection, credential: str, before: datetime) -> bool:
     if oldest is None or oldest >= before:
         return False
     day, _ = slot_of(oldest)
-    span = {"wanted": credential, "first": oldest, "end": min(before, slot_start(day + 1, 0))}
+    # All that start together go together, so that there is an end to it.
+    beyond = connection.execute(_BEYOND, {"wanted": credential, "first": oldest, "rows": AT_ONCE}).scalar_one_or_none()
+    ends = [end for end in (before, slot_start(day + 1, 0), beyond) if end is not None]
+    span = {"wanted": credential, "first": oldest, "end": min(ends)}
     used: dict[str, int] = defaultdict(int)
     # What is taken out and nothing else: what a source adds meanwhile is left for the next time.
     for client, start, was_used in connection.execute(_TAKE_OUT, span):
