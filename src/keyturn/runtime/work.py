@@ -136,7 +136,7 @@ class Work:
     def _on(self, name: str, claim: Claim) -> str | None:
         """Do what is to be done for one credential. Returns the id of its live rotation."""
         wired, now = self._registry.credential(name), self._clock.now()
-        if name in self._unknown:
+        if name in self._unknown and self._store.credential(name) is None:
             take = partial(adopt, self._store, self._registry, name, self._key, now)
             self._contained.part(name, take, lasting=True)
         rotation = self._store.live_of(name)

@@ -10,6 +10,7 @@ from tests.unit.runtime.replicas import Watched
 from tests.unit.runtime.rig import NAME, Rig
 
 from keyturn.domain.phases import Phase
+from keyturn.runtime.contained import STUCK
 
 A_WHILE = 0.3
 """So long a second piece of work would have to come to its end, if nothing kept it."""
@@ -51,3 +52,18 @@ def test_work_on_one_credential_leaves_alone_what_nobody_has_confirmed() -> None
     rig.store.restored(rig.clock.now())
     rig.runtime.work_on(NAME)
     assert rig.store.live_of(NAME) == rotation
+
+
+def test_commands_before_the_first_pass_find_what_is_in_care() -> None:
+    """A restart in the middle of a rotation, and several commands before its first pass: none of them takes the credential
+    for a new one with copies of a lost store beside it, and nobody is told so."""
+    rig = Rig()
+    rig.warm_up()
+    rig.runtime.start(NAME, by="ada", why="test")
+    rig.second()
+    rig.restart()
+    for _ in range(STUCK):
+        rig.runtime.work_on(NAME)
+    assert rig.runtime.trouble(NAME) is None
+    rig.second()
+    assert "credential.stuck" not in [heard["topic"] for heard in rig.notifier.payloads]
