@@ -58,8 +58,8 @@ class Work:
         self._silences = silences
         self._contained = contained
         self._key = fingerprint_key
-        self._unknown = set(registry.credentials)
-        # Not yet seen to be registered.
+        self._unscheduled = set(registry.credentials)
+        # Not yet seen to be registered, and due by the schedule that they have now.
         self._turns: dict[str, threading.Lock] = {}
 
     def run(self) -> None:
@@ -107,36 +107,39 @@ class Work:
     def _names(self) -> list[str]:
         """Names of the credentials that something is to be done for now."""
         now = self._clock.now()
-        known = {name: found for name in sorted(self._unknown) if (found := self._store.credential(name)) is not None}
-        self._unknown -= known.keys()
+        found = {name: self._store.credential(name) for name in sorted(self._unscheduled)}
         rotating = dict.fromkeys(self._store.rotating())
-        for name, credential in known.items():
-            if name not in rotating:  # else its end sets the date
-                self._contained.part(name, partial(self._schedule, credential, now))
+        known = [credential for credential in found.values() if credential is not None]
+        for credential in known:
+            if credential.name in rotating:  # its end sets the date
+                self._unscheduled.discard(credential.name)
+            else:
+                self._contained.part(credential.name, partial(self._schedule, credential, now))
         for name in rotating:
             if name not in self._registry.credentials:
                 log.error("a credential rotates that is not configured", credential=name)
-        names = dict.fromkeys([*sorted(self._unknown), *self._store.due(now), *rotating, *self._store.to_check(now)])
+        unknown = [name for name, credential in found.items() if credential is None]
+        names = dict.fromkeys([*unknown, *self._store.due(now), *rotating, *self._store.to_check(now)])
         # Nothing is done for what a backup remembers before a person has confirmed it.
         restored = set(self._store.unconfirmed())
         return [name for name in names if name in self._registry.credentials and name not in restored]
 
     def _schedule(self, credential: Credential, now: datetime) -> None:
         """The schedule may have changed while no process ran: a credential at rest is due by the one that it has now. Once a
-        process, since a schedule changes with a restart only."""
-        schedule = self._registry.credential(credential.name).schedule
-        if schedule is None and credential.due_at is None:
-            return
-        due_at = as_scheduled(schedule, credential, self._store.latest_of(credential.name), now)
-        if due_at != credential.due_at:
-            said = "on command" if due_at is None else due_at.isoformat()
-            log.info("the schedule has changed", credential=credential.name, next=said)
-            self._store.set_due(credential.name, due_at)
+        process, since a schedule changes with a restart only; but until it has succeeded."""
+        name, schedule = credential.name, self._registry.credential(credential.name).schedule
+        if schedule is not None or credential.due_at is not None:
+            due_at = as_scheduled(schedule, credential, self._store.latest_of(name), now)
+            if due_at != credential.due_at:
+                said = "on command" if due_at is None else due_at.isoformat()
+                log.info("the schedule has changed", credential=name, next=said)
+                self._store.set_due(name, due_at)
+        self._unscheduled.discard(name)
 
     def _on(self, name: str, claim: Claim) -> str | None:
         """Do what is to be done for one credential. Returns the id of its live rotation."""
         wired, now = self._registry.credential(name), self._clock.now()
-        if name in self._unknown and self._store.credential(name) is None:
+        if name in self._unscheduled and self._store.credential(name) is None:
             take = partial(adopt, self._store, self._registry, name, self._key, now)
             self._contained.part(name, take, lasting=True)
         rotation = self._store.live_of(name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from tests.unit.runtime.rig import NAME, QUICK, Rig
 
+from keyturn.domain.errors import Transient
 from keyturn.domain.phases import Phase
 from keyturn.domain.schedule import Schedule
 
@@ -151,3 +153,22 @@ def test_a_rotation_under_way_sets_the_date_at_its_end() -> None:
     assert due(rig) is None
     rig.until_phase(Phase.COMPLETED)
     assert due(rig) == rotation.started_at + 90 * DAY
+
+
+@pytest.mark.parametrize("call", ["rotating", "latest_of", "set_due"])
+def test_a_schedule_outlives_a_store_that_fails_in_the_first_pass(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is away just when the new schedule is to be written: the next pass that it is back in writes it."""
+    rig = adopted(None)
+    wired = rig.registry.credentials[NAME]
+    rig.registry = replace(rig.registry, credentials={NAME: replace(wired, schedule=MONTHLY)})
+    rig.restart()
+
+    def away(*_: object) -> None:
+        raise Transient("the store cannot be used now")
+
+    with monkeypatch.context() as broken, suppress(Transient):
+        broken.setattr(rig.store, call, away)
+        rig.second()
+    assert due(rig) is None
+    rig.second()
+    assert due(rig) is not None
