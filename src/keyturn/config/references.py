@@ -12,6 +12,8 @@ from keyturn.domain.errors import ConfigError
 from keyturn.domain.secret_value import SecretValue
 
 READABLE_BY_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+CREDENTIALS = Path("/run/credentials")
+"""Where systemd puts what units are given by `LoadCredential=`, as long as each unit runs. None but root can write there."""
 LONGEST = 64 * 1024
 
 
@@ -45,7 +47,8 @@ def read_private(path: Path, reference: str) -> SecretValue:
             status = os.fstat(file.fileno())
             content = file.read(LONGEST + 1)
     except FileNotFoundError:
-        raise ConfigError(f"{reference}: there is no file {path}") from None
+        mend = "; systemd keeps it there only while its unit runs" if _in_care_of_systemd(path) else ""
+        raise ConfigError(f"{reference}: there is no file {path}{mend}") from None
     except OSError as error:
         raise ConfigError(f"{reference}: {path} cannot be read: {error.strerror}") from None
     mode = status.st_mode
@@ -66,9 +69,12 @@ def read_private(path: Path, reference: str) -> SecretValue:
 
 
 def _handed_over(path: Path, status: os.stat_result) -> bool:
-    """Whether systemd has put a file there for this service alone (`LoadCredential=`). It may grant that by an access list,
-    whose mask shows as what the group may; nobody can change the mode there, and none but root reaches the folder."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if not folder or not path.resolve().is_relative_to(Path(folder).resolve()):
+    """Whether systemd has put a file there for one unit alone. It may grant that by an access list, whose mask shows as what
+    the group may; nobody can change the mode there. Its place tells: a command beside the daemon has another environment."""
+    if not _in_care_of_systemd(path):
         return False
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & READABLE_BY_OTHERS & ~stat.S_IRGRP
+
+
+def _in_care_of_systemd(path: Path) -> bool:
+    return path.resolve().is_relative_to(CREDENTIALS)

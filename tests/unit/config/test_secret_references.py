@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.config import resolver
+from keyturn.config import references, resolver
 from keyturn.domain.errors import ConfigError
 
 
@@ -42,11 +42,13 @@ def test_file_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
 
 
 def test_a_file_that_systemd_has_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An access list that lets the service read it shows as what the group may, a mode that no one can change there. What
-    the world may read, or the group write, is refused there too, and so is any such file elsewhere."""
-    folder = tmp_path / "credentials"
-    folder.mkdir()
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    """An access list that lets the unit's user read it shows as what the group may, a mode that no one can change there: any
+    command reads it, in whatever environment. What the world may read, or the group write, is refused there too, and so is
+    any such file elsewhere."""
+    monkeypatch.setattr(references, "CREDENTIALS", tmp_path / "credentials")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    folder = tmp_path / "credentials" / "keyturn.service"
+    folder.mkdir(parents=True)
     inside, outside = private(folder / "secret", "hunter2"), private(tmp_path / "secret", "hunter2")
     for mode, fine in ((0o440, True), (0o400, True), (0o444, False), (0o460, False), (0o450, False)):
         inside.chmod(mode)
@@ -59,10 +61,17 @@ def test_a_file_that_systemd_has_handed_over(tmp_path: Path, monkeypatch: pytest
         if not fine:
             with pytest.raises(ConfigError, match="others may use"):
                 resolver(folder)("file:secret")
-    inside.chmod(0o440)
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    outside.chmod(0o440)
+    (folder / "link").symlink_to(outside)
     with pytest.raises(ConfigError, match="others may use"):
-        resolver(folder)("file:secret")
+        resolver(folder)("file:link")
+
+
+def test_a_file_that_systemd_has_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the unit is stopped its files are gone, and a command that needs one says that this is why."""
+    monkeypatch.setattr(references, "CREDENTIALS", tmp_path)
+    with pytest.raises(ConfigError, match=r"there is no file .* only while its unit runs"):
+        resolver(tmp_path)("file:keyturn.service/secret")
 
 
 @pytest.mark.parametrize(
