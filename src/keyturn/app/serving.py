@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import socket
@@ -49,6 +50,7 @@ def serve(config: Config, *, announce: Callable[[str], None]) -> None:
             daemon.start()
             log.info("serving", url=server.url, credentials=len(config.credentials))
             announce(f"keyturn serves at {server.url}; operator token: {token_file(config.state_dir, OPERATOR)}")
+            _tell_systemd()
             ended = threading.Event()
             # A thread of its own, which no stop waits for: what it asks may take long to answer.
             threading.Thread(target=_reporting, args=(daemon, announce, ended), daemon=True).start()
@@ -61,6 +63,20 @@ def serve(config: Config, *, announce: Callable[[str], None]) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tell_systemd() -> None:
+    """That it serves, where `Type=notify` waits for that: whoever starts it with what it cannot run on is told at once."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):  # as systemd writes a socket that is in no folder
+        address = f"\0{address[1:]}"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying:
+            notifying.sendto(b"READY=1", address)
+    except OSError as error:
+        log.warning("systemd cannot be told that it serves", error=error.strerror or str(error))
 
 
 def listen(config: Config) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,8 +28,8 @@ WITHIN = 30.0
 
 @contextmanager
 def started(house: House, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that finds the fakes; gone afterwards."""
-    path = os.pathsep.join([str(ROOT), str(house.folder / "fakes")])
+    """A process of the code that is beside the tests, which finds the fakes; gone afterwards."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src"), str(house.folder / "fakes")])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error"}
     with subprocess.Popen(
         command(*words), env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/"
@@ -132,6 +133,37 @@ def test_what_was_answered_outlives_a_kill(house: House) -> None:
         assert {row.client: row.successes for row in rows} == {
             f"node-{node}": count + 1 for node, count in enumerate(answered)
         }
+
+
+def test_serve_tells_systemd_that_it_serves(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it answers, and never with a configuration that it cannot start with: a start job of `Type=notify` fails then."""
+    address = house.folder / "notify"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(address))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.settimeout(WITHIN)
+        with started(house, "serve", "--config", str(house.file)) as process:
+            assert systemd.recv(100) == b"READY=1"
+            house.url = line_of(process.stdout).split()[3].rstrip(";")
+            assert house.ask("GET", "/livez", token=None).status_code == 200
+            process.terminate()
+            ended(process)
+        house.configure(lambda config: config["credentials"]["payments"].update(issuer="door"))
+        with started(house, "serve", "--config", str(house.file)) as process:
+            assert process.wait(WITHIN) == 2
+        systemd.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100)
+
+
+def test_serve_where_systemd_does_not_listen(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that was left in the environment by somebody else is no reason not to serve; the log says it."""
+    monkeypatch.setenv("NOTIFY_SOCKET", "@no-such-socket-of-keyturn")
+    with started(house, "serve", "--config", str(house.file)) as process:
+        line_of(process.stdout)
+        process.terminate()
+        _, err = ended(process)
+        assert "systemd cannot be told" in err
 
 
 def test_serve_with_a_wrong_configuration(house: House) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.unit.docs.drawing import PAGE, drawing, page_with
 
+from keyturn.cli.failures import USAGE
 from keyturn.domain.reasons import MEANING, Reason
 
 ROOT = Path(__file__).parents[3]
@@ -42,3 +43,13 @@ def test_nothing_but_serve_keeps_the_daemon_from_starting() -> None:
     unit = (ROOT / "deploy" / "keyturn.service").read_text()
     runs = re.findall(r"^Exec\w+=\S+ (\w+)", unit, flags=re.MULTILINE)
     assert runs == ["serve"]
+
+
+def test_start_of_the_unit_fails_where_the_daemon_cannot_start() -> None:
+    """systemd waits for the daemon's own word that it serves, and leaves it failed when its exit code says that the
+    configuration is wrong: a loop of restarts would hide that."""
+    unit = (ROOT / "deploy" / "keyturn.service").read_text()
+    assert set(re.findall(r"^(?:Type|RestartPreventExitStatus)=(.*)$", unit, flags=re.MULTILINE)) == {
+        "notify",
+        str(USAGE),
+    }
