@@ -91,7 +91,7 @@ def _key_in(path: Path) -> bytes:
 
 def grant_tokens(state_dir: Path, store: Store, sources: list[str]) -> None:
     """See that each token exists as a file, and its digest in the store. The file decides: to renew a token, delete its
-    file and start again."""
+    file and start again. A file with a token that another has taken the place of decides nothing."""
     wanted: dict[str, tuple[str, str | None]] = {OPERATOR: (OPERATOR, None), VIEWER: (VIEWER, None)}
     wanted |= {source_token(source): (SOURCE, source) for source in sources}
     known = {token.name: token for token in store.tokens()}
@@ -101,8 +101,26 @@ def grant_tokens(state_dir: Path, store: Store, sources: list[str]) -> None:
             _write(path, TOKEN_PREFIX + secrets.token_urlsafe(32))
             log.info("access token made", name=name, file=str(path))
         token = AccessToken(name=name, role=role, source=source, digest=digest(_read(path)))
-        if known.get(name) != token:
+        before = known.get(name)
+        if before is not None and _superseded(store, token, before):
+            log.warning(
+                "access token superseded",
+                name=name,
+                file=str(path),
+                mend="it opens nothing: copy the file of the replica that made the new one, or renew it once more",
+            )
+        elif before != token:
             store.add_token(token)
+
+
+def _superseded(store: Store, token: AccessToken, now: AccessToken) -> bool:
+    """Whether a token had its time before the one that the store has now. It may have been renewed because it leaked: the
+    file of a replica that nobody told, or an old copy, must not bring it back. So each is pinned with the one whose place
+    it takes; the first of all takes nobody's, and is pinned with itself."""
+    if token.digest == now.digest:
+        return False
+    store.pin(f"token {token.name} {now.digest}", now.digest)
+    return store.pin(f"token {token.name} {token.digest}", now.digest) != now.digest
 
 
 def make_folder(folder: Path) -> None:

@@ -9,10 +9,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.unit.api.house import House
 
 from keyturn.app.daemon import open_daemon
-from keyturn.app.state import TOKEN_PREFIX
+from keyturn.app.state import TOKEN_PREFIX, digest
 from keyturn.config import load_config
 from keyturn.domain.errors import ConfigError
 from keyturn.stores.sql import SqlStore
@@ -105,6 +106,40 @@ def test_deleted_token_is_made_anew(house: House) -> None:
         assert house.ask("GET", "/v1/credentials").status_code == 200
         headers = {"Authorization": f"Bearer {before}"}
         assert house.ask("GET", "/v1/credentials", token=None, headers=headers).status_code == 401
+
+
+def test_renewed_token_does_not_come_back_from_an_old_file(house: House) -> None:
+    """A replica whose file still holds a token that was renewed starts, says so, and leaves the new one as it is; with a
+    copy of the new file it is like the others."""
+    file = house.state / "tokens" / "source-pushed"
+    made = []
+    for _ in range(3):
+        file.unlink(missing_ok=True)
+        with house.daemon():
+            made.append(house.token("source-pushed"))
+    latest = made[-1]
+    for old in made[:-1]:
+        file.write_text(old)
+        with capture_logs() as logged, house.daemon() as daemon:
+            assert digest(latest) in {token.digest for token in daemon.store.tokens()}
+        (said,) = [line for line in logged if line["event"] == "access token superseded"]
+        assert said["file"] == str(file)
+        assert old not in str(said)
+    file.write_text(latest)
+    with capture_logs() as logged, house.daemon() as daemon:
+        assert digest(latest) in {token.digest for token in daemon.store.tokens()}
+    assert "access token superseded" not in str(logged)
+
+
+def test_token_whose_renewal_was_interrupted_is_granted_at_the_next_start(house: House) -> None:
+    """Killed between the pin and the grant: the new file is no old one for that."""
+    with house.daemon() as daemon:
+        before = {token.name: token for token in daemon.store.tokens()}
+        (house.state / "tokens" / "operator").unlink()
+    with house.daemon() as daemon:
+        daemon.store.add_token(before["operator"])
+    with house.daemon():
+        assert house.ask("GET", "/v1/credentials").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["tokens/operator", "fingerprint.key"])
