@@ -46,6 +46,7 @@ def restore(config: Config, file: Path, *, key: Path | None, replace: bool, dry_
             "store and `keyturn adopt` each credential"
         )
     if dry_run:
+        backup.check_place(store_url(config), replace=replace)
         return Restored(backup=found, aside=None)
     aside = backup.restore(file, store_url(config), now=datetime.now(UTC), replace=replace)
     if key is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event, make_url, select
+from sqlalchemy import Connection, event, inspect, make_url, select
 from tests.integration.postgres_server import PostgresServer
 
 from keyturn.domain.errors import ConfigError
@@ -14,7 +15,7 @@ from keyturn.ports.records import Commit
 from keyturn.stores.chain import first_broken
 from keyturn.stores.migrations import upgrade
 from keyturn.stores.sql import SqlStore, transfer
-from keyturn.stores.sql.backup import back_up, examine, restore
+from keyturn.stores.sql.backup import back_up, check_place, examine, restore
 from keyturn.stores.sql.postgres import SETTINGS, open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
 from keyturn.stores.sql.tables import metadata
@@ -76,6 +77,7 @@ def test_file_to_postgres_goes_on_counting(postgres_url: str, tmp_path: Path) ->
     file = tmp_path / "backup.db"
     back_up(url, file)
     store.close()
+    check_place(postgres_url)
     restore(file, postgres_url, now=NOW)
     assert {path.name for path in tmp_path.iterdir() if "restored" in path.name} == set()
 
@@ -97,11 +99,26 @@ def test_no_row_of_a_server_is_overwritten(postgres_url: str, tmp_path: Path) ->
     back_up(url, file)
     server = SqlStore.open(postgres_url)
     server.register("theirs", version(name="theirs"), due_at=None)
-    with pytest.raises(ConfigError, match="not empty"):
+    with pytest.raises(ConfigError, match="not empty") as refused:
         restore(file, postgres_url, now=NOW, replace=True)
+    with pytest.raises(ConfigError, match=re.escape(str(refused.value))):
+        check_place(postgres_url)
     assert list(server.credentials()) == ["theirs"]
     server.close()
     assert examine(file).credentials == 2
+
+
+def test_dry_run_leaves_a_database_as_it_is(postgres: PostgresServer) -> None:
+    """Looked at, an empty database has no tables afterwards; one with tables that are not keyturn's is refused."""
+    url = postgres.url(postgres.create_database())
+    check_place(url)
+    database = open_postgres(make_url(url))
+    with database.write() as connection:
+        assert inspect(connection).get_table_names() == []
+        connection.exec_driver_sql("CREATE TABLE theirs (id integer)")
+    database.close()
+    with pytest.raises(ConfigError, match="somebody else's tables"):
+        check_place(url)
 
 
 def test_backup_of_a_big_store_is_read_bit_by_bit_and_at_leisure(

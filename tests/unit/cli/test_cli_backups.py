@@ -90,12 +90,16 @@ def test_restored_daemon_does_nothing_until_it_is_adopted(
 def test_restore_says_where_the_former_store_went(
     house: House, daemon: Daemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A store that is there is kept, and moved only when the daemon is down and that is asked for."""
+    """A store that is there is kept, and moved only when the daemon is down and that is asked for; a dry run says the same
+    to all of it."""
     backed_up(house, capsys)
     words = ("restore", str(house.folder / "b.db"), "--config", str(house.file))
-    assert "--replace" in line(capsys, *words, code=2)
-    assert "in use by another keyturn" in line(capsys, *words, "--replace", code=2)
+    for refused, why in ((words, "--replace"), ((*words, "--replace"), "in use by another keyturn")):
+        said = line(capsys, *refused, code=2)
+        assert why in said
+        assert line(capsys, *refused, "--dry-run", code=2) == said
     daemon.stop()
+    assert "would be made" in line(capsys, *words, "--replace", "--dry-run")
     said = line(capsys, *words, "--replace")
     (aside,) = house.state.glob("keyturn.db.until-*")
     assert str(aside) in said

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from keyturn.domain.errors import ConfigError
 
@@ -27,20 +27,9 @@ def upgrade(database: Database, *, scripts: Path = SCRIPTS, head: str = HEAD) ->
     Raises `ConfigError` when a newer keyturn has written the database, or when it is somebody else's.
     """
     with database.upgrading() as connection:
-        found = set(inspect(connection).get_table_names())
-        if "alembic_version" in found:
-            at = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-        elif found:
-            raise ConfigError(f"{database.place} holds somebody else's tables: set store.url to one of its own")
-        else:
-            at = None
+        at = schema_in(connection, database.place, head=head)
         if at == head:
             return
-        if at is not None and at > head:
-            raise ConfigError(
-                f"the store {database.place} has schema {at}, and this keyturn knows {head}: a newer keyturn has "
-                "written it; start that one, or restore a backup from before it"
-            )
         # Imported only now: most starts need none of it.
         from alembic import command
         from alembic.config import Config
@@ -54,3 +43,20 @@ def upgrade(database: Database, *, scripts: Path = SCRIPTS, head: str = HEAD) ->
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def schema_in(connection: Connection, place: str, *, head: str = HEAD) -> str | None:
+    """The schema of the database at a place; None when it has no tables. Raises `ConfigError` when a newer keyturn has
+    written it, or when it is somebody else's."""
+    found = set(inspect(connection).get_table_names())
+    if "alembic_version" not in found:
+        if found:
+            raise ConfigError(f"{place} holds somebody else's tables: set store.url to one of its own")
+        return None
+    at: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if at is not None and at > head:
+        raise ConfigError(
+            f"the store {place} has schema {at}, and this keyturn knows {head}: a newer keyturn has written it; start that "
+            "one, or restore a backup from before it"
+        )
+    return at

@@ -19,7 +19,7 @@ from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.postgres import open_postgres
 from keyturn.stores.sql.sqlite import open_sqlite
 from keyturn.stores.sql.store import SqlStore, checked
-from keyturn.stores.sql.transfer import transfer
+from keyturn.stores.sql.transfer import check_empty, transfer
 from keyturn.stores.sql.writer_lock import WriterLock
 
 BUSY = 10.0
@@ -78,6 +78,24 @@ def examine(file: Path) -> Backup:
         raise ConfigError(f"{file} is no backup of a keyturn store, or a damaged one ({error}): use another") from None
 
 
+def check_place(url: str, *, replace: bool = False) -> None:
+    """Raises `ConfigError` as `restore` does when a store is there and is not to be replaced, or is in use by a daemon, or
+    when a database on a server is not empty. Makes nothing."""
+    parsed = checked(url)
+    if parsed.drivername != "sqlite":
+        server = open_postgres(parsed)
+        try:
+            check_empty(server)
+        finally:
+            server.close()
+        return
+    store = Path(parsed.database or "").resolve()
+    with _said_plainly(store):
+        _check_replaceable(store, replace=replace)
+        if store.with_name(f"{store.name}.lock").exists():  # none: nobody has ever opened it
+            WriterLock(store).release()
+
+
 def restore(file: Path, url: str, *, now: datetime, replace: bool = False) -> Path | None:
     """Make the store at `url` from a backup, marked as restored: nothing is done for any credential before that is
     confirmed. A file that is there is moved aside with `replace`, and its new path returned.
@@ -92,8 +110,7 @@ def restore(file: Path, url: str, *, now: datetime, replace: bool = False) -> Pa
         return None
     store = Path(parsed.database or "").resolve()
     with _said_plainly(store):
-        if _has_content(store) and not replace:
-            raise ConfigError(f"there is a store {store} already: with --replace it is moved aside first")
+        _check_replaceable(store, replace=replace)
         store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = WriterLock(store)
         try:
@@ -103,6 +120,11 @@ def restore(file: Path, url: str, *, now: datetime, replace: bool = False) -> Pa
                 return _moved_aside(store, f"{store.name}.until-{now:%Y%m%dT%H%M%SZ}")
         finally:
             lock.release()
+
+
+def _check_replaceable(store: Path, *, replace: bool) -> None:
+    if _has_content(store) and not replace:
+        raise ConfigError(f"there is a store {store} already: with --replace it is moved aside first")
 
 
 def _moved_aside(store: Path, name: str) -> Path | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, func, insert, inspect, select, text
 
 from keyturn.domain.errors import ConfigError
-from keyturn.stores.migrations import HEAD
+from keyturn.stores.migrations import HEAD, schema_in
 from keyturn.stores.sql.database import Database
 from keyturn.stores.sql.tables import metadata
 
@@ -28,17 +28,29 @@ def transfer(source: Database, to: Database) -> None:
                 f"the store {source.place} has schema {schema}, and this keyturn {HEAD}: start this release once, or use "
                 "the one that wrote it"
             )
-        for table in metadata.sorted_tables:
-            if writing.execute(select(func.count()).select_from(table)).scalar_one() > 0:
-                raise ConfigError(
-                    f"the store {to.place} is not empty: name another database, or empty this one yourself"
-                )
+        _check_no_rows(writing, to.place)
         for table in metadata.sorted_tables:
             rows = reading.execute(select(table), execution_options={"yield_per": AT_ONCE}).mappings()
             for some in rows.partitions():
                 writing.execute(insert(table), [dict(row) for row in some])
         if writing.dialect.name == "postgresql":
             _go_on_counting(writing)
+
+
+def check_empty(database: Database) -> None:
+    """Raises `ConfigError` when a store cannot be copied into a database, which is not brought to any schema for that: it
+    has rows, or is a newer keyturn's or somebody else's."""
+    with database.read() as connection:
+        database.take_time(connection)
+        schema_in(connection, database.place)
+        _check_no_rows(connection, database.place)
+
+
+def _check_no_rows(connection: Connection, place: str) -> None:
+    there = set(inspect(connection).get_table_names())
+    for table in metadata.sorted_tables:
+        if table.name in there and connection.execute(select(func.count()).select_from(table)).scalar_one() > 0:
+            raise ConfigError(f"the store {place} is not empty: name another database, or empty this one yourself")
 
 
 def _go_on_counting(connection: Connection) -> None:
