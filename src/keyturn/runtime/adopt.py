@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Protocol
 
 from keyturn.domain.errors import Refused
-from keyturn.domain.model import Adopting, Rotation, VersionState
+from keyturn.domain.model import Adopting, Rotation, Version, VersionState
+from keyturn.domain.own_key import check_own_key
 from keyturn.domain.succession import begin
 from keyturn.ports.records import Credential, HistoryEntry, Lease
 from keyturn.ports.store import Store
@@ -59,6 +60,7 @@ def in_care(
         adopt(store, registry, name, fingerprint_key, now)
         return store.credential(name)
     rebuilt = _first_look(registry.credential(name), fingerprint_key, now)
+    check_apart(store, registry, name, rebuilt.current)
     versions = {version.serial: version for version in (*rebuilt.others, rebuilt.current)}
     return Credential(name=name, versions=versions, next_serial=max(versions) + 1)
 
@@ -78,6 +80,14 @@ def _first_look(wired: WiredCredential, fingerprint_key: bytes, now: datetime) -
             f"`keyturn adopt {wired.name}`"
         )
     return rebuild(found, now)
+
+
+def check_apart(store: Store, registry: Registry, name: str, current: Version) -> None:
+    """Raises `Refused` as `remember` does when another credential of the configuration has the same key."""
+    same = store.key_ids([current.key_id]).get(current.key_id, ()) if current.key_id is not None else ()
+    others = registry.credentials.keys() - {name}
+    known = [(store.credential(other), serial) for other, serial in same if other in others]
+    check_own_key(name, current, [(one.name, one.versions[serial]) for one, serial in known if one is not None])
 
 
 def remember(

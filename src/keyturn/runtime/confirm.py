@@ -20,7 +20,7 @@ from keyturn.domain.succession import taken_in, with_keys
 from keyturn.ports.clock import Clock
 from keyturn.ports.records import Commit, Credential, HistoryEntry
 from keyturn.ports.store import Store
-from keyturn.runtime.adopt import LEFT, plan_rotation, remember, started
+from keyturn.runtime.adopt import LEFT, check_apart, plan_rotation, remember, started
 from keyturn.runtime.gather import Gather
 from keyturn.runtime.registry import WiredCredential
 from keyturn.runtime.survey import Rebuilt, rebuild, survey, unremembered
@@ -129,8 +129,8 @@ class Confirm:
         self.store.enqueue([message], wired.notifiers, now=self.clock.now())
 
     def look(self, wired: WiredCredential, code: str | None = None) -> Adoption:
-        """What would be adopted. Raises `Refused` when there is nothing to adopt, or when the code that is given stands for
-        another world, and `Transient` or `Denied` when something cannot be read."""
+        """What would be adopted. Raises `Refused` when there is nothing to adopt, when another credential has the key, or
+        when the code that is given stands for another world, and `Transient` or `Denied` when something cannot be read."""
         known = self.store.credential(wired.name)
         adoption = self._rebuild(wired)[0] if known is None else self._compare(wired, known).adoption
         if code is not None:
@@ -166,6 +166,7 @@ class Confirm:
         if found.unasked:
             raise Transient(f"{', '.join(found.unasked)} cannot be asked now: nothing is known of what is accepted")
         rebuilt = rebuild(found, self.clock.now())
+        check_apart(self.store, self.gather.registry, wired.name, rebuilt.current)
         follows = f"v{rebuilt.current.serial} is taken into care as what readers get; nothing outside is changed"
         return _adoption(wired.name, tuple(rebuilt.lines(found)), follows), rebuilt
 

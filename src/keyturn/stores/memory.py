@@ -11,6 +11,7 @@ from keyturn.domain.effects import EffectKind, Message
 from keyturn.domain.errors import Refused, StaleRevision
 from keyturn.domain.model import Rotation, Version, VersionState
 from keyturn.domain.observations import Hole
+from keyturn.domain.own_key import check_own_key
 from keyturn.ports.records import (
     AccessToken,
     Acknowledgement,
@@ -33,7 +34,7 @@ from keyturn.stores.memory_journal import MemoryJournal
 from keyturn.stores.memory_leases import MemoryLeases
 from keyturn.stores.memory_outbox import MemoryOutbox
 from keyturn.stores.memory_usage import MemoryUsage
-from keyturn.stores.rules import check_marks, check_own_key, check_serial, check_successor, rolled_back
+from keyturn.stores.rules import check_marks, check_serial, check_successor, rolled_back
 
 
 class MemoryStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -129,14 +129,21 @@ def test_value_of_another_name_is_adopted_unless_that_is_configured(configured: 
 
 
 def test_two_credentials_of_one_key_are_not_both_taken_into_care() -> None:
-    """The second is refused, and says which has the key and what to do; one that was renamed is none."""
+    """The second is refused, and says which has the key and what to do, on a dry run too; one that was renamed is none."""
     rig = Rig()
     rig.runtime.tick()
     two_names(rig, AFTER)
-    with pytest.raises(
-        Refused, match=f"readers of {AFTER} get v1 of {NAME} .*: one key, one credential; give {AFTER} a key"
+    ask: Callable[..., object]
+    for ask in (
+        partial(rig.runtime.start, by="ada", why="test"),
+        partial(rig.runtime.start, by="ada", why="test", dry_run=True),
+        partial(rig.runtime.emergency, serial=None, by="ada", why="test", grace=None, cut_now=False, dry_run=True),
+        partial(rig.runtime.adopt, code=None, by="ada", why="test"),
     ):
-        rig.runtime.start(AFTER, by="ada", why="test")
+        with pytest.raises(
+            Refused, match=f"readers of {AFTER} get v1 of {NAME} .*: one key, one credential; give {AFTER} a key"
+        ):
+            ask(AFTER)
     assert rig.store.credential(AFTER) is None
     for _ in range(10):
         rig.clock.advance(SECOND)

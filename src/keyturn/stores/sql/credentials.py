@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
 from keyturn.domain.errors import Refused
 from keyturn.domain.model import Version, VersionState
+from keyturn.domain.own_key import check_own_key
 from keyturn.ports.records import Credential
-from keyturn.stores.rules import check_marks, check_own_key
+from keyturn.stores.rules import check_marks
 from keyturn.stores.sql import schema
 from keyturn.stores.sql.database import InsertOnce, Upsert
 from keyturn.stores.sql.query import Query, Write
