@@ -138,6 +138,7 @@ class OnDuty:
         for (verifier, key_id), key in list(world.promises.hands.items()):
             if key.credential == name and self._put_back(verifier, key):
                 del world.promises.hands[verifier, key_id]
+                world.promises.excuse(verifier)  # what keyturn itself has put back reaches held connections later
         rotation = world.store.latest_of(name)
         for verifier in world.verifier_names if rotation is not None else ():
             if rotation is not None and world.promises.said_to_differ(verifier, name):
