@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from keyturn.domain.errors import KeyturnError, Transient
+from keyturn.domain.errors import Failure, KeyturnError, Transient
 from keyturn.logs import place_of
 from keyturn.runtime.registry import Registry, WiredCredential
 
@@ -19,7 +19,7 @@ P = TypeVar("P")
 
 
 def guarded(registry: Registry, met: Met) -> Registry:
-    """The same registry, of which every issuer, target and notifier raises errors of ours alone."""
+    """The same registry, of which every issuer, target and notifier raises a `Failure` or nothing."""
 
     def wire(wired: WiredCredential) -> WiredCredential:
         targets = {name: guard(target, met) for name, target in wired.targets.items()}
@@ -33,7 +33,7 @@ def guarded(registry: Registry, met: Met) -> Registry:
 
 
 def guard(plugin: P, met: Met) -> P:
-    """The plugin, whose calls raise `Transient` for what is no error of ours: nothing is known of their outcome."""
+    """The plugin, whose calls raise `Transient` for what is no `Failure`: nothing is known of their outcome."""
     return cast(P, _Guarded(plugin, met))
 
 
@@ -58,8 +58,10 @@ class _Guarded:
         def call(*arguments: object, **named: object) -> object:
             try:
                 return method(*arguments, **named)
-            except KeyturnError:
+            except Failure:
                 raise
+            except KeyturnError as error:
+                broken = str(error)  # an option's file that is empty now, say: our errors hold no values
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and must not stop the others
                 self._met(error)
                 broken = brokenness(error)

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.runtime.rig import NAME, QUICK, SECOND, Heard, Rig
 
 from keyturn.domain.effects import Message
-from keyturn.domain.errors import KeyturnError, Refused
+from keyturn.domain.errors import ConfigError, KeyturnError, Refused
 from keyturn.domain.model import Rotation
 from keyturn.domain.observations import Entry, SourceKind
 from keyturn.domain.phases import Phase
@@ -55,17 +55,19 @@ class Spoilt(MemoryStore):
 
 
 class Breaks:
-    """A plugin, one method of which raises what no plugin should."""
+    """A plugin, one method of which raises what no plugin should; or each."""
 
-    def __init__(self, plugin: object, method: str) -> None:
+    def __init__(self, plugin: object, method: str | None, error: Exception | None = None) -> None:
         self._plugin = plugin
         self._method = method
+        self._error = error or LookupError("hunter2")
 
     def __getattr__(self, name: str) -> Any:
-        return self._break if name == self._method else getattr(self._plugin, name)
+        found = getattr(self._plugin, name)
+        return self._break if name == self._method or (self._method is None and callable(found)) else found
 
     def _break(self, *_: object, **__: object) -> Any:
-        raise LookupError("hunter2")
+        raise self._error
 
 
 def warmed(**changes: Callable[[Any], Any]) -> Rig:
@@ -183,6 +185,27 @@ def test_broken_backend_keeps_nothing_else_from_being_done() -> None:
         node.entries()[rig.first_key_id] in (Entry.DISABLED, Entry.REVOKED) for node in rig.authority.nodes.values()
     )
     assert rig.defects
+
+
+def test_backend_whose_options_are_wrong_by_now_keeps_nothing_else_from_being_done() -> None:
+    """Every call of a target's plugin raises an error of ours that is no failure of a call, since the file of its token is
+    empty: what is compromised is cut all the same, and nobody is told that nothing can be done."""
+    rig = warmed()
+    rig.runtime.start(NAME, by="ada", why="test")
+    rig.until_phase(Phase.OVERLAP)
+    wired = rig.registry.credential(NAME)
+    broken = Breaks(wired.targets["t1"], None, ConfigError("the token file is empty"))
+    targets: dict[str, Any] = {**wired.targets, "t1": broken}
+    rig.registry = replace(rig.registry, credentials={NAME: replace(wired, targets=targets)})
+    rig.restart()
+    rig.runtime.emergency(NAME, serial=1, by="ada", why="leaked", grace=None, cut_now=True)
+    for _ in range(STUCK):
+        rig.second()
+    assert all(
+        node.entries()[rig.first_key_id] in (Entry.DISABLED, Entry.REVOKED) for node in rig.authority.nodes.values()
+    )
+    assert rig.runtime.trouble(NAME) is None
+    assert stuck(rig) == []
 
 
 def test_broken_issuer_is_a_failed_call() -> None:
