@@ -87,13 +87,17 @@ class Gather:
         self, rotation: Rotation, wired: WiredCredential, targets: Mapping[str, TargetSeen]
     ) -> tuple[dict[int, SecretValue], frozenset[int]]:
         """What can be presented, and the versions of which every copy that is there holds another value."""
+        # What this look could not read is not asked again for each version: a cut waits for every answer that is late.
+        asked = [
+            target for name, target in wired.targets.items() if name not in targets or targets[name].copies is not None
+        ]
         values: dict[int, SecretValue] = {}
         lost = set()
         for serial, version in rotation.versions.items():
             if version.key_id is None or _nowhere(serial, targets):
                 continue
             try:
-                values[serial] = value_of(rotation, serial, wired.targets.values(), self.fingerprint_key)
+                values[serial] = value_of(rotation, serial, asked, self.fingerprint_key)
             except (Absent, Transient, Denied) as error:
                 log.debug("value unreadable", credential=rotation.credential, version=serial, error=error.message)
                 if isinstance(error, Absent) and self.targets.hold_another(rotation, wired, serial, targets):

@@ -50,18 +50,23 @@ def value_of(rotation: Rotation, serial: int, targets: Iterable[Target], fingerp
     Raises `Absent` when no target holds it, and `Transient` when one that may hold it cannot be asked.
     """
     away: Transient | Denied | None = None
+    silent: list[Target] = []
     targets = tuple(targets)
-    looks = [partial(target.fetch, copy_token(rotation, serial)) for target in targets]
+    looks = [(target, partial(target.fetch, copy_token(rotation, serial))) for target in targets]
     if rotation.versions[serial].fingerprint:
-        looks += [partial(_served, target) for target in targets]
-    looks += [partial(_left, rotation, serial, target, fingerprint_key) for target in targets]
-    for look in looks:
+        looks += [(target, partial(_served, target)) for target in targets]
+    looks += [(target, partial(_left, rotation, serial, target, fingerprint_key)) for target in targets]
+    for target, look in looks:
+        if target in silent:
+            continue  # the next answer would be waited for as long, and a cut may wait behind it
         try:
             value = look()
         except (Absent, Invalid):
             continue  # what another's hand has left there that is no text is no version of ours either
         except (Transient, Denied) as error:
             away = error
+            if isinstance(error, Transient):
+                silent.append(target)
             continue
         if is_version(value, rotation, serial, fingerprint_key):
             return value
