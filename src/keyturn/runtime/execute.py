@@ -22,6 +22,7 @@ from keyturn.ports.issuer import ValueOrigin
 from keyturn.ports.records import IntentState, Outcome
 from keyturn.ports.store import Store
 from keyturn.runtime.claims import Claim, Claims
+from keyturn.runtime.looking import renewing
 from keyturn.runtime.orphans import sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce, Wait, backoff, delay
@@ -113,7 +114,7 @@ class Execute:
         match effect.kind:
             case EffectKind.PROVE_DEAD:
                 sender.check()
-                self._prove_dead(effect, rotation, wired)
+                self._prove_dead(effect, rotation, wired, sender)
             case EffectKind.INSTALL | EffectKind.ENABLE | EffectKind.DISABLE | EffectKind.REVOKE:
                 key_id = self._key_id(effect.serial, rotation)
                 if key_id is None:
@@ -144,7 +145,7 @@ class Execute:
             case EffectKind.KEEP:
                 send(lambda: target.keep(token, serving=effect.expected or ""))
             case EffectKind.STAGE:
-                value = value_of(rotation, effect.serial, wired.targets.values(), self.fingerprint_key)
+                value = self._value(effect.serial, rotation, wired, sender)
                 send(lambda: target.stage(token, value))
             case EffectKind.PROMOTE:
                 promoted = promote_token(effect.id)
@@ -159,13 +160,17 @@ class Execute:
                 send(lambda: target.mark(key_id or ""))
         return None
 
+    def _value(self, serial: int, rotation: Rotation, wired: WiredCredential, sender: Sender) -> SecretValue:
+        """A version's value. Where many targets do not answer, reading it takes longer than a claim lasts."""
+        return value_of(rotation, serial, renewing(wired, sender.renew).targets.values(), self.fingerprint_key)
+
     def _copy_of(
         self, serial: int, rotation: Rotation, wired: WiredCredential, target: Target, token: str, sender: Sender
     ) -> str:
         """The token of a copy at a target that holds the version's value: readers are given no other (promise P1)."""
         if not is_another(target, token, rotation, serial, self.fingerprint_key):
             return token
-        value = value_of(rotation, serial, wired.targets.values(), self.fingerprint_key)
+        value = self._value(serial, rotation, wired, sender)
         sender.send(lambda: target.stage(second_token(token), value), within=target.timeout)
         return second_token(token)
 
@@ -269,12 +274,12 @@ class Execute:
                     send(lambda: issuer.enable(key_id, verifiers))
                     return
         # Also where a verifier that joined or was rebuilt has no entry left to enable.
-        value = value_of(rotation, effect.serial, wired.targets.values(), self.fingerprint_key)
+        value = self._value(effect.serial, rotation, wired, sender)
         send(lambda: issuer.install(key_id, value, verifiers))
 
-    def _prove_dead(self, effect: Effect, rotation: Rotation, wired: WiredCredential) -> None:
+    def _prove_dead(self, effect: Effect, rotation: Rotation, wired: WiredCredential, sender: Sender) -> None:
         key_id = rotation.versions[effect.serial].key_id or ""
-        value = value_of(rotation, effect.serial, wired.targets.values(), self.fingerprint_key)
+        value = self._value(effect.serial, rotation, wired, sender)
         for verifier in effect.verifiers:
             found = wired.issuer.probe(verifier, key_id, value)
             if found not in (Acceptance.REFUSED, Acceptance.DISABLED):

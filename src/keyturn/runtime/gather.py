@@ -25,7 +25,9 @@ from keyturn.ports.executor import Executor
 from keyturn.ports.issuer import ValueOrigin
 from keyturn.ports.records import Intent, IntentState
 from keyturn.ports.store import Store
+from keyturn.runtime.claims import Claim
 from keyturn.runtime.evidence import Silences, observe_usage
+from keyturn.runtime.looking import renewing
 from keyturn.runtime.orphans import Orphans, sort_out
 from keyturn.runtime.registry import Registry, WiredCredential
 from keyturn.runtime.retries import AtOnce
@@ -49,9 +51,12 @@ class Gather:
     at_once: AtOnce
     targets: Targets
 
-    def observe(self, rotation: Rotation) -> Observations:
-        """Everything that can be known of the rotation's world now."""
+    def observe(self, rotation: Rotation, claim: Claim | None = None) -> Observations:
+        """Everything that can be known of the rotation's world now. Under a claim, which is renewed meanwhile, it raises
+        `StaleRevision` once another replica has that."""
         wired = self.registry.credential(rotation.credential)
+        if claim is not None:
+            wired = renewing(wired, claim.renew)
         credential = self.store.credential(rotation.credential)
         known = {**(credential.versions if credential is not None else {}), **rotation.versions}
         seen = self.targets.look(rotation, wired, known)

@@ -34,6 +34,11 @@ class Sender:
         finally:
             self._claims.remove(claim)
 
+    def renew(self) -> None:
+        """Renew the claims, while what is to be sent is looked for. Raises `StaleRevision` when one is lost."""
+        for claim in self._claims:
+            claim.renew()
+
     def send(self, call: Callable[[], T], *, within: timedelta) -> T:
         """Make a call that takes no longer than `within`.
 

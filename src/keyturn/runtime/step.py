@@ -48,7 +48,7 @@ class Step:
         """One step, under the claim. What fails raises, and leaves what was committed to the next step."""
         stored = rotation
         rotation = self.registry.credential(stored.credential).at_its_targets(stored, self.clock.now())
-        seen = self.gather.observe(rotation)
+        seen = self.gather.observe(rotation, claim)
         # Looking may take long: what it shows is put on record only by whom the rotation still belongs to.
         claim.keep(timedelta(0))
         seen = self.reconcile.settle(rotation.credential, seen)

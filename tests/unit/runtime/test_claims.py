@@ -89,6 +89,20 @@ def test_claim_that_lasts_is_left_as_it_is(claim: Claim, others: Claims, clock: 
     assert others.take_one("credential/x") is not None
 
 
+def test_claim_is_renewed_in_time_while_its_holder_asks_around(claim: Claim, others: Claims, clock: FakeClock) -> None:
+    """Whoever renews it before each of many calls has it for as long as they take, each up to half of its time; and hears it
+    when it is lost."""
+    for _ in range(10):
+        claim.renew()
+        assert claim.lasts(TTL / 2 - TICK)
+        clock.advance(TTL / 2)
+        assert others.take_one("credential/x") is None
+    clock.advance(TTL)
+    assert others.take_one("credential/x") is not None
+    with pytest.raises(StaleRevision, match="credential/x"):
+        claim.renew()
+
+
 def test_claim_that_another_took_is_lost(claim: Claim, others: Claims, clock: FakeClock) -> None:
     """Once another has it, it is lost, whether it seems to last or not, and though it was given back since."""
     clock.advance(TTL)

@@ -1,4 +1,4 @@
-"""Looks that take long, because what is asked does not answer: a cut does not wait for ever, however many replicas there are."""
+"""Looks that take long, because what is asked does not answer: they come to an end, however many replicas there are."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.unit.runtime.timeline import Timeline, timeline
 from keyturn.domain.errors import Transient
 from keyturn.domain.observations import Entry
 from keyturn.domain.phases import Phase
+from keyturn.runtime.claims import LEASE
 from keyturn.runtime.registry import Registry
 from keyturn.runtime.tick import Runtime
 from keyturn.runtime.values import value_of
@@ -89,6 +90,13 @@ class Race:
         entries = {node.entries()[self.rig.first_key_id] for node in self.rig.authority.nodes.values()}
         return entries <= {Entry.DISABLED, Entry.REVOKED}
 
+    def succeeded(self) -> bool:
+        """Whether every verifier accepts the new version."""
+        rotation = self.rig.store.live_of(NAME)
+        assert rotation is not None
+        key = rotation.versions[rotation.incoming].key_id
+        return {node.entries().get(key or "") for node in self.rig.authority.nodes.values()} == {Entry.ACTIVE}
+
 
 def rotating(targets: int, phase: Phase) -> Rig:
     """A rotation under way at so many targets, whose old version is compromised."""
@@ -119,3 +127,24 @@ def test_a_value_is_asked_once_of_a_target_that_does_not_answer() -> None:
     with pytest.raises(Transient, match="v1 of payments cannot be read"):
         value_of(rotation, 1, [dead], KEY)
     assert dead.asked == ["fetch"]
+
+
+@pytest.mark.parametrize("phase", [Phase.INTRODUCE, Phase.OVERLAP, Phase.MONITOR])
+def test_a_look_that_takes_longer_than_a_lease_keeps_it(phase: Phase) -> None:
+    """Of eight targets none answers, and to hear that takes longer than a lease lasts: the replica that looks keeps its
+    claim, so that what is compromised is cut, as if it were alone."""
+    rig = rotating(8, phase)
+    with timeline(rig.clock) as line:
+        race = Race(line, rig, replicas=2, dead=rig.targets)
+        looked = line.until(race.cut, seconds=600)
+        assert LEASE.total_seconds() < looked < 2 * 8 * TIMEOUT.total_seconds()
+
+
+def test_an_effect_whose_value_takes_longer_to_read_than_a_lease_lasts_is_sent() -> None:
+    """The compromised version is cut, its successor is staged at the one target of nine that answers, and reading it there
+    waits for each that does not: the replica that does so keeps its claims, and the successor is accepted."""
+    rig = rotating(9, Phase.INTRODUCE)
+    with timeline(rig.clock) as line:
+        race = Race(line, rig, replicas=2, dead=rig.targets[:-1])
+        line.until(race.cut, seconds=600)
+        line.until(race.succeeded, seconds=3600)

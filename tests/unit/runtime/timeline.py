@@ -55,8 +55,8 @@ class Timeline:
         """Let time pass until it is so. Returns how many seconds that took; fails the test when it is never so."""
         began = self._clock.monotonic()
         while not done():
+            assert self._asleep[0][0] - began <= seconds, f"never so within {seconds} s"
             at, _, wake = heappop(self._asleep)
-            assert at - began <= seconds, f"never so within {seconds} s"
             self._clock.advance(max(at - self._clock.monotonic(), 0))
             self._hand_over(wake.set)
         return self._clock.monotonic() - began
