@@ -9,7 +9,7 @@ from typing import TypeVar
 import structlog
 
 from keyturn.domain.effects import Message
-from keyturn.domain.errors import KeyturnError, StaleRevision, Transient
+from keyturn.domain.errors import KeyturnError, Transient
 from keyturn.logs import place_of
 from keyturn.ports.clock import Clock
 from keyturn.ports.store import Store
@@ -50,7 +50,9 @@ class Contained:
         self._failed: dict[str, str] = {}
         """By credential: what has failed in the work that is under way."""
         self._troubles: dict[str, Trouble] = {}
-        """By credential whose last work failed."""
+        """By credential whose last work here failed."""
+        self._elsewhere: set[str] = set()
+        """Credentials that another replica works on."""
         self.defects = 0
         """How many were met, for people to look at."""
 
@@ -77,9 +79,9 @@ class Contained:
         too, for no rotation's deadline tells of it, however long it is away."""
         try:
             return call()
-        except (StaleRevision, Transient) as error:
-            # Another was faster, or something is away for a while.
-            if lasting and isinstance(error, Transient):
+        except Transient as error:
+            # Something is away for a while.
+            if lasting:
                 self._failed[name] = str(error)
             log.warning("credential skipped in this tick", credential=name, error=str(error))
         except KeyturnError as error:
@@ -95,9 +97,10 @@ class Contained:
         """What all of the work on a credential in one tick returns; None when it failed. Whoever it fails for again and
         again is told of, again and again (promise P10)."""
         result = self.part(name, call)
+        self._elsewhere.discard(name)
         why = self._failed.pop(name, None)
         if why is None:
-            self.forget(name)
+            self._troubles.pop(name, None)
             return result
         before = self._troubles.get(name)
         self._troubles[name] = Trouble(why, 1 if before is None else before.ticks + 1)
@@ -106,12 +109,14 @@ class Contained:
         return result
 
     def trouble(self, name: str) -> Trouble | None:
-        """What keeps anything from being done for a credential; None while work on it ends well."""
-        return self._troubles.get(name)
+        """What keeps anything from being done for a credential; None while work on it ends well, and while another replica,
+        which knows better, works on it."""
+        return None if name in self._elsewhere else self._troubles.get(name)
 
-    def forget(self, name: str) -> None:
-        """Nothing is known of a credential's troubles any more."""
-        self._troubles.pop(name, None)
+    def elsewhere(self, name: str) -> None:
+        """Another replica works on a credential. What has failed here still counts: replicas that go on taking it from each
+        other do nothing for it, and none of them would ever tell."""
+        self._elsewhere.add(name)
 
     def _tell(self, name: str, why: str) -> None:
         wired, now = self._registry.credential(name), self._clock.now()

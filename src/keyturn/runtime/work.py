@@ -94,7 +94,7 @@ class Work:
         claims = self._claims.take([f"credential/{name}" for name in names])
         for name in names:
             if f"credential/{name}" not in claims:
-                self._contained.forget(name)  # whoever holds it knows better
+                self._contained.elsewhere(name)
         ours = [(name, claims[f"credential/{name}"]) for name in names if f"credential/{name}" in claims]
         return self._executor.run([partial(self._in_turn, name, partial(work, name, claim)) for name, claim in ours])
 

@@ -98,6 +98,11 @@ class Race:
         return {node.entries().get(key or "") for node in self.rig.authority.nodes.values()} == {Entry.ACTIVE}
 
 
+def stuck(rig: Rig) -> list[object]:
+    """What was told of credentials that nothing can be done for."""
+    return [payload["text"] for payload in rig.notifier.payloads if payload["topic"] == "credential.stuck"]
+
+
 def rotating(targets: int, phase: Phase) -> Rig:
     """A rotation under way at so many targets, whose old version is compromised."""
     rig = Rig(targets=tuple(f"t{number}" for number in range(targets)))
@@ -148,3 +153,13 @@ def test_an_effect_whose_value_takes_longer_to_read_than_a_lease_lasts_is_sent()
         race = Race(line, rig, replicas=2, dead=rig.targets[:-1])
         line.until(race.cut, seconds=600)
         line.until(race.succeeded, seconds=3600)
+
+
+def test_replicas_that_go_on_taking_a_credential_from_each_other_are_told_of() -> None:
+    """A plugin takes longer than it says, and than a lease lasts: each replica finds its look overtaken by the other,
+    nothing is ever done, and whoever is on duty is told."""
+    rig = rotating(1, Phase.OVERLAP)
+    with timeline(rig.clock) as line:
+        Race(line, rig, replicas=2, dead=["t0"], takes=2 * LEASE)
+        line.until(lambda: stuck(rig) != [], seconds=3600)
+    assert stuck(rig)[0] == f"{NAME}: nothing can be done for it: another replica has taken credential/{NAME} over"
