@@ -268,9 +268,9 @@ class Store(Protocol):
 
     def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:
         """Take or renew the leases of these names, by name, for `ttl` from now by the store's own clock: all that nobody
-        else holds. What another is claiming at this moment is left out, and not waited for. A new holder's token is
-        higher than that of the one before it; a holder that renews keeps its token, also when the lease had run out and
-        nobody had taken it."""
+        else holds. What another is claiming at this moment is left out, and not waited for; what the owner holds and another
+        thread of its own writes under at this moment is. A new holder's token is higher than that of the one before it; a
+        holder that renews keeps its token, also when the lease had run out and nobody had taken it."""
 
     def holds(self, lease: Lease) -> bool:
         """Whether the lease is still its holder's: not given back, and not taken by another. It may have run out."""

@@ -71,6 +71,21 @@ def test_claims_do_not_wait_for_each_other(store: SqlStore, postgres: PostgresSe
     assert [lease.name for lease in store.claim(["a", "b"], "y", ttl=TTL)] == ["a", "b"]
 
 
+def test_own_claim_is_renewed_once_a_commit_under_it_is_done(
+    store: SqlStore, postgres: PostgresServer, database: str
+) -> None:
+    """While one thread of a process commits under a lease, another that renews it waits, and has it: it is not taken for
+    lost. What another process is taking at this moment is left out all the same."""
+    (mine,) = store.claim(["credential/x"], "a", ttl=TTL)
+    with ThreadPoolExecutor(1) as threads:
+        with locked(postgres, database, "SELECT 1 FROM leases WHERE name = 'credential/x' FOR SHARE"):
+            renewing = threads.submit(lambda: store.claim(["credential/x", "free"], "a", ttl=TTL))
+            waits_for_a_lock(postgres, database)
+            assert list(store.claim(["credential/x"], "b", ttl=TTL)) == []
+        renewed = renewing.result(WITHIN)
+    assert [(lease.name, lease.token) for lease in renewed] == [("credential/x", mine.token), ("free", 1)]
+
+
 def test_claim_is_not_taken_from_under_a_commit(postgres_url: str, other: SqlStore) -> None:
     """From the fence to the end of the transaction nobody takes the claim over, though it has run out."""
     late = datetime(2099, 1, 1, tzinfo=UTC)

@@ -37,6 +37,13 @@ _TAKE = (
     )
     .returning(leases, schema.REVISION)
 )
+_HELD_BY = select(leases.c.name).where(_NAMED, _OURS)
+_RENEW = (
+    update(leases)
+    .where(leases.c.name == bindparam("wanted"), _OURS)
+    .values(expires_at=bindparam("until"))
+    .returning(leases, schema.REVISION)
+)
 _THIS = (
     leases.c.name == bindparam("wanted"),
     leases.c.owner == bindparam("who"),
@@ -60,9 +67,21 @@ def claim(connection: Connection, names: Sequence[str], owner: str, now: datetim
             if name not in known:
                 _ADD.run(connection, {"name": name, "owner": NOBODY, "token": 0, "expires_at": NEVER})
         taken += connection.execute(_TAKE, {"wanted": some, "who": owner, "now": now, "until": until}).all()
-    for row in taken:
-        schema.check(row.schema)
-    return sorted(map(_lease, taken), key=lambda lease: lease.name)
+    return _checked(taken)
+
+
+def passed_over(connection: Connection, names: Sequence[str], owner: str) -> Sequence[str]:
+    """Of these leases those that are the owner's: what was just not taken of them, another thread of its own has locked."""
+    return [
+        name
+        for start in range(0, len(names), AT_ONCE)
+        for name in connection.execute(_HELD_BY, {"wanted": names[start : start + AT_ONCE], "who": owner}).scalars()
+    ]
+
+
+def renew(connection: Connection, name: str, owner: str, until: datetime) -> Sequence[Lease]:
+    """The owner's lease, once whoever has locked it is done; nothing when it has passed on meanwhile."""
+    return _checked(connection.execute(_RENEW, {"wanted": name, "who": owner, "until": until}).all())
 
 
 def holds(connection: Connection, lease: Lease) -> bool:
@@ -82,6 +101,12 @@ def release(connection: Connection, lease: Lease) -> None:
 
 def resign(connection: Connection, owner: str) -> None:
     connection.execute(_RESIGN, {"who": owner})
+
+
+def _checked(taken: Sequence[Row[Any]]) -> list[Lease]:
+    for row in taken:
+        schema.check(row.schema)
+    return sorted(map(_lease, taken), key=lambda lease: lease.name)
 
 
 def _this(lease: Lease) -> dict[str, Any]:

@@ -333,7 +333,14 @@ class SqlStore:
     def claim(self, names: Sequence[str], owner: str, *, ttl: timedelta) -> Sequence[Lease]:
         with self._database.write() as connection:
             now = self._moment(connection)
-            return leases.claim(connection, names, owner, now, now + ttl)
+            taken = list(leases.claim(connection, names, owner, now, now + ttl))
+            left = sorted(set(names) - {lease.name for lease in taken})
+            ours = leases.passed_over(connection, left, owner) if left else []
+        # One by one, and not in that transaction: whoever waits for a lock of its own process holds no other meanwhile.
+        for name in ours:
+            with self._database.write() as connection:
+                taken += leases.renew(connection, name, owner, self._moment(connection) + ttl)
+        return sorted(taken, key=lambda lease: lease.name)
 
     def holds(self, lease: Lease) -> bool:
         with self._database.read() as connection:
