@@ -54,10 +54,11 @@ def clean(p: Promises, replica: Replica, after: Rotation) -> Found:
 
 
 def dead(p: Promises, after: Rotation) -> Found:
-    """P11: what was revoked was tried since, and refused, on every verifier that was there all the time."""
+    """P11: what was revoked was tried since, and refused, on every verifier that was there all the time. Of a lost mint's
+    key, which is no version, nobody has the value."""
     world = p.world
-    keys = [world.key_of(after.credential, serial) for serial in after.versions if serial not in after.waived]
-    for key in [key for key in keys if key is not None and key is not world.key_of(after.credential, after.survivor)]:
+    left = [one for one in after.versions.values() if one.serial != after.survivor and one.serial not in after.waived]
+    for key in [world.keys[version.key_id] for version in left if version.key_id in world.keys]:
         revoked = p.revoked_at.get(key.id, -1.0)
         there = [name for name in world.authority.nodes if p.joined.get(name, -1.0) < revoked]
         for name in sorted(there):
