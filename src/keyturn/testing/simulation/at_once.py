@@ -140,8 +140,9 @@ def _disabling(p: Promises, replica: Replica, key: Key) -> Found:
         mark = rotation.marks.get(key.serial or 0)
         grace = mark.grace.total_seconds() if mark is not None else 0.0
         promoted_at = max(region.promoted_at for region in regions)
-        if now + SLACK < min(key.cut, promoted_at + grace):
+        if key.id not in p.grace_over and now + SLACK < min(key.cut, promoted_at + grace):
             yield "P2", f"{key} is disabled before its grace is over"
+        p.grace_over.add(key.id)
         return
     serving = [one.name for one in regions if one.value == key.value and one.name not in replica.cut]
     if makes_room(world, rotation, key, emergency=emergency(rotation)):

@@ -68,6 +68,8 @@ class Promises:
         """When a verifier came that was not there from the start, or had left."""
         self.revoked_at: dict[str, float] = {}
         """By key id: when a replica revoked it first."""
+        self.grace_over: set[str] = set()
+        """Ids of compromised keys that were disabled in their time: no later promote gives them another."""
         self.tried_dead: set[tuple[str, str]] = set()
         """(verifier, key id) of what is revoked, that a replica has presented there, and seen to be refused."""
         self.alarms: list[tuple[Key, float, FakeUsageSource]] = []
