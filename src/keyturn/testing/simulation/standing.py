@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from keyturn.domain.effects import EffectKind
+from keyturn.domain.errors import PERMANENT
 from keyturn.domain.model import Rotation, VersionState
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
+from keyturn.runtime.gather import effect_seen
 from keyturn.runtime.values import copy_token, named_serial
 from keyturn.testing.fakes import FakeVerifier
 from keyturn.testing.simulation.at_once import RESTORABLE
@@ -102,7 +105,15 @@ class Standing:
         if stands is not None and stands.reason in REFUSED_FOR_GOOD:
             return True  # a person is called, and nothing is sent again before they say so
         called = stands is not None and stands.latched
-        return node.away or node.name in world.ill or changed or (called and promises.excused(node.name))
+        waits = called and (promises.excused(node.name) or self._refused(rotation, key))
+        return node.away or node.name in world.ill or changed or waits
+
+    def _refused(self, rotation: Rotation | None, key: Key) -> bool:
+        """Whether the authority has refused for good to accept a key: that is told once the person who is called for
+        something else has answered, and is sent again when they say so."""
+        lines = self.world.store.journal(rotation.id).values() if rotation is not None else ()
+        tried = [effect_seen(one) for one in lines if one.effect.kind in (EffectKind.ENABLE, EffectKind.INSTALL)]
+        return any(one.serial == key.serial and one.failure in PERMANENT for one in tried)
 
     def _forgotten(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
         """P5: every key that is alive at the authority is one that keyturn knows to be alive."""
