@@ -135,13 +135,18 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
         # room is not brought back meanwhile. On the way back that is done by the rows themselves, and beside them.
         back = phase is Phase.ROLLBACK
         standing, trouble = ((), _trouble(s, _effects(accept_withdrawn(s)))) if back else _standing(s)
-        going = {one.serial for one in _effects(make_room(s))} if phase is Phase.INTRODUCE else set()
+        going = _making_room(s)
         effects += tuple(one for one in standing if one not in effects and one.serial not in going)
         if trouble is not None and verdict.reason not in TROUBLE:
             return replace(_beside_which(trouble, verdict), latch=False), effects  # it stops nothing else
     if verdict.ruling is Ruling.WAIT and s.rotation.live and (late := overdue(s, verdict)) is not None:
         return late, _standing(s)[0] if late.latch else effects
     return verdict, effects
+
+
+def _making_room(s: Situation) -> set[int]:
+    """What goes for want of room for the new version."""
+    return {one.serial for one in _effects(make_room(s))} if s.phase_is(Phase.INTRODUCE) else set()
 
 
 def _beside_which(trouble: Verdict, verdict: Verdict) -> Verdict:
@@ -156,11 +161,9 @@ def _standing(s: Situation) -> tuple[tuple[Effect, ...], Verdict | None]:
     if rows == PHASES[phase]:
         return _walk(s, rows)[1], None
     outstanding = [_effects(row(s)) for row in rows]
-    if phase is Phase.INTRODUCE:
-        # What nobody gets, and is to make room, is not brought back for as long as that stands.
-        served = {s.serving(target).serial for target in s.rotation.targets}
-        idle = {one.serial for one in _effects(make_room(s))} - served
-        outstanding = [tuple(one for one in found if one.serial not in idle) for found in outstanding]
+    # What nobody gets, and is to make room, is not brought back for as long as that stands.
+    idle = _making_room(s) - {s.serving(target).serial for target in s.rotation.targets}
+    outstanding = [tuple(one for one in found if one.serial not in idle) for found in outstanding]
     # What an operator wants overwritten is asked for beside all this; whether it is in vain is told here.
     troubles = [_trouble(s, found) for found in (*outstanding, _effects(reassert(s)))]
     told = sorted((one for one in troubles if one is not None), key=lambda one: one.reason not in REFUSED_FOR_GOOD)
