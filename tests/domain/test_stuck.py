@@ -215,6 +215,42 @@ def test_what_is_refused_for_good_is_told_behind_what_waits() -> None:
     until(world, ended(world))
 
 
+def test_what_a_person_is_called_for_names_what_else_waits_for_them() -> None:
+    """A hand's value holds MONITOR until a person answers, and a verifier that joins lets nobody install: that is named
+    once beside the other, and tried again with the one answer."""
+    world = world_in(Phase.MONITOR)
+    world.overwrite(world.targets["t0"], missing=False)
+    alone = unjudged(world)[-1].verdict
+    world.join()
+    world.denied.add(EffectKind.INSTALL)
+    decisions = unjudged(world, 5)
+    held = decisions[-1].verdict
+    assert (held.reason, held.latch) == (Reason.TARGET_FOREIGN, True)
+    assert held.detail.startswith(f"{alone.detail}; ")
+    assert held.detail == decisions[-2].verdict.detail
+    assert calls(decisions).count((EffectKind.INSTALL, 1)) == 1
+    world.denied.clear()
+    world.put_back()
+    world.command(commands.resume)
+    assert (EffectKind.INSTALL, 1) in calls(unjudged(world))
+    until(world, ended(world))
+
+
+def test_a_halt_names_what_else_waits_for_a_person() -> None:
+    """The old version leaked and every new one fails; a verifier that joins meanwhile lets nobody install what readers
+    have."""
+    world = world_in(Phase.OVERLAP, maximum_remints=0)
+    emergency(world, 0)
+    until(world, lambda: served(world) == {1}, 30)
+    world.finding = failing(control=True)
+    alone = unjudged(world)[-1].verdict
+    world.join()
+    world.denied.add(EffectKind.INSTALL)
+    told = unjudged(world, 3)[-1].verdict
+    assert (alone.ruling, told.ruling) == (Ruling.HALT, Ruling.HALT)
+    assert told.detail.startswith(f"{alone.detail}; ")
+
+
 def test_whoever_is_refused_on_the_way_back_has_the_withdrawn_version_again() -> None:
     """It was silent and is disabled, and then somebody who reads at boot uses it: it is accepted until that one is back."""
     world = world_in(Phase.MONITOR)

@@ -30,7 +30,7 @@ from keyturn.domain.rows import Outcome, Row
 from keyturn.domain.situation import Situation
 from keyturn.domain.succession import buried, succeed
 from keyturn.domain.tables import ALWAYS, EDGES, PHASES, STANDING
-from keyturn.domain.transitions import commit_to, enter, stand
+from keyturn.domain.transitions import REFUSED, commit_to, enter, stand
 from keyturn.domain.verdicts import Ruling, Verdict, hold, wait
 from keyturn.domain.withdraw import accept_withdrawn
 
@@ -124,9 +124,11 @@ def _rule(s: Situation) -> tuple[Verdict, tuple[Effect, ...]]:
             if verdict.ruling in (Ruling.HOLD, Ruling.WAIT, Ruling.HALT):
                 effects, trouble = _standing(s)
                 refused = trouble is not None and trouble.reason in REFUSED_FOR_GOOD
-                if trouble is None or not refused or verdict.latch or verdict.ruling is Ruling.HALT:
+                if trouble is None or not refused:
                     return verdict, effects
-                # What was refused for good waits for a person: nothing silences it that no person ends.
+                # What was refused for good waits for a person: nothing silences it.
+                if verdict.latch or verdict.ruling is Ruling.HALT:
+                    return _which_names(trouble, verdict), effects
                 return (_beside_which(trouble, verdict) if verdict.ruling is Ruling.HOLD else trouble), effects
             return verdict, ()
     verdict, effects = _walk(s, PHASES[phase])
@@ -152,6 +154,14 @@ def _making_room(s: Situation) -> set[int]:
 def _beside_which(trouble: Verdict, verdict: Verdict) -> Verdict:
     """What a person is called for, and what the rotation waits for besides."""
     return replace(trouble, detail=f"{trouble.detail}; {verdict.detail}", evidence=verdict.evidence)
+
+
+def _which_names(trouble: Verdict, verdict: Verdict) -> Verdict:
+    """What a person is called for already, and what else they will find: their word tries that once more too."""
+    if trouble.detail in verdict.detail:
+        return verdict
+    named = {**verdict.evidence, REFUSED: trouble.detail}
+    return replace(verdict, detail=f"{verdict.detail}; {trouble.detail}", evidence=named)
 
 
 def _standing(s: Situation) -> tuple[tuple[Effect, ...], Verdict | None]:

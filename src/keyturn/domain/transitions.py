@@ -13,6 +13,9 @@ from keyturn.domain.reasons import Reason
 from keyturn.domain.situation import Situation
 from keyturn.domain.verdicts import Ruling, Verdict
 
+REFUSED = "refused"
+"""Under this name the evidence of a hold says which call was refused for good beside what it stands for."""
+
 
 def enter(s: Situation, verdict: Verdict, to: Phase) -> Rotation:
     """The rotation in its next phase, by a verdict."""
@@ -111,7 +114,8 @@ def stand(rotation: Rotation, verdict: Verdict | None, now: datetime) -> Rotatio
 def unstopped(rotation: Rotation) -> Rotation:
     """Without pause, hold or halt; what was refused for good is tried once more, under an id of its own."""
     hold = rotation.hold
-    refused = rotation.halted is not None or (hold is not None and hold.reason is Reason.QUARANTINED)
+    named = hold is not None and (hold.reason is Reason.QUARANTINED or REFUSED in hold.evidence)
+    refused = rotation.halted is not None or named
     return replace(
         rotation,
         pause=None,

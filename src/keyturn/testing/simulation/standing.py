@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from keyturn.domain.effects import EffectKind
 from keyturn.domain.errors import PERMANENT
-from keyturn.domain.model import Rotation, VersionState
+from keyturn.domain.model import Hold, Rotation, VersionState
 from keyturn.domain.observations import Acceptance, Entry
 from keyturn.domain.phases import Phase
 from keyturn.domain.reasons import Reason
@@ -104,16 +104,17 @@ class Standing:
         stands = None if rotation is None else rotation.halted or rotation.hold
         if stands is not None and stands.reason in REFUSED_FOR_GOOD:
             return True  # a person is called, and nothing is sent again before they say so
-        called = stands is not None and stands.latched
-        waits = called and (promises.excused(node.name) or self._refused(rotation, key))
-        return node.away or node.name in world.ill or changed or waits
+        if stands is not None and stands.latched and (promises.excused(node.name) or self._told(rotation, key, stands)):
+            return True
+        return node.away or node.name in world.ill or changed
 
-    def _refused(self, rotation: Rotation | None, key: Key) -> bool:
-        """Whether the authority has refused for good to accept a key: that is told once the person who is called for
-        something else has answered, and is sent again when they say so."""
+    def _told(self, rotation: Rotation | None, key: Key, stands: Hold) -> bool:
+        """Whether the authority has refused for good to accept a key, and the person who is called for something else is
+        told of it: it is sent again when they answer."""
         lines = self.world.store.journal(rotation.id).values() if rotation is not None else ()
         tried = [effect_seen(one) for one in lines if one.effect.kind in (EffectKind.ENABLE, EffectKind.INSTALL)]
-        return any(one.serial == key.serial and one.failure in PERMANENT for one in tried)
+        refused = [one.message for one in tried if one.serial == key.serial and one.failure in PERMANENT]
+        return any(message in stands.detail for message in refused)
 
     def _forgotten(self, name: str, rotation: Rotation | None) -> Iterator[Condition]:
         """P5: every key that is alive at the authority is one that keyturn knows to be alive."""
