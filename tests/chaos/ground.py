@@ -134,7 +134,8 @@ class Ground:
         return found
 
     def leftovers(self) -> list[str]:
-        """Copies of ours that are still stored, and versions besides the newest that can still be read."""
+        """Copies of ours that are still stored, and values that readers do not get and can still read: what a rollback
+        gave back stands in the history twice, and goes with the rotation from it."""
         lines = [f"{MOUNT}/{path} is left" for path in self._below("") if path.startswith(f"{COPIES}/")]
         for secret in self.secrets:
             *former, _ = sorted(self.versions(secret).items(), key=lambda item: int(item[0]))
@@ -142,8 +143,12 @@ class Ground:
                 f"{secret.path}: version {number} can still be read"
                 for number, version in former
                 if not version["destroyed"] and not version["deletion_time"]
+                if self._value(secret, number) != self.openbao.read_secret(MOUNT, secret.path)[FIELD]
             ]
         return lines
+
+    def _value(self, secret: Secret, number: str) -> object:
+        return self.openbao.call("GET", f"{MOUNT}/data/{secret.path}?version={number}")["data"]["data"][FIELD]
 
     def configuration(
         self,

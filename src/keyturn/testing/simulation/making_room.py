@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def makes_room(world: World, rotation: Rotation, key: Key, *, emergency: bool) -> bool:
-    """Whether a key goes for one that is to be minted: it has failed, or is idle beside one that has; or no reader gets it,
-    and it was never given to any, or was revoked before, or it is an emergency. What is adopted is there already, and needs
-    no room."""
+    """Whether a key goes for one that is to be minted: it has failed, or is idle beside one that has; or it was to be revoked
+    before and is accepted nowhere, whoever gives it to readers again; or no reader gets it, and it was never given to any,
+    or was to be revoked before, or it is an emergency. What is adopted is there already, and needs no room."""
     room = world.authority.room()
     if (
         rotation.phase is not Phase.INTRODUCE
@@ -32,7 +32,9 @@ def makes_room(world: World, rotation: Rotation, key: Key, *, emergency: bool) -
         version.serial in rotation.failed for version in rotation.versions.values() if version.key_id == key.id
     )
     instead = bool(rotation.failed) and idle(world, rotation) is key
-    return failed or instead or (unserved and (emergency or not given or key.serial in rotation.revoked))
+    late = key.serial in rotation.revoked
+    dead = late and all(node.entries().get(key.id) is not Entry.ACTIVE for node in world.authority.nodes.values())
+    return failed or instead or dead or (unserved and (emergency or not given or late))
 
 
 def _lost(world: World, rotation: Rotation) -> int:
