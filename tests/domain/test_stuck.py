@@ -152,6 +152,24 @@ def test_what_makes_room_is_not_brought_back_while_its_disable_is_tried_again() 
     assert (EffectKind.ENABLE, 1) not in sent
 
 
+def test_what_goes_for_want_of_room_is_given_to_nobody() -> None:
+    """The old value is lost and the new version fails; a hand's value is to be overwritten with it while it makes room for
+    the next: readers get that."""
+    world = world_in(Phase.MONITOR)
+    world.lose_value(0)
+    world.room = 2
+    world.finding = failing(control=True)
+    until(world, lambda: rotation(world).supersedes is not None, 30)
+    world.finding = None
+    world.overwrite(world.targets["t0"], missing=False)
+    found = world.targets["t0"].id
+    world.command(commands.reassert, seen=world.observe(), target="t0", found=found, by="ada", why="mine")
+    sent = calls(unjudged(world, 20))
+    assert (EffectKind.DISABLE, 1) in sent
+    assert (EffectKind.PROMOTE, 1) not in sent
+    assert world.targets["t0"].serial == 2
+
+
 def test_what_is_silent_and_makes_room_is_not_brought_back_under_a_pause() -> None:
     """v0 is disabled and nobody has its value; v1, which readers have, fails under a pause: v0 goes when that ends."""
     world = world_in(Phase.RETIRE)

@@ -103,11 +103,14 @@ def _without_way_back(s: Situation, verdict: Verdict) -> Verdict:
 def _beside(s: Situation, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
     """What is done beside everything else, and the effects that it does not do already."""
     others: dict[str, Effect] = {}
+    going = _making_room(s)
     for row in ALWAYS:
         tries = _tries(s, _effects(row(s)))
         # No refusal ends the tries to cut off what is compromised; what readers are to be given is resumed by a person.
         again = [one for one, before in tries.refused if one.kind in CUTTING and not _later(before, s.now)]
-        others |= {one.id: one for one in (*tries.ready, *again)}
+        # What goes for want of room is given to nobody meanwhile, whatever an operator wants overwritten.
+        ready = [one for one in tries.ready if one.kind in CUTTING or one.serial not in going]
+        others |= {one.id: one for one in (*ready, *again)}
     return (*others.values(), *(one for one in effects if one.id not in others))
 
 

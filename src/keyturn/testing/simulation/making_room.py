@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def makes_room(world: World, rotation: Rotation, key: Key, *, emergency: bool) -> bool:
-    """Whether a key goes for one that is to be minted: it has failed, or is idle beside one that has; or it was to be revoked
-    before and is accepted nowhere, whoever gives it to readers again; or no reader gets it, and it was never given to any,
-    or was to be revoked before, or it is an emergency. What is adopted is there already, and needs no room."""
+    """Whether a key goes for one that is to be minted: it has failed, or is idle beside one that has; or it was to be
+    revoked before and is accepted nowhere, whoever gives it to readers again; or no reader gets it, and it was never given
+    to any, or was to be revoked before, or it is an emergency. What is adopted is there already, and needs no room."""
     room = world.authority.room()
     if (
         rotation.phase is not Phase.INTRODUCE
