@@ -100,7 +100,8 @@ def live_again_and_again(plan: Path, lives: Path, *, points: bool, always: bool)
             file.write(f"{child}\n")
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
-        if code not in (0, -signal.SIGKILL) and not always:
+        # One that was only just born may be asked to stop before it listens.
+        if code not in (0, -signal.SIGKILL, -signal.SIGTERM) and not always:
             return code if code > 0 else 128 - code
         if code != -signal.SIGKILL:
             time.sleep(PATIENCE)
