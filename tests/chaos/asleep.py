@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tests.chaos import verdict
 from tests.chaos.annals import Annals
-from tests.chaos.daemons import EVERY, Plan
+from tests.chaos.daemons import EVERY, Look, Plan
 from tests.chaos.ground import Secret
 from tests.chaos.house import House, Replica
 from tests.chaos.ledger import Ledger
@@ -133,8 +133,10 @@ def _play(house: House, secret: Secret, bystander: Secret, sleep: Sleep, annals:
             f"{secret.path} had {versions} versions when the sleeper woke, and has {now}: its promote was not refused"
         )
     undone = _undone(annals, ground.served(secret), woken_at)
-    if idle := max((_idle_looks(house.replicas, secret, *span) for span in undone), default=0):
-        broken.append(f"{idle} ticks looked at what the sleeper had done, and did not undo it")
+    for span in undone:
+        if idle := _idle_looks(house.replicas, secret, *span):
+            said = ", ".join(look.ruled or "nothing looked at" for look in idle)
+            broken.append(f"{len(idle)} ticks worked on what the sleeper had done, and did not undo it: {said}")
     ledger.close()
     return Woken(
         name=sleep.name,
@@ -155,13 +157,14 @@ def _undone(annals: Annals, kid: str, woken_at: float) -> list[tuple[float, floa
     return found
 
 
-def _idle_looks(replicas: Sequence[Replica], secret: Secret, since: float, until: float) -> int:
-    """How often the credential was worked on from the first to the last of it within a span."""
-    return sum(
-        look.what == secret.name and look.at > since and look.at + look.took < until
+def _idle_looks(replicas: Sequence[Replica], secret: Secret, since: float, until: float) -> list[Look]:
+    """The work on the credential that began and ended within a span."""
+    return [
+        look
         for one in replicas
         for look in one.daemon.looks
-    )
+        if look.what == secret.name and look.at > since and look.at + look.took < until
+    ]
 
 
 def _command(replicas: Sequence[Replica], secret: Secret, command: str) -> None:

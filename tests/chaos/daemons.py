@@ -46,6 +46,8 @@ class Look:
     at: float
     took: float
     pid: int
+    ruled: str = ""
+    """Why nothing, or what, came of a look at the credential; empty for a tick, and where the world was not looked at."""
 
 
 @dataclass

@@ -44,16 +44,19 @@ def note_looks(file: Path) -> None:
     """Write down when each credential is worked on and how long each tick takes."""
     on, whole = work.Work._on, tick.Runtime.tick
 
-    def note(what: str, began: float) -> None:
+    def note(what: str, began: float, ruled: str = "") -> None:
+        line = {"what": what, "at": began, "took": time.time() - began, "pid": os.getpid(), "ruled": ruled}
         with file.open("a") as lines:
-            lines.write(json.dumps({"what": what, "at": began, "took": time.time() - began, "pid": os.getpid()}) + "\n")
+            lines.write(json.dumps(line) + "\n")
 
     def worked(self: work.Work, name: str, claim: claims.Claim) -> str | None:
-        began = time.time()
+        began, before = time.time(), dict(self._step.looks)
         try:
             return on(self, name, claim)
         finally:
-            note(name, began)
+            looks = [(rotation, look) for rotation, look in self._step.looks.items() if before.get(rotation) is not look]
+            ruled = [verdict.reason for rotation, (verdict, _) in looks if rotation.startswith(f"{name}-")]
+            note(name, began, ", ".join(ruled))
 
     def ticked(self: tick.Runtime) -> None:
         began = time.time()
