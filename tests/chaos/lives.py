@@ -54,7 +54,9 @@ def note_looks(file: Path) -> None:
         try:
             return on(self, name, claim)
         finally:
-            looks = [(rotation, look) for rotation, look in self._step.looks.items() if before.get(rotation) is not look]
+            looks = [
+                (rotation, look) for rotation, look in self._step.looks.items() if before.get(rotation) is not look
+            ]
             ruled = [verdict.reason for rotation, (verdict, _) in looks if rotation.startswith(f"{name}-")]
             note(name, began, ", ".join(ruled))
 
