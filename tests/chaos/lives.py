@@ -54,10 +54,12 @@ def note_looks(file: Path) -> None:
         try:
             return on(self, name, claim)
         finally:
-            looks = [
-                (rotation, look) for rotation, look in self._step.looks.items() if before.get(rotation) is not look
+            # A copy: other threads write down their looks meanwhile.
+            ruled = [
+                look[0].reason
+                for rotation, look in dict(self._step.looks).items()
+                if rotation.startswith(f"{name}-") and before.get(rotation) is not look
             ]
-            ruled = [verdict.reason for rotation, (verdict, _) in looks if rotation.startswith(f"{name}-")]
             note(name, began, ", ".join(ruled))
 
     def ticked(self: tick.Runtime) -> None:
