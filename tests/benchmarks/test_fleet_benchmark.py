@@ -33,7 +33,7 @@ def test_a_killed_daemons_intents_are_found_and_settled_by_the_next() -> None:
 @pytest.mark.slow
 def test_an_idle_daemon_stands_beside_apscheduler(capsys: pytest.CaptureFixture[str]) -> None:
     """Both counts of both, what the mean tick takes of a core at the daemon's own pace, and how a tick grew."""
-    assert benchmark.main(["--part", "idle", "--credentials", "100", "--json"]) == 0
+    benchmark.main(["--part", "idle", "--credentials", "100", "--json"])  # its status tells of time
     found = json.loads(capsys.readouterr().out)
     assert [(row["what"], row["count"]) for row in found["idle"]] == [
         ("ticks", 10),
@@ -78,3 +78,15 @@ def test_rotations_that_did_not_end_are_told(
 def test_a_run_is_whole_when_all_were_completed(completed: int, lines: list[str]) -> None:
     """One fewer is told."""
     assert benchmark.shortfalls({"throughput": [{"rotations": 5, "completed": completed}]}) == lines
+
+
+@pytest.mark.parametrize(
+    ("ticks", "lines"), [(1.4, []), (2.05, ["idle: a tick takes 2.05 times as long with 10 times as many credentials"])]
+)
+def test_a_tick_that_grows_with_what_is_not_due_is_told(ticks: float, lines: list[str]) -> None:
+    """Of keyturn's ticks alone."""
+    growth = [
+        {"what": "ticks", "credentials": 10, "least_tick": ticks, "mean_tick": 9.0},
+        {"what": "jobs", "credentials": 10, "least_tick": 9.0, "mean_tick": 9.0},
+    ]
+    assert benchmark.grown({"growth": growth}) == lines

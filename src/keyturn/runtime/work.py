@@ -107,18 +107,21 @@ class Work:
     def _names(self) -> list[str]:
         """Names of the credentials that something is to be done for now."""
         now = self._clock.now()
-        found = {name: self._store.credential(name) for name in sorted(self._unscheduled)}
         rotating = dict.fromkeys(self._store.rotating())
-        known = [credential for credential in found.values() if credential is not None]
-        for credential in known:
-            if credential.name in rotating:  # its end sets the date
-                self._unscheduled.discard(credential.name)
+        unknown = []
+        for name in sorted(self._unscheduled):
+            credential = self._store.credential(name)
+            if credential is None:
+                unknown.append(name)
+            elif name in rotating:  # its end sets the date
+                self._unscheduled.discard(name)
             else:
-                self._contained.part(credential.name, partial(self._schedule, credential, now))
+                self._contained.part(name, partial(self._schedule, credential, now))
+        # Another set, for going through one costs what it once held, and a tick nothing for what is not due.
+        self._unscheduled = set(self._unscheduled)
         for name in rotating:
             if name not in self._registry.credentials:
                 log.error("a credential rotates that is not configured", credential=name)
-        unknown = [name for name, credential in found.items() if credential is None]
         names = dict.fromkeys([*unknown, *self._store.due(now), *rotating, *self._store.to_check(now)])
         # Nothing is done for what a backup remembers before a person has confirmed it.
         restored = set(self._store.unconfirmed())
