@@ -105,7 +105,9 @@ class OnDuty:
             if key.credential != name or key.serial is not None or key.id in adopted:
                 continue
             if key.value in served:
-                self.people.command(name, "accept")
+                # One after the other: whoever accepts another one meanwhile gives the first up, and so on for ever.
+                if (live := self.world.store.live_of(name)) is None or live.adopting is None:
+                    self.people.command(name, "accept")
                 self._let_pass(name, key)
                 continue
             self._revoke(key)
